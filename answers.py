@@ -1,0 +1,188 @@
+"""Checks every answer before anything is written, and quotes answers for the files they go into.
+
+Cookiecutter loads this module as a Jinja extension (`_extensions` in `cookiecutter.json`), from
+the template's own folder. It uses the standard library only, because it runs in whatever
+environment the user's Cookiecutter is installed in. `docs/decisions/answers-extension.md` says why
+it is an extension and not only a hook.
+"""
+
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment
+from jinja2.ext import Extension
+
+
+class Rule(NamedTuple):
+    """What an answer may be: how long, of what form, and how a person would say so."""
+
+    longest: int
+    form: str
+    accepted: str
+
+
+ONE_LINE = r"\S(.*\S)?"
+WORD = r'[^\s@"\\()<>,:;\[\]]+'
+
+RULES = {
+    "project_name": Rule(100, ONE_LINE, "a line of 1 to 100 characters"),
+    "project_slug": Rule(
+        50,
+        r"[a-z](-?[a-z0-9])*",
+        "1 to 50 lower-case letters and digits, single dashes between them, a letter first, and no"
+        " name in use",
+    ),
+    "package_name": Rule(
+        50,
+        r"[a-z](_?[a-z0-9])*",
+        "1 to 50 lower-case letters and digits, single underscores between them, a letter first,"
+        " and no name in use",
+    ),
+    "project_description": Rule(500, ONE_LINE, "a line of 1 to 500 characters"),
+    "full_name": Rule(100, ONE_LINE, "a line of 1 to 100 characters"),
+    "email": Rule(254, rf"{WORD}@{WORD}", "one address like you@example.com"),
+    "github_username": Rule(
+        39,
+        r"[A-Za-z0-9](-?[A-Za-z0-9])*",
+        "1 to 39 letters and digits, single dashes between them",
+    ),
+}
+
+# Control characters and line separators break the files that a text goes into; the ones that turn
+# the direction of writing hide what a file says; a lone surrogate cannot be written as UTF-8.
+UNWRITABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+# Names that mean something else already, by what they are.
+TAKEN = {
+    "a folder of every project": {"src", "tests", "docs", "deploy", "templates", "build", "dist"},
+    "a program of every Python environment": {"python", "python3", "pip", "uv", "uvx", "activate"},
+    # Import names that differ from the name the package is installed by.
+    "a package that the service uses": {"attr", "dotenv", "pythonjsonlogger", "_pytest"},
+    "a name that Windows keeps for a device": {"con", "prn", "aux", "nul"}
+    | {f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)},
+}
+
+NAMES = {"project_slug", "package_name"}
+LONGEST_SHOWN = 80
+
+# Which answer brings which files. They are left out when the answer is not among the values.
+BROUGHT_BY = {
+    ("include_example", (True,)): (
+        "src/{package}/clients/prices.py",
+        "src/{package}/clients/stub.py",
+        "src/{package}/templates/home.html",
+        "src/{package}/views/blocking.py",
+        "src/{package}/views/home.py",
+        "src/{package}/views/prices.py",
+        "tests/test_blocking.py",
+        "tests/test_home.py",
+        "tests/test_prices.py",
+        "tests/test_prices_client.py",
+        "tests/test_prices_settings.py",
+        "tests/test_prices_client.py",
+        "tests/test_stub.py",
+    ),
+}
+
+LOCK_FILE = Path(__file__).parent / "{{cookiecutter.project_slug}}" / "uv.lock"
+
+
+def meanings(name: str) -> Iterator[str]:
+    """What `name` means already, which a service of that name would get in the way of."""
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        yield "a keyword of Python"
+    if name in sys.stdlib_module_names:
+        yield "a module of Python's standard library"
+    if name in re.findall(r'^name = "([\w.-]+)"$', LOCK_FILE.read_text("utf-8"), re.MULTILINE):
+        yield "a package that the service uses"
+    yield from (meaning for meaning, names in TAKEN.items() if name in names)
+
+
+def faults(variable: str, value: object) -> Iterator[str]:
+    """Everything that is wrong with one answer, each to be read after its value."""
+    if not isinstance(value, str):
+        yield "is not text"
+        return
+    if not value.strip():
+        yield "is empty"
+    if len(value) > RULES[variable].longest:
+        yield f"has {len(value)} characters"
+    if unwritable := UNWRITABLE.search(value):
+        yield f"contains the character U+{ord(unwritable[0]):04X}"
+    if not re.fullmatch(RULES[variable].form, value):
+        yield "does not have the right form"
+    if variable in NAMES:
+        for name in (value, value.replace("-", "_"), value.replace("_", "-")):
+            yield from (f"is {meaning}" for meaning in meanings(name))
+
+
+def problem(answers: Mapping[str, object]) -> str:
+    """What is wrong with the answers given so far, as one sentence; empty when nothing is."""
+    for variable in filter(answers.__contains__, RULES):
+        for fault in faults(variable, answers[variable]):
+            value = ascii(answers[variable])
+            shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
+            return f"{variable} {shown} {fault}; accepted is {RULES[variable].accepted}."
+    return ""
+
+
+def checked(answers: Mapping[str, object]) -> str:
+    """Nothing, as text, when the answers are good.
+
+    Raises:
+        SystemExit: with the sentence to print, which ends the bake with an untouched disk.
+    """
+    if wrong := problem(answers):
+        sys.exit(f"Error: {wrong}")
+    return ""
+
+
+def left_out(answers: Mapping[str, object]) -> str:
+    """The files that these answers leave out: paths in the project, with spaces between them."""
+    return " ".join(
+        path.format(package=answers["package_name"])
+        for (answer, values), paths in BROUGHT_BY.items()
+        if answers[answer] not in values
+        for path in paths
+    )
+
+
+def slug(text: str) -> str:
+    """A text as lower-case ASCII words joined by dashes, a good guess at a slug; may be empty."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+
+
+def escaped(text: str) -> str:
+    """An answer as it stands between the double quotes of TOML, YAML, JSON and Python alike.
+
+    JSON's own escapes would not do: they make an emoji a surrogate pair, which TOML forbids.
+    """
+    text = text.replace("\\", r"\\").replace('"', r"\"")
+    return UNWRITABLE.sub(lambda character: rf"\u{ord(character[0]):04x}", text)
+
+
+def markdown(text: str) -> str:
+    """A checked answer as Markdown that shows it letter by letter."""
+    text = re.sub(r"[\\`*_\[\]<>&#|~$]", r"\\\g<0>", text)
+    return re.sub(r"^([-+=]|\d+[.)])", lambda start: rf"{start[0][:-1]}\{start[0][-1]}", text)
+
+
+FILTERS = (checked, escaped, left_out, markdown, problem, slug)
+
+
+class Answers(Extension):
+    """Gives the functions of this module to every template and hook as filters."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.filters |= {function.__name__: function for function in FILTERS}
+        # An update renders two versions of the template in one process; each must import its own.
+        sys.modules.pop(__name__, None)

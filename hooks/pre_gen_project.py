@@ -1,0 +1,33 @@
+"""Refuses bad answers once more, and sets aside what a team wrote where this bake writes.
+
+The check in `cookiecutter.json` comes first and leaves the disk untouched; this one is for a bake
+that skips it, such as a replay of edited answers. Cookiecutter renders this file with Jinja and
+runs it in the new project; an answer enters it only through a filter that quotes it.
+"""
+
+import sys
+from pathlib import Path
+
+ASIDE = ".set-aside"
+
+
+def refuse(problem: str) -> None:
+    """Ends the bake with the sentence that says what is wrong, if anything is."""
+    if problem:
+        sys.exit(f"Error: {problem}")
+
+
+def set_aside(project: Path, left_out: str) -> None:
+    """Renames the files that stand where Cookiecutter is about to write one that it leaves out.
+
+    A bake over an existing project writes every file of the template first; `post_gen_project.py`
+    then removes what the answers leave out, and puts back what was not the template's.
+    """
+    for path in map(project.joinpath, left_out.split()):
+        if path.is_file():
+            path.replace(path.with_name(path.name + ASIDE))
+
+
+if __name__ == "__main__":
+    refuse("{{ cookiecutter | problem | escaped }}")
+    set_aside(Path.cwd(), "{{ cookiecutter | left_out | escaped }}")
