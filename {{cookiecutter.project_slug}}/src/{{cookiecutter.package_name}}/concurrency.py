@@ -1,0 +1,252 @@
+"""Runs synchronous code that may wait for coroutines: on the event loop, or in a worker thread.
+
+Flask's dispatch is synchronous, yet somewhere inside it an ``async def`` view has to be awaited.
+On the loop a greenlet makes that possible: a call that can be paused in the middle. It hands the
+future that it waits for to the loop and is resumed with the outcome. A worker thread sends the
+coroutine to the loop and waits. Either way the coroutine runs on the server's one loop, and
+`block_on` is how synchronous code waits for it.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import queue
+import threading
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, ParamSpec, TypeVar, cast
+
+from greenlet import getcurrent, greenlet
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A new greenlet maps 16 KiB for its frames (CPython 3.11 and later), so greenlets are kept for the
+# next request. Beyond this many, which only a burst needs, they are dropped.
+MAX_IDLE_GREENLETS = 1000
+
+
+class _PausableCall(greenlet):
+    """A greenlet that runs one call after another and can be paused in the middle of each."""
+
+    result: Any = None
+    raised: BaseException | None = None
+    finished = True
+
+    def run(self, call: Callable[[], Any]) -> None:
+        while True:
+            try:
+                self.result = call()
+            except BaseException as error:  # noqa: BLE001 - `run_on_loop` raises it in its caller
+                self.raised = error
+            self.finished = True
+            call = self.pause()
+
+    def pause(self, value: object = None) -> Any:  # noqa: ANN401 - what it is resumed with
+        assert self.parent is not None  # noqa: S101 - only the main greenlet has none
+        return self.parent.switch(value)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        # As a task does it, except that what the coroutine waits for goes to `run_on_loop` in the
+        # parent, which yields it to the real task.
+        resume: Callable[[Any], Any] = coroutine.send
+        value: Any = None
+        while True:
+            try:
+                future = resume(value)
+            except StopIteration as stop:
+                return cast("T", stop.value)
+            try:
+                value, resume = self.pause(future), coroutine.send
+            except BaseException as error:  # noqa: BLE001 - belongs where the coroutine waits
+                value, resume = error, coroutine.throw
+
+    def take_outcome(self) -> Any:  # noqa: ANN401 - whatever the call returned
+        result, raised = self.result, self.raised
+        self.result = self.raised = None
+        if raised is not None:
+            raise raised
+        return result
+
+
+class _ThreadState(threading.local):
+    """What is known of the current thread: its idle greenlets, and the loop that it works for."""
+
+    server_loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self) -> None:
+        # A greenlet can only run in the thread that made it.
+        self.idle: list[_PausableCall] = []
+
+
+_thread = _ThreadState()
+
+
+@types.coroutine
+def run_on_loop(
+    call: Callable[[], T],
+    context: contextvars.Context,
+    on_wait: Callable[[], None],
+) -> Generator[Any, Any, T]:
+    """Return what ``call`` returns; `block_on` inside it pauses it and lets the loop go on.
+
+    It runs in ``context``. Each time it is about to wait, ``on_wait`` is called first.
+
+    Raises:
+        BaseException: what ``call`` raises. A cancellation is raised where it waits.
+    """
+    idle = _thread.idle
+    pausable = idle.pop() if idle else _PausableCall()
+    # A paused greenlet goes on in its parent: the one that drives it now, not the one that made it.
+    pausable.parent = getcurrent()
+    pausable.gr_context = context
+    pausable.finished = False
+    future = pausable.switch(call)
+    while not pausable.finished:
+        on_wait()
+        try:
+            value = yield future
+        except BaseException as error:  # noqa: BLE001 - a cancellation belongs inside the call
+            future = pausable.throw(error)
+        else:
+            future = pausable.switch(value)
+    pausable.gr_context = None
+    if len(idle) < MAX_IDLE_GREENLETS:
+        idle.append(pausable)
+    return cast("T", pausable.take_outcome())
+
+
+def can_block_on() -> bool:
+    """Tell whether `block_on` can be used here, that is: whether a server runs this code."""
+    return isinstance(getcurrent(), _PausableCall) or _thread.server_loop is not None
+
+
+def is_on_loop() -> bool:
+    """Tell whether this code runs inside `run_on_loop`, where blocking would stop the server."""
+    return isinstance(getcurrent(), _PausableCall)
+
+
+def block_on(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what ``coroutine`` returns, having awaited it on the server's event loop.
+
+    Raises:
+        RuntimeError: the code does not run in a request's own call: see `can_block_on`.
+        BaseException: what the coroutine raises.
+    """
+    current = getcurrent()
+    if isinstance(current, _PausableCall):
+        return current.wait_for(coroutine)
+    if _thread.server_loop is not None:
+        return _send_to_loop(coroutine, _thread.server_loop)
+    coroutine.close()
+    message = "only the code of a view can wait for the server, not a task or thread that it starts"
+    raise RuntimeError(message)
+
+
+def _send_to_loop(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    context = contextvars.copy_context()
+
+    async def run() -> T:
+        nonlocal context
+        try:
+            return await coroutine
+        finally:
+            context = contextvars.copy_context()
+
+    try:
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
+    finally:
+        # The coroutine ran in a copy of this thread's context. What it set there must be visible
+        # here, as it is after an `await`.
+        for variable, value in context.items():
+            if variable.get(_UNSET) is not value:
+                variable.set(value)
+
+
+_UNSET: Any = object()
+
+
+class _ThreadOutcome(asyncio.Future[tuple[Any, BaseException | None]]):
+    """Result and error of a call in a thread, which no cancellation can take back."""
+
+    def settle(self, outcome: tuple[Any, BaseException | None]) -> None:
+        if not self.done():
+            self.set_result(outcome)
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401, ARG002 - asyncio's signature
+        # A task whose future refuses is cancelled as soon as that future is done.
+        return False
+
+    def abandon(self) -> None:
+        super().cancel()
+
+
+class ThreadPool:
+    """Runs calls in at most ``size`` threads, which are started when they are needed.
+
+    The threads are daemons: a call that never ends must not keep a server from stopping.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._outcomes: set[_ThreadOutcome] = set()
+        self._threads = 0
+
+    async def run(self, call: Callable[[], T], context: contextvars.Context) -> T:
+        """Return what ``call`` returns, run in a thread and in ``context``.
+
+        A cancellation takes effect when the call has ended: a thread cannot be interrupted.
+
+        Raises:
+            BaseException: what ``call`` raises.
+        """
+        loop = asyncio.get_running_loop()
+        outcome = _ThreadOutcome(loop=loop)
+
+        def work() -> None:
+            _thread.server_loop = loop
+            result, error = None, None
+            try:
+                result = context.run(call)
+            except BaseException as raised:  # noqa: BLE001 - `run` raises it in its caller
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(outcome.settle, (result, error))
+
+        self._outcomes.add(outcome)
+        if self._threads < min(len(self._outcomes), self.size):
+            self._threads += 1
+            threading.Thread(target=_serve, args=(self._calls,), name="view", daemon=True).start()
+        self._calls.put(work)
+        try:
+            result, error = await outcome
+        finally:
+            self._outcomes.discard(outcome)
+        if error is not None:
+            raise error
+        return cast("T", result)
+
+    def close(self) -> None:
+        """End the threads; give up calls that still run, and leave their threads to themselves."""
+        for outcome in list(self._outcomes):
+            outcome.abandon()
+        for _ in range(self._threads):
+            self._calls.put(None)
+        self._threads = 0
+
+
+def _serve(calls: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    while (work := calls.get()) is not None:
+        work()
+
+
+def block_on_thread(threads: ThreadPool, call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, run in a thread while this code, on the loop, is paused.
+
+    Raises:
+        BaseException: what ``call`` raises.
+    """
+    # While its greenlet is paused nothing else uses the context, so the thread can have it.
+    context = cast("contextvars.Context", getcurrent().gr_context)
+    return block_on(threads.run(call, context))

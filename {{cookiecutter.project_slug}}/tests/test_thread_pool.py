@@ -1,0 +1,95 @@
+"""The thread pool: bounded, patient with cancellation, and no reason for a server to hang."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from {{ cookiecutter.package_name }}.concurrency import (
+    ThreadPool,
+    block_on,
+    can_block_on,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_calls_beyond_the_size_wait_for_a_thread() -> None:
+    pool = ThreadPool(2)
+    context = contextvars.copy_context
+    barrier = threading.Barrier(3)
+    inside = [asyncio.create_task(pool.run(barrier.wait, context())) for _ in range(2)]
+    waiting = asyncio.create_task(pool.run(lambda: "ran", context()))
+    await asyncio.to_thread(lambda: None)
+
+    assert not waiting.done()
+
+    await asyncio.to_thread(barrier.wait)
+
+    assert "ran" == await waiting
+    await asyncio.gather(*inside)
+    pool.close()
+
+
+async def test_an_idle_thread_is_used_again() -> None:
+    pool = ThreadPool(5)
+
+    names = {await pool.run(threading.get_ident, contextvars.copy_context()) for _ in range(10)}
+
+    assert 1 == len(names)
+    pool.close()
+
+
+async def test_any_exception_comes_back() -> None:
+    pool = ThreadPool(1)
+
+    def stop() -> None:
+        raise StopIteration
+
+    # A coroutine cannot raise StopIteration: PEP 479.
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await pool.run(stop, contextvars.copy_context())
+    pool.close()
+
+
+async def test_a_cancellation_waits_for_the_call_to_end() -> None:
+    pool = ThreadPool(1)
+    release = threading.Event()
+    ended = []
+
+    def call() -> None:
+        release.wait(10)
+        ended.append(True)
+
+    task = asyncio.create_task(pool.run(call, contextvars.copy_context()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+
+    assert not task.done()
+
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [True] == ended
+    pool.close()
+
+
+async def test_closing_gives_up_a_call_that_does_not_end() -> None:
+    pool = ThreadPool(1)
+    release = threading.Event()
+    task = asyncio.create_task(pool.run(release.wait, contextvars.copy_context()))
+    await asyncio.sleep(0)
+
+    pool.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+
+
+async def test_a_task_cannot_block_on_its_own_loop() -> None:
+    assert not can_block_on()
+    with pytest.raises(RuntimeError, match="only the code of a view"):
+        block_on(asyncio.sleep(0))
