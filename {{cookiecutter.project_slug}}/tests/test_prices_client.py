@@ -1,0 +1,125 @@
+"""The price client: what it asks, and what it takes for a price."""
+
+from decimal import Decimal
+
+import httpx
+import pytest
+from pydantic import HttpUrl
+
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamInvalid
+from {{ cookiecutter.package_name }}.clients.http import Upstream
+from {{ cookiecutter.package_name }}.clients.prices import PricesClient
+from {{ cookiecutter.package_name }}.clients.stub import invented_price
+from {{ cookiecutter.package_name }}.settings import Settings
+
+from .raw_upstream import http, serve_raw
+
+pytestmark = pytest.mark.anyio
+
+
+def answering(body: bytes) -> PricesClient:
+    """Return a client whose upstream answers `body` to everything."""
+    return PricesClient(
+        Upstream(
+            "prices",
+            "http://prices.invalid",
+            timeout=1,
+            max_connections=1,
+            transport=lambda: httpx.MockTransport(lambda _: httpx.Response(200, content=body)),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("189.31", Decimal("189.31")),
+        ("0.1", Decimal("0.1")),
+        ("0", Decimal(0)),
+        ("0.10", Decimal("0.10")),
+        ("1e3", Decimal(1000)),
+        ("999999999999.999999999999", Decimal("999999999999.999999999999")),
+    ],
+)
+async def test_a_price_is_the_decimal_that_the_reply_spells(text: str, price: Decimal) -> None:
+    client = answering(b'{"symbol": "AAPL", "price": %s}' % text.encode())
+
+    assert await client.price("AAPL") == price
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"\xff",
+        b"[" * 100_000,
+        b"[]",
+        b"189.31",
+        b'{"symbol": "AAPL"}',
+        b'{"price": 189.31}',
+        b'{"symbol": "MSFT", "price": 189.31}',
+        b'{"symbol": "AAPL", "price": null}',
+        b'{"symbol": "AAPL", "price": true}',
+        b'{"symbol": "AAPL", "price": "189.31"}',
+        b'{"symbol": "AAPL", "price": NaN}',
+        b'{"symbol": "AAPL", "price": Infinity}',
+        b'{"symbol": "AAPL", "price": -0.01}',
+        b'{"symbol": "AAPL", "price": -0}',
+        b'{"symbol": "AAPL", "price": 1e12}',
+        b'{"symbol": "AAPL", "price": 1e999999}',
+        b'{"symbol": "AAPL", "price": 1e-999999}',
+        b'{"symbol": "AAPL", "price": 1e99999999999999999999}',
+        b'{"symbol": "AAPL", "price": 0.0000000000001}',
+    ],
+    ids=lambda body: body[:60].decode(errors="replace"),
+)
+async def test_a_reply_without_a_usable_price_is_invalid(body: bytes) -> None:
+    with pytest.raises(UpstreamInvalid, match="prices sent a reply without a price"):
+        await answering(body).price("AAPL")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "path"),
+    [
+        ("BRK.B", "/prices/BRK.B"),
+        ("A/B", "/prices/A%2FB"),
+        ("A%2FB", "/prices/A%252FB"),
+        ("A?b#c", "/prices/A%3Fb%23c"),
+        ("../admin", "/prices/..%2Fadmin"),
+        ("A B\r\n", "/prices/A%20B%0D%0A"),
+        ("\u00e9", "/prices/%C3%A9"),
+    ],
+)
+async def test_a_symbol_stays_one_segment_of_the_path_on_the_wire(symbol: str, path: str) -> None:
+    async with serve_raw(http(b"{}")) as served:
+        client = PricesClient(Upstream("prices", served.base_url, timeout=5, max_connections=1))
+        with pytest.raises(UpstreamInvalid):
+            await client.price(symbol)
+
+    [head] = served.heads
+    assert head.startswith(f"GET {path} HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("symbol", ["", ".", ".."])
+async def test_a_symbol_that_would_change_the_path_is_refused(symbol: str) -> None:
+    with pytest.raises(ValueError, match="is not a symbol"):
+        await answering(b"").price(symbol)
+
+
+async def test_without_a_configured_upstream_the_stub_answers(settings: Settings) -> None:
+    client = PricesClient.from_settings(settings.model_copy(update={"stub_delay_ms": 0}))
+
+    assert await client.price("AAPL") == invented_price("AAPL")
+
+
+async def test_the_configured_upstream_is_asked(settings: Settings) -> None:
+    async with serve_raw(http(b'{"symbol": "AAPL", "price": 1.50}')) as served:
+        base_url = HttpUrl(f"{served.base_url}/v1")
+        client = PricesClient.from_settings(
+            settings.model_copy(update={"prices_base_url": base_url})
+        )
+        price = await client.price("AAPL")
+
+    assert str(price) == "1.50"
+    assert served.heads[0].startswith("GET /v1/prices/AAPL HTTP/1.1\r\n")
