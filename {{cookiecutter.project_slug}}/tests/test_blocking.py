@@ -1,0 +1,58 @@
+"""Blocking work: in both views it leaves the event loop free."""
+
+import asyncio
+import re
+import threading
+
+import httpx
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
+from {{ cookiecutter.package_name }}.views import blocking
+
+PATHS = ["/fingerprint/async", "/fingerprint/sync"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", PATHS)
+async def test_two_requests_block_at_the_same_time_and_not_the_loop(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def meet(text: bytes) -> str:
+        both.wait()  # on the event loop this is an error, and in one thread nobody comes
+        return text.decode()
+
+    monkeypatch.setattr(blocking, "fingerprint", meet)
+    transport = httpx.ASGITransport(FlaskToAsgi(app))  # type: ignore[arg-type] # plain dicts
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        responses = await asyncio.gather(
+            client.get(path, params={"text": "one"}), client.get(path, params={"text": "two"})
+        )
+
+    assert [response.json() for response in responses] == [
+        {"fingerprint": "one"},
+        {"fingerprint": "two"},
+    ]
+
+
+def test_both_views_give_the_same_fingerprint(client: FlaskClient) -> None:
+    first, second = [client.get(path, query_string={"text": "h\u00e9"}).text for path in PATHS]
+    other = client.get(PATHS[0], query_string={"text": "he"}).text
+
+    assert re.fullmatch(r'{"fingerprint":"[0-9a-f]{64}"}\n', first)
+    assert first == second != other
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("text", "size"), [("", 0), ("a" * 1025, 1025), ("\u00e9" * 513, 1026)])
+def test_an_input_that_is_empty_or_too_long_is_refused(
+    client: FlaskClient, path: str, text: str, size: int
+) -> None:
+    response = client.get(path, query_string={"text": text})
+
+    assert response.status_code == 400
+    assert f"text: {size} bytes; accepted: 1 to 1024 bytes of UTF-8" in response.text

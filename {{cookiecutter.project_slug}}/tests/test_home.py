@@ -1,0 +1,44 @@
+"""The development page: it loads nothing, trusts nothing, and is not there in production."""
+
+import json
+import re
+
+from flask.testing import FlaskClient
+
+from {{ cookiecutter.package_name }}.app import create_app
+from {{ cookiecutter.package_name }}.settings import Settings
+
+
+def nonces(client: FlaskClient) -> set[str]:
+    """Return the nonces of the page's policy and of its elements."""
+    response = client.get("/")
+    policy = response.headers["Content-Security-Policy"]
+    return {*re.findall(r"'nonce-([^']+)'", policy), *re.findall(r'nonce="([^"]+)"', response.text)}
+
+
+def test_the_page_runs_only_its_own_script_by_a_nonce_of_one_response(client: FlaskClient) -> None:
+    first, second = nonces(client), nonces(client)
+
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
+    response = client.get("/")
+
+    assert response.content_type == "text/html; charset=utf-8"
+    assert response.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    assert "//" not in re.sub(r"^//.*$", "", response.text, flags=re.MULTILINE)
+    assert not re.search(r"\b(src|style|on\w+)=", response.text)
+
+
+def test_the_page_links_to_figures_that_exist(client: FlaskClient) -> None:
+    [target] = re.findall(r'href="(/[^"]+)"', client.get("/").text)
+
+    assert json.loads(client.get(target.replace("&amp;", "&")).data)["failed"] == {}
+
+
+def test_there_is_no_page_in_production(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"environment": "production"}))
+
+    assert app.test_client().get("/").status_code == 404
