@@ -1,0 +1,31 @@
+"""Puts the parts of the service together, and is the only place where that is done."""
+
+from flask import Flask
+
+from . import clients, logs, problems, views
+from .readiness import Readiness
+from .settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the application, with `settings` or else those of the environment.
+
+    It opens no connection and starts no thread; the lifespan in `asgi.py` does.
+
+    Raises:
+        SettingsError: the environment's settings are wrong.
+    """
+    settings = settings or load_settings()
+    app = Flask(__name__.partition(".")[0], static_folder=None)
+    app.debug = settings.debug
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+
+    readiness = Readiness()
+    readiness.ready()  # WSGI has no start-up to wait for; `asgi.py` has, and says so
+    app.extensions |= {"settings": settings, "readiness": readiness}
+
+    logs.init_app(app)  # first, so that every other part's work is inside the access line
+    problems.init_app(app)
+    clients.init_app(app)
+    views.init_app(app)
+    return app

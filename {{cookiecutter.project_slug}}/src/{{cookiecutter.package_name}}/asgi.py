@@ -1,0 +1,51 @@
+"""What an ASGI server imports: `asgi`, the service with its start and its end."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from .missing import missing_package
+
+try:
+    from flask import Flask
+
+    from . import logs
+    from .app import create_app
+    from .bridge import FlaskToAsgi
+    from .readiness import Readiness, drain_on_signal
+    from .settings import Settings, SettingsError, load_settings
+except ModuleNotFoundError as error:
+    raise SystemExit(missing_package(error)) from None
+
+
+@asynccontextmanager
+async def lifespan(app: Flask) -> AsyncIterator[None]:
+    """Keep the upstreams' connections open and the process ready, once per worker."""
+    settings: Settings = app.extensions["settings"]
+    readiness: Readiness = app.extensions["readiness"]
+    async with AsyncExitStack() as stack:
+        for upstream in app.extensions["upstreams"]:
+            await stack.enter_async_context(upstream.open())
+        with drain_on_signal(readiness, delay=settings.shutdown_delay_seconds):
+            readiness.ready()
+            try:
+                yield
+            finally:
+                readiness.draining()
+
+
+def create_asgi() -> FlaskToAsgi:
+    """Return the service as an ASGI application, and send this process's logs where they belong.
+
+    Raises `SettingsError` when the environment's settings are wrong.
+    """
+    settings = load_settings()
+    logs.configure(settings)
+    app = create_app(settings)
+    app.extensions["readiness"].starting()
+    return FlaskToAsgi(app, lifespan=lifespan, threads=settings.worker_threads)
+
+
+try:
+    asgi = create_asgi()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None

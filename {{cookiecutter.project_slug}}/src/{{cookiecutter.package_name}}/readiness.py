@@ -1,0 +1,98 @@
+"""Says whether this process wants traffic, and turns traffic away before the server stops."""
+
+import asyncio
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from types import FrameType
+
+# Signals this close together are one stop that arrived twice, in seconds: systemd signals every
+# process of a service, and `uv run` passes on what it gets.
+SAME_STOP_SECONDS = 0.25
+
+
+class State(Enum):
+    """What a process is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Readiness:
+    """Whether a load balancer should send requests here; `/readyz` answers with it."""
+
+    def __init__(self) -> None:
+        """Begin with a process that is starting."""
+        self.state = State.STARTING
+
+    def starting(self) -> None:
+        """Refuse traffic until `ready` is called."""
+        self.state = State.STARTING
+
+    def ready(self) -> None:
+        """Ask for traffic, unless the process is already on its way out."""
+        if self.state is not State.DRAINING:
+            self.state = State.READY
+
+    def draining(self) -> None:
+        """Ask for no more traffic; only `starting` takes this back."""
+        self.state = State.DRAINING
+
+
+@contextmanager
+def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
+    """Drain on the first SIGTERM or SIGINT, `delay` seconds before the server is told to stop.
+
+    A load balancer needs that time to see `/readyz` and to look elsewhere; until then the socket
+    stays open. A second signal ends the process at once, by that signal.
+
+    It stands in front of the handlers that the server has set, so it works under every command
+    that starts the service, and in each of its workers. It needs a running loop. Outside the main
+    thread, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    servers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    drained_at: float | None = None
+
+    def stop_server(number: int) -> None:
+        handler = servers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, None)
+        else:
+            _end_by(number)
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal drained_at
+        if drained_at is None:
+            drained_at = time.monotonic()
+            readiness.draining()
+            loop.call_soon_threadsafe(loop.call_later, delay, stop_server, number)
+        elif not _is_repeated(number, time.monotonic() - drained_at):
+            _end_by(number)
+
+    for number in servers:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in servers.items():
+            signal.signal(number, handler)
+
+
+def _is_repeated(number: int, elapsed: float) -> bool:
+    # Ctrl+C reaches a worker from the terminal, as SIGINT, and then from its parent, as SIGTERM.
+    from_parent = number == signal.SIGTERM and multiprocessing.parent_process() is not None
+    return from_parent or elapsed < SAME_STOP_SECONDS
+
+
+def _end_by(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

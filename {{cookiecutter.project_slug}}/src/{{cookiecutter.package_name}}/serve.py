@@ -1,0 +1,96 @@
+"""Serves the service with uvicorn, set up for production; `--reload` is for development."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from .missing import missing_package
+
+try:
+    import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import ChangeReload, Multiprocess
+
+    from . import logs
+    from .settings import Settings, SettingsError, load_settings
+except ModuleNotFoundError as error:
+    raise SystemExit(missing_package(error)) from None
+
+PACKAGE = __name__.partition(".")[0]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
+
+    Raises `SystemExit`: 2 for a wrong setting or flag, else non-zero for a failed start.
+    """
+    options = vars(_parser().parse_args(argv))
+    reload = options.pop("reload")
+    try:
+        settings = load_settings(**{name: value for name, value in options.items() if value})
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    logs.configure(settings)
+    _run(_config(settings, reload=reload))
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Values stay text here: settings.py checks them, whichever way they come.
+    parser = argparse.ArgumentParser(prog=f"python -m {PACKAGE}", description=__doc__)
+    parser.add_argument("--host", help="the address to listen on, instead of HOST")
+    parser.add_argument("--port", help="the TCP port to listen on, instead of PORT")
+    parser.add_argument(
+        "--workers",
+        dest="web_concurrency",
+        metavar="WORKERS",
+        help="the number of worker processes, instead of WEB_CONCURRENCY",
+    )
+    parser.add_argument(
+        "--reload", action="store_true", help="start again, with one worker, when a source changes"
+    )
+    return parser
+
+
+def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        f"{PACKAGE}.asgi:asgi",
+        host=settings.host,
+        port=settings.port,
+        workers=1 if reload else settings.web_concurrency,
+        reload=reload,
+        reload_dirs=str(Path(__file__).parent) if reload else None,
+        lifespan="on",  # a start-up that fails must stop the server
+        ws="none",
+        access_log=False,  # logs.py writes a better line
+        log_config=None,
+        server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_seconds),
+    )
+
+
+def _run(config: uvicorn.Config) -> None:
+    if config.reload:
+        ChangeReload(config, target=_Server(config).run, sockets=[config.bind_socket()]).run()
+        return
+    # A supervisor starts a worker that fails to import again and again, so it fails here first.
+    config.load_app()
+    if config.workers == 1:
+        _Server(config).run()
+        return
+    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor.run()
+    if any(worker.process.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Server(uvicorn.Server):
+    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        self.should_exit = True

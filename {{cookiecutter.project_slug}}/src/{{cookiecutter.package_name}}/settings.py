@@ -1,0 +1,157 @@
+"""Every setting of the service: typed, read from the environment and `.env`, checked at start."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+# jinja: if cookiecutter.include_example
+from pydantic.networks import HttpUrl
+# jinja: endif
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["json", "text"]
+
+
+class SettingsError(Exception):
+    """Settings that the service cannot start with.
+
+    As text it is one sentence per variable, each on its own line, and holds no value.
+    """
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _log_format(values: dict[str, Any]) -> LogFormat:
+    return "json" if values.get("environment") == "production" else "text"
+
+
+class Settings(BaseSettings):
+    """The settings, by the lower-cased names of their environment variables.
+
+    A variable that is set but empty counts as not set. Every name in `.env` must be a setting.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a wrong value may be a secret
+    )
+
+    environment: Literal["development", "production"] = Field(
+        default="development", description="what the process is used for"
+    )
+    debug: bool = Field(
+        default=False, description="whether errors show their cause to the client; development only"
+    )
+    host: str = Field(default="127.0.0.1", description="the address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="the TCP port to listen on")
+    web_concurrency: Count = Field(default=1, description="the number of worker processes")
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
+        default="INFO", description="the least severe level that is logged"
+    )
+    log_format: LogFormat = Field(
+        default_factory=_log_format,
+        description="how a log line looks; 'json' in production and 'text' in development",
+    )
+    max_content_length: Count = Field(
+        default=1024 * 1024, description="the largest request body that is accepted, in bytes"
+    )
+    worker_threads: Count = Field(
+        default=100, description="the number of requests at once in views that are not async"
+    )
+    # jinja: if cookiecutter.include_example
+    prices_base_url: HttpUrl | None = Field(
+        default=None,
+        validate_default=True,
+        description="the URL of the price upstream; without one, development uses a built-in stub",
+    )
+    prices_timeout_seconds: Seconds = Field(
+        default=2.0, description="how long one call of the upstream may take, in seconds"
+    )
+    prices_deadline_seconds: Seconds = Field(
+        default=3.0, description="how long all calls of one request may take, in seconds"
+    )
+    prices_max_concurrency: Count = Field(
+        default=10, description="the number of calls at once within one request"
+    )
+    prices_max_connections: Count = Field(
+        default=100, description="the number of connections to the upstream per worker"
+    )
+    stub_delay_ms: float = Field(
+        default=50,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long the stub takes to answer, in milliseconds",
+    )
+    # jinja: endif
+    shutdown_delay_seconds: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long /readyz says no before the socket closes, in seconds",
+    )
+    shutdown_grace_seconds: Seconds = Field(
+        default=30, description="how long a stop waits for requests in flight, in seconds"
+    )
+    keep_alive_seconds: Count = Field(
+        default=75, description="how long an idle connection stays open, in whole seconds"
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1",
+        description="the proxies whose X-Forwarded headers are believed, separated by commas",
+    )
+
+    # jinja: if cookiecutter.include_example
+    @field_validator("prices_base_url")
+    @classmethod
+    def _no_stub_in_production(cls, value: HttpUrl | None, info: ValidationInfo) -> HttpUrl | None:
+        if value is None and info.data.get("environment") == "production":
+            message = "must be set when ENVIRONMENT is production"
+            raise ValueError(message)
+        return value
+
+    # jinja: endif
+    @field_validator("debug")
+    @classmethod
+    def _no_debug_in_production(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+        if value and info.data.get("environment") == "production":
+            message = "must be false when ENVIRONMENT is production"
+            raise ValueError(message)
+        return value
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return the settings of the environment and `.env`; `overrides` go before both.
+
+    Raises `SettingsError` with one sentence for each wrong variable.
+    """
+    given: dict[str, Any] = overrides
+    try:
+        return Settings(**given)
+    except UnicodeDecodeError as error:
+        message = ".env is not UTF-8 text."
+        raise SettingsError(message) from error
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        # The default of LOG_FORMAT needs the settings before it, and is no mistake of its own.
+        mistakes = [each for each in wrong if each["type"] != "default_factory_not_called"]
+    raise SettingsError("\n".join(_sentence(mistake) for mistake in mistakes))
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    name = str(mistake["loc"][0])
+    if mistake["type"] == "extra_forbidden":
+        close = get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"; did you mean {close[0].upper()}?" if close else "."
+        return f"{name.upper()} in .env is not a setting of this service{hint}"
+    wrong = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{name.upper()} {wrong} ({Settings.model_fields[name].description})."

@@ -1,0 +1,55 @@
+"""The service, started as its command starts it, with views that are in flight when it stops."""
+
+import asyncio
+import os
+import time
+
+from {{ cookiecutter.package_name }}.asgi import asgi
+from {{ cookiecutter.package_name }}.readiness import State
+from {{ cookiecutter.package_name }}.serve import main
+
+app = asgi.app
+inside: list[str] = []
+
+
+def draining() -> bool:
+    return app.extensions["readiness"].state is State.DRAINING
+
+
+@app.get("/until-draining/async")
+async def until_draining_async() -> str:
+    inside.append("async")
+    while not draining():  # noqa: ASYNC110 - a signal handler sets no asyncio.Event
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
+    return "answered"
+
+
+@app.get("/until-draining/sync")
+def until_draining_sync() -> str:
+    inside.append("sync")
+    while not draining():
+        time.sleep(0.01)
+    time.sleep(0.2)  # longer than the server takes to look for the signal
+    return "answered"
+
+
+@app.get("/forever")
+async def forever() -> str:
+    inside.append("forever")
+    await asyncio.Event().wait()
+    return "never"
+
+
+@app.get("/inside/<view>")
+async def is_inside(view: str) -> dict[str, object]:
+    return {"inside": view in inside}
+
+
+@app.get("/worker")
+async def worker() -> str:
+    return str(os.getpid())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The settings of the example's upstream."""
+
+import pytest
+
+from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def test_production_refuses_the_stub() -> None:
+    with pytest.raises(SettingsError, match="PRICES_BASE_URL must be set when ENVIRONMENT is"):
+        load_settings(environment="production")
+
+
+def test_production_names_everything_that_it_refuses() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(environment="production", debug="true")
+
+    names = [line.split()[0] for line in str(error.value).splitlines()]
+    assert sorted(names) == ["DEBUG", "PRICES_BASE_URL"]
+
+
+def test_production_starts_with_an_upstream() -> None:
+    settings = load_settings(environment="production", prices_base_url="https://prices.example/v1")
+
+    assert str(settings.prices_base_url) == "https://prices.example/v1"
+
+
+def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(prices_base_url="//user:s3cret@host")
+
+    assert str(error.value).startswith("PRICES_BASE_URL should be a valid URL")
+    assert "s3cret" not in str(error.value)

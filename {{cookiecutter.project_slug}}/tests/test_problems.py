@@ -1,0 +1,157 @@
+"""Every error leaves the service as a problem (RFC 9457), and none says more than it should."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from flask import Flask, abort, request
+from flask.testing import FlaskClient
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
+
+from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from {{ cookiecutter.package_name }}.problems import problem
+
+
+@pytest.fixture
+def broken(app: Flask) -> FlaskClient:
+    """Return a client of the application with a view that fails by accident."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False  # as in production: the client gets an answer
+
+    @app.get("/broken")
+    async def broken() -> str:
+        await asyncio.sleep(0)
+        message = "the password is s3cret"
+        raise RuntimeError(message)
+
+    return app.test_client()
+
+
+def raising(app: Flask, error: Exception) -> FlaskClient:
+    """Return a client of the application with a view at `/` that raises `error`."""
+
+    async def view() -> str:
+        raise error
+
+    app.view_functions["raising"] = view
+    app.add_url_rule("/raising", endpoint="raising")
+    return app.test_client()
+
+
+def test_a_problem_has_the_members_of_the_standard_and_the_request_id(client: FlaskClient) -> None:
+    response = client.get("/no where/ü?token=s3cret", headers={"X-Request-ID": "abc"})
+
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = response.get_json()
+    assert "not found" in body.pop("detail")
+    assert body == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "instance": "/no%20where/%C3%BC",
+        "request_id": "abc",
+    }
+
+
+def test_a_wrong_method_is_told_which_are_allowed(client: FlaskClient) -> None:
+    response = client.post("/livez")
+
+    assert response.status_code == 405
+    assert response.content_type == "application/problem+json"
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "value"),
+    [
+        (ServiceUnavailable(retry_after=7), "Retry-After", "7"),
+        (Unauthorized(www_authenticate=WWWAuthenticate("bearer")), "WWW-Authenticate", "Bearer"),
+    ],
+)
+def test_an_errors_own_headers_are_kept(
+    app: Flask, error: HTTPException, name: str, value: str
+) -> None:
+    response = raising(app, error).get("/raising")
+
+    assert response.status_code == error.code
+    assert response.content_type == "application/problem+json"
+    assert response.headers[name] == value
+
+
+def test_a_body_over_the_limit_is_a_problem(app: Flask, client: FlaskClient) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = 3
+
+    @app.post("/size")
+    async def size() -> str:
+        return str(len(request.get_data()))
+
+    response = client.post("/size", data=b"1234")
+
+    assert response.status_code == 413
+    assert response.content_type == "application/problem+json"
+
+
+def test_a_description_becomes_the_detail(app: Flask) -> None:
+    @app.get("/teapot")
+    async def teapot() -> str:
+        abort(418, "I cannot brew <coffee>.")
+
+    assert app.test_client().get("/teapot").get_json()["detail"] == "I cannot brew <coffee>."
+
+
+def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
+    broken: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = broken.get("/broken")
+
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+    assert "s3cret" not in response.text
+    assert "RuntimeError: the password is s3cret" in caplog.text
+
+
+def test_debug_mode_shows_the_cause_to_the_client(app: Flask, broken: FlaskClient) -> None:
+    app.debug = True
+
+    response = broken.get("/broken")
+
+    assert response.status_code == 500
+    assert response.get_json()["detail"] == "RuntimeError('the password is s3cret')"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+        (UpstreamUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+        (UpstreamInvalid, HTTPStatus.BAD_GATEWAY),
+        (UpstreamRejected, HTTPStatus.BAD_GATEWAY),
+    ],
+)
+def test_an_upstreams_failure_names_the_upstream_and_is_logged(
+    app: Flask, caplog: pytest.LogCaptureFixture, kind: type[UpstreamError], status: HTTPStatus
+) -> None:
+    response = raising(app, kind("prices", "answered nonsense")).get("/raising")
+
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    body = response.get_json()
+    assert body["upstream"] == "prices"
+    assert body["detail"] == "The upstream prices answered nonsense."
+    assert "prices answered nonsense" in caplog.text
+
+
+def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:
+    with app.test_request_context():
+        response = problem(499, "The client has gone.")
+
+    assert response.status_code == 499
+    assert response.get_json()["title"] == "Unknown Error"

@@ -1,0 +1,209 @@
+"""The service as a process: how it starts, how it refuses to, and how it stops."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from uvicorn.config import STARTUP_FAILURE
+
+from {{ cookiecutter.package_name }} import serve as serve_module
+from {{ cookiecutter.package_name }}.missing import missing_package
+from {{ cookiecutter.package_name }}.readiness import SAME_STOP_SECONDS
+from {{ cookiecutter.package_name }}.serve import main
+
+from .serving import PACKAGE, Server, run, serve, wait_until
+
+COMMANDS = {"service": ["-m", PACKAGE], "uvicorn": ["-m", "uvicorn", f"{PACKAGE}.asgi:asgi"]}
+
+
+@contextmanager
+def in_flight(server: Server, path: str) -> Iterator[Future[tuple[int, str]]]:
+    """Send a request and go on when its view has begun."""
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(server.get, path)
+        view = path.rpartition("/")[2]
+        wait_until(lambda: json.loads(server.get(f"/inside/{view}")[1])["inside"])
+        yield answer
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_console_script_is_the_service() -> None:
+    [script] = entry_points(group="console_scripts", name="{{ cookiecutter.project_slug }}")
+
+    assert script.load() is main
+
+
+@pytest.mark.parametrize("target", [PACKAGE, f"{PACKAGE}.asgi:asgi"], ids=["service", "uvicorn"])
+def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target: str) -> None:
+    # The port of the command line goes before this one.
+    with serve(target, env={"SHUTDOWN_DELAY_SECONDS": "60", "PORT": "1"}) as server:
+        assert server.get("/readyz")[0] == 200
+
+        server.process.terminate()
+
+        wait_until(lambda: server.get("/readyz")[0] == 503)
+        assert server.get("/livez")[0] == 200
+        assert "GET /livez 200" in server.log
+        assert "GET /livez HTTP/1.1" not in server.log  # uvicorn's access log
+        os.killpg(server.process.pid, signal.SIGKILL)
+
+
+def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
+    with (
+        serve("tests.stopping_service") as server,
+        in_flight(server, "/until-draining/async") as from_async_view,
+        in_flight(server, "/until-draining/sync") as from_sync_view,
+    ):
+        server.process.terminate()
+
+        assert from_async_view.result() == (200, "answered")
+        assert from_sync_view.result() == (200, "answered")
+        assert server.process.wait(10) == 0
+
+
+def test_ctrl_c_ends_well_when_the_shutdown_delay_is_over() -> None:
+    with serve(env={"SHUTDOWN_DELAY_SECONDS": "0.2"}) as server:
+        server.process.send_signal(signal.SIGINT)
+
+        assert server.process.wait(10) == 0
+        assert "Traceback" not in server.log
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    with (
+        serve("tests.stopping_service", env={"SHUTDOWN_GRACE_SECONDS": "60"}) as server,
+        in_flight(server, "/forever") as answer,
+    ):
+        server.process.terminate()
+        wait_until(lambda: "Waiting for connections to close" in server.log)
+        time.sleep(SAME_STOP_SECONDS)
+        server.process.terminate()
+
+        assert server.process.wait(10) == -signal.SIGTERM
+        assert isinstance(answer.exception(), ConnectionError)
+
+
+def test_a_request_that_never_ends_does_not_hold_the_process_for_ever() -> None:
+    with (
+        serve("tests.stopping_service", env={"SHUTDOWN_GRACE_SECONDS": "0.1"}) as server,
+        in_flight(server, "/forever"),
+    ):
+        server.process.terminate()
+
+        assert server.process.wait(10) == 0
+
+
+def test_two_workers_serve_and_stop_together() -> None:
+    with serve("tests.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server:
+        wait_until(lambda: len({server.get("/worker")[1] for _ in range(10)}) == 2)
+        workers = {server.get("/worker")[1] for _ in range(20)}
+        with in_flight(server, "/until-draining/async") as answer:
+            server.process.terminate()
+
+            assert answer.result() == (200, "answered")
+        assert server.process.wait(10) == 0
+        assert not any(is_running(int(worker)) for worker in workers)
+
+
+def test_reload_serves_and_stops() -> None:
+    with serve(PACKAGE, "--reload", env={"WEB_CONCURRENCY": "2"}) as server:
+        assert server.get("/livez")[0] == 200
+        server.process.terminate()
+
+        assert server.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_settings_stop_the_start_with_a_sentence_each(command: str) -> None:
+    wrong = {"PORT": "70000", "LOG_LEVEL": "s3cret"}
+
+    ended = run(*COMMANDS[command], env=wrong)
+
+    assert ended.returncode == (2 if command == "service" else 1)
+    lines = ended.stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["PORT", "LOG_LEVEL"]
+    assert "s3cret" not in ended.stderr
+
+
+def test_a_wrong_flag_is_refused_like_its_setting(
+    clean_environment: Path,  # noqa: ARG001 - only its effect is needed
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--workers", "none"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("WEB_CONCURRENCY should be a valid integer")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None:
+    arguments = COMMANDS[command]
+    # An entry of None is how an import of a package that is not installed can be had.
+    without = (
+        "import runpy, sys; sys.modules['greenlet'] = None; "
+        f"sys.argv = {arguments[1:]!r}; runpy.run_module({arguments[1]!r}, run_name='__main__')"
+    )
+
+    ended = run("-c", without)
+
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"{PACKAGE} needs the module 'greenlet', which is not installed")
+
+
+def test_a_missing_module_of_its_own_is_a_mistake_with_a_traceback() -> None:
+    error = ModuleNotFoundError("No module", name=f"{PACKAGE}.vews")
+
+    with pytest.raises(ModuleNotFoundError) as raised:
+        missing_package(error)
+
+    assert raised.value is error
+
+
+def test_a_taken_port_stops_the_start_with_a_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("-m", PACKAGE, "--port", str(taken.getsockname()[1]))
+
+    assert ended.returncode not in {0, -signal.SIGTERM}
+    assert "address already in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_failed_start_up_stops_the_service_and_says_why() -> None:
+    ended = run("-m", "tests.failing_service", "--port", "0")
+
+    assert ended.returncode == 3
+    assert "startup failed: OSError: the certificate has expired" in ended.stderr
+
+
+@pytest.mark.usefixtures("clean_environment", "unchanged_logging")
+def test_a_failed_start_up_of_a_worker_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    # uvicorn's supervisor, which notices this in a real process after 5 seconds.
+    supervisor = Mock()
+    supervisor.processes = [Mock(), Mock()]
+    supervisor.processes[1].process.exitcode = STARTUP_FAILURE
+    monkeypatch.setattr(serve_module, "Multiprocess", Mock(return_value=supervisor))
+    monkeypatch.setattr("uvicorn.Config.bind_socket", Mock())
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--workers", "2"])
+
+    supervisor.run.assert_called_once()
+    assert ended.value.code == STARTUP_FAILURE
