@@ -1,0 +1,30 @@
+# Every target does its own set-up, inside this folder, given Python 3.11+, make and a package index.
+
+RUN := sh scripts/uv run --locked
+
+# The service's sources are linted as bakes, with the rules of the bake.
+SOURCES := answers.py hooks scripts tests
+
+.PHONY: demo test lint format lock
+
+# Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
+demo:
+	@$(RUN) --only-group demo scripts/demo.py
+
+# Everything: lint, the template's tests, and a bake's own tests on every Python found.
+test: lint
+	@$(RUN) pytest
+
+lint:
+	@$(RUN) ruff check $(SOURCES)
+	@$(RUN) ruff format --check $(SOURCES)
+	@$(RUN) mypy
+
+format:
+	@$(RUN) ruff check --fix $(SOURCES)
+	@$(RUN) ruff format $(SOURCES)
+
+# Refreshes both lock files; UPGRADE=1 takes the newest versions.
+lock:
+	@sh scripts/uv lock $(if $(UPGRADE),--upgrade)
+	@$(RUN) --only-group demo scripts/lock.py $(if $(UPGRADE),--upgrade)

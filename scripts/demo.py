@@ -1,0 +1,268 @@
+"""Bakes the default service, starts it, calls it, and draws how its waits overlapped.
+
+`make demo` leaves the service running until Ctrl-C; `make demo DEMO_EXIT=1` stops it, and exits 0
+when the waits overlapped and 1 when anything failed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from itertools import accumulate
+from pathlib import Path
+from threading import Barrier
+from typing import Any, NamedTuple
+
+from rich.console import Console, Group
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".cache" / "demo"
+SLUG = "price-service"
+SYMBOLS = ("AAPL", "MSFT", "GOOG", "AMZN", "NVDA")
+PRICES = "/prices?" + "&".join(f"symbol={symbol}" for symbol in SYMBOLS)
+CLIENTS = 20
+START_SECONDS = 30
+STOP_SECONDS = 40  # more than the service gives its requests in flight
+
+
+class DemoError(Exception):
+    """What went wrong, for a person to read."""
+
+
+class Wait(NamedTuple):
+    """A stretch of waiting, in milliseconds since the first one began."""
+
+    name: str
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        """How long it was, in milliseconds."""
+        return self.end - self.start
+
+
+def waterfall(waits: Sequence[Wait], width: int) -> Group:
+    """The waits as bars over one time axis, with the place of each had they come in turn."""
+    total = sum(wait.length for wait in waits)
+    in_turn = accumulate((wait.length for wait in waits), initial=0.0)
+    names = max(len(wait.name) for wait in waits)
+    scale = (width - names - len("    9999 ms")) / total
+    lines = []
+    for wait, start_in_turn in zip(waits, in_turn, strict=False):
+        line = Text(f"  {wait.name:<{names}} ")
+        bar = Text(" " * round(total * scale))
+        for start, character, style in ((start_in_turn, "░", "dim"), (wait.start, "█", "green")):
+            first, length = round(start * scale), max(1, round(wait.length * scale))
+            bar = bar[:first] + Text(character * length, style) + bar[first + length :]
+        lines.append(line + bar[: round(total * scale)] + Text(f" {wait.length:4.0f} ms", "dim"))
+    return Group(*lines)
+
+
+def run(*command: str, env: dict[str, str]) -> None:
+    """Runs a command to its end in the demo's folder, silently.
+
+    Raises:
+        DemoError: with the end of what it printed, when it failed.
+    """
+    try:
+        subprocess.run(command, cwd=FOLDER, env=env, text=True, capture_output=True, check=True)
+    except subprocess.CalledProcessError as error:
+        message = f"{' '.join(command[:3])} failed:\n{(error.stdout + error.stderr)[-2000:]}"
+        raise DemoError(message) from None
+
+
+def get(port: int, path: str) -> Any:  # noqa: ANN401 (any JSON)
+    """The JSON that the service answers with.
+
+    Raises:
+        OSError, HTTPException: when it does not answer.
+        DemoError: when it answers with something other than 200.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:  # noqa: PLR2004 (HTTP)
+            message = (
+                f"GET {path} answered {response.status}: {body[:500].decode(errors='replace')}"
+            )
+            raise DemoError(message)
+        return json.loads(body)
+    finally:
+        connection.close()
+
+
+def environment() -> dict[str, str]:
+    """The environment for what the demo runs, away from the user's own caches and settings."""
+    config = FOLDER / "cookiecutter.yaml"
+    config.write_text(f"replay_dir: {json.dumps(str(FOLDER / 'replay'))}\n", encoding="utf-8")
+    removed = {"VIRTUAL_ENV", "PRICES_BASE_URL"}
+    inherited = {name: value for name, value in os.environ.items() if name not in removed}
+    return inherited | {
+        "COOKIECUTTER_CONFIG": str(config),
+        "UV_PROJECT_ENVIRONMENT": str(FOLDER / "venv"),
+        "ENVIRONMENT": "development",
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+    }
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def log_tail() -> str:
+    """The end of what the service logged."""
+    return (FOLDER / "service.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+@contextmanager
+def service(env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The service as a user starts it, stopped at the end.
+
+    Raises:
+        DemoError: when it ends early, or does not answer in time.
+    """
+    with (FOLDER / "service.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["uv", "run", "--locked", "--no-dev", SLUG],
+            cwd=FOLDER / SLUG,
+            env=env,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the demo, which then stops the service
+        )
+    try:
+        wait_until_ready(process, int(env["PORT"]))
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    """Returns when the service is ready for requests.
+
+    Raises:
+        DemoError: when it ends early, or is not ready in time.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            get(port, "/readyz")
+        except (OSError, HTTPException, DemoError):
+            time.sleep(0.02)
+        else:
+            return
+    message = f"The service did not start. It logged:\n{log_tail()}"
+    raise DemoError(message)
+
+
+def call_at_once(port: int) -> list[Wait]:
+    """The waits of many clients that ask in the same moment."""
+    barrier = Barrier(CLIENTS)
+
+    def call(number: int) -> Wait:
+        barrier.wait()
+        start = time.perf_counter()
+        get(port, PRICES)
+        return Wait(f"client {number}", start, time.perf_counter())
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        waits = list(pool.map(call, range(1, CLIENTS + 1)))
+    first = min(wait.start for wait in waits)
+    return [Wait(name, (start - first) * 1000, (end - first) * 1000) for name, start, end in waits]
+
+
+def report(console: Console, title: str, waits: Sequence[Wait], elapsed: float) -> bool:
+    """Draws the waits; true when they took clearly less time together than in turn would."""
+    in_turn = sum(wait.length for wait in waits)
+    console.print(f"\n[bold]{title}[/]\n")
+    console.print(waterfall(waits, console.width))
+    console.print(
+        f"\n  in turn [dim]░[/] {in_turn:.0f} ms, really [green]█[/] {elapsed:.0f} ms:"
+        f" [bold]{in_turn / elapsed:.1f} times faster[/]"
+    )
+    return elapsed < in_turn / 2
+
+
+def bake_and_install(console: Console, env: dict[str, str]) -> None:
+    """Makes the service from the template and installs what it needs, saying so meanwhile."""
+    steps = {
+        "Baking the template": (
+            *(sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input"),
+            *("--output-dir", str(FOLDER)),
+        ),
+        "Installing the service": ("uv", "sync", "--locked", "--no-dev", "--project", SLUG),
+    }
+    columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        for step, command in steps.items():
+            task = progress.add_task(step, total=1)
+            run(*command, env=env)
+            progress.advance(task)
+
+
+def demo(console: Console, *, stay: bool) -> bool:
+    """Runs the whole demo; true when the waits overlapped, inside a request and across requests."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(FOLDER / SLUG, ignore_errors=True)
+    env = environment()
+    port = int(env["PORT"])
+    bake_and_install(console, env)
+    with service(env) as process:
+        get(port, PRICES)  # the first request pays for what later ones share
+        body = get(port, PRICES)
+        waits = [Wait(wait["symbol"], wait["start_ms"], wait["end_ms"]) for wait in body["waits"]]
+        title = f"One request, {len(waits)} upstream calls (GET /prices)"
+        inside = report(console, title, waits, body["elapsed_ms"]) and body["concurrent"]
+        clients = call_at_once(port)
+        title = f"{CLIENTS} clients at once, one worker process"
+        across = report(console, title, clients, max(wait.end for wait in clients))
+        if stay:
+            console.print(
+                f"\nThe service is at [bold]http://127.0.0.1:{port}/[/]. Ctrl-C stops it."
+            )
+            process.wait()
+            message = f"The service ended. It logged:\n{log_tail()}"
+            raise DemoError(message)
+    return inside and across
+
+
+def main() -> int:
+    """Gives the exit code: 0 when the waits overlapped."""
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the service is stopped too
+    try:
+        overlapped = demo(console, stay=os.environ.get("DEMO_EXIT", "") in {"", "0"})
+    except DemoError as error:
+        console.print("\n[red]The demo failed.[/]")
+        console.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        return 0
+    console.print("\n[green]The waits overlapped.[/]" if overlapped else "\n[red]They did not.[/]")
+    return 0 if overlapped else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

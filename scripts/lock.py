@@ -1,0 +1,53 @@
+"""Refreshes the template's lock file: bakes, locks with uv, and writes the lock back as a template.
+
+`make lock` keeps the versions that still fit; `make lock UPGRADE=1` takes the newest ones.
+`docs/decisions/shipped-lock-file.md` says why the template ships a lock file at all.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cookiecutter.main import cookiecutter
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE_LOCK = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
+
+# What the answers change in a lock file; all else is the same for every bake.
+MARKUP = {
+    'requires-python = ">=3.11"\n': 'requires-python = ">={{ cookiecutter.python_version }}"\n',
+    'name = "price-service"\n': 'name = "{{ cookiecutter.project_slug }}"\n',
+}
+
+
+def with_markup(lock: str) -> str:
+    """The lock file of a default bake as the template's.
+
+    Raises:
+        ValueError: when a line that depends on an answer is not there exactly once.
+    """
+    for line, template in MARKUP.items():
+        if lock.count(line) != 1:
+            message = f"expected {line!r} once in uv.lock, found it {lock.count(line)} times"
+            raise ValueError(message)
+        lock = lock.replace(line, template)
+    return lock
+
+
+def main(uv_arguments: list[str]) -> None:
+    """Bakes with every default, runs `uv lock` with these arguments, writes the template's lock."""
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "cookiecutter.yaml")
+        config.write_text(f"replay_dir: {json.dumps(folder)}\n", encoding="utf-8")
+        project = Path(
+            cookiecutter(str(ROOT), no_input=True, config_file=str(config), output_dir=folder)
+        )
+        subprocess.run(["uv", "lock", *uv_arguments], cwd=project, check=True)
+        lock = (project / "uv.lock").read_text(encoding="utf-8")
+    TEMPLATE_LOCK.write_text(with_markup(lock), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Tests of the template: bake it, read it, run it, serve it."""

@@ -1,0 +1,63 @@
+"""Bakes the template for the tests, and says which combinations of answers there are."""
+
+import json
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+from cookiecutter.main import cookiecutter
+
+ROOT = Path(__file__).parents[1]
+QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+
+# Every answer that is chosen from a list or by yes and no, its default first.
+CHOICES: dict[str, list[Any]] = {
+    name: [default, not default] if isinstance(default, bool) else default
+    for name, default in QUESTIONS.items()
+    if isinstance(default, (bool, list)) and not name.startswith("_")
+}
+
+PYTHONS: list[str] = CHOICES["python_version"]
+OLDEST = PYTHONS[0]
+
+
+def single_values_and_pairs() -> list[dict[str, Any]]:
+    """Every value of every choice, and every two values of two choices, the rest as by default."""
+    pairs = (
+        {first: first_value, second: second_value}
+        for first, second in combinations(CHOICES, 2)
+        for first_value, second_value in product(CHOICES[first], CHOICES[second])
+    )
+    singles = ({name: value} for name, values in CHOICES.items() for value in values)
+    unique: dict[str, dict[str, Any]] = {}
+    for answers in ({}, *singles, *pairs):
+        chosen = {name: value for name, value in answers.items() if value != CHOICES[name][0]}
+        unique.setdefault(describe(chosen), chosen)
+    return list(unique.values())
+
+
+def describe(answers: dict[str, Any]) -> str:
+    """The answers that differ from the defaults, as the name of a test."""
+    return " ".join(f"{name}={value}" for name, value in sorted(answers.items())) or "defaults"
+
+
+def bake(folder: Path, **answers: object) -> Path:
+    """The project baked into `folder` with these answers and otherwise the defaults."""
+    return Path(
+        cookiecutter(
+            str(ROOT),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            overwrite_if_exists=True,
+        )
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,47 @@
+"""Keeps the user's own configuration, services and environments out of the tests."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .baking import OLDEST, ROOT, bake
+from .uv import on_python, run
+
+# Variables that would change what the tests' commands do.
+REMOVED = ("PYENV_VERSION", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "VIRTUAL_ENV", "PRICES_BASE_URL")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Gives Cookiecutter a configuration of the tests' own, and nothing that a user set."""
+    folder = tmp_path_factory.mktemp("user")
+    config = folder / "config.yaml"
+    folders = {name: str(folder / name) for name in ("cookiecutters_dir", "replay_dir")}
+    config.write_text(json.dumps(folders), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in REMOVED:
+            patch.delenv(name, raising=False)
+        patch.setenv("COOKIECUTTER_CONFIG", str(config))
+        patch.setenv("UV_PYTHON_DOWNLOADS", "never")
+        yield
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of a default bake, for tests that do not change it."""
+    return bake(tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="session")
+def tools(project: Path) -> Path:
+    """The folder of the programs that a bake is checked with: the ones that it locks.
+
+    It is always the same one, so that mypy can use what it cached.
+    """
+    folder = ROOT / ".cache" / "tools"
+    env = on_python(OLDEST) | {"UV_PROJECT_ENVIRONMENT": str(folder)}
+    run("uv", "sync", "--locked", "--no-install-project", cwd=project, env=env)
+    return folder / ("bin" if os.name == "posix" else "Scripts")

@@ -1,0 +1,130 @@
+"""What an answer may be, and how it is quoted."""
+
+import ast
+import json
+import tomllib
+
+import pytest
+import yaml
+
+import answers
+
+GOOD = {
+    "project_name": "Price Service",
+    "project_slug": "price-service",
+    "package_name": "price_service",
+    "project_description": "An async Flask service.",
+    "full_name": "Your Name",
+    "email": "you@example.com",
+    "github_username": "your-github-name",
+}
+
+TEXTS = [
+    "plain",
+    'Ann "Q" O\'Neil',
+    r"back\slash \n \u0041 \\",
+    "{braces} {{double}} {% tag %} $HOME ${HOME} %s #",
+    "emoji 🍏 👩‍👩‍👧 and עברית",
+    "<b>&amp;</b> `code` *stars* _lines_",
+]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "wrong"),
+    [
+        ("project_name", "", "is empty"),
+        ("project_name", " ", "is empty"),
+        ("project_name", " padded", "does not have the right form"),
+        ("project_name", "two\nlines", "contains the character U+000A"),
+        ("project_name", "\u202eturned", "contains the character U+202E"),
+        ("project_name", "\ud83d", "contains the character U+D83D"),
+        ("project_name", 7, "is not text"),
+        ("project_name", "x" * 101, "has 101 characters"),
+        ("project_slug", "../../x/y", "does not have the right form"),
+        ("project_slug", "/absolute", "does not have the right form"),
+        ("project_slug", "Upper", "does not have the right form"),
+        ("project_slug", "-leading", "does not have the right form"),
+        ("project_slug", "trailing-", "does not have the right form"),
+        ("project_slug", "two--dashes", "does not have the right form"),
+        ("project_slug", "2nd", "does not have the right form"),
+        ("project_slug", "newline\n", "contains the character U+000A"),
+        ("project_slug", "x" * 51, "has 51 characters"),
+        ("project_slug", "python", "is a program of every Python environment"),
+        ("project_slug", "python-json-logger", "is a package that the service uses"),
+        ("project_slug", "nul", "is a name that Windows keeps for a device"),
+        ("package_name", "with-dash", "does not have the right form"),
+        ("package_name", "_private", "does not have the right form"),
+        ("package_name", "naïve", "does not have the right form"),
+        ("package_name", "class", "is a keyword of Python"),
+        ("package_name", "match", "is a keyword of Python"),
+        ("package_name", "json", "is a module of Python's standard library"),
+        ("package_name", "flask", "is a package that the service uses"),
+        ("package_name", "pydantic_settings", "is a package that the service uses"),
+        ("package_name", "dotenv", "is a package that the service uses"),
+        ("package_name", "tests", "is a folder of every project"),
+        ("package_name", "com1", "is a name that Windows keeps for a device"),
+        ("email", "nobody", "does not have the right form"),
+        ("email", 'a"@example.com', "does not have the right form"),
+        ("github_username", "-", "does not have the right form"),
+        ("github_username", "a_b", "does not have the right form"),
+    ],
+)
+def test_a_bad_answer_is_refused_in_one_sentence(variable: str, value: object, wrong: str) -> None:
+    problem = answers.problem(GOOD | {variable: value})
+
+    assert problem.startswith(f"{variable} {ascii(value)[:20]}")
+    assert f" {wrong}; accepted is " in problem
+    assert problem.endswith(".")
+    assert problem.isascii()
+    assert problem.isprintable()
+    with pytest.raises(SystemExit, match=variable):
+        answers.checked(GOOD | {variable: value})
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("variable", ["project_name", "project_description", "full_name"])
+def test_any_text_that_a_file_can_hold_is_accepted(variable: str, text: str) -> None:
+    assert answers.problem(GOOD | {variable: text}) == ""
+    assert answers.checked(GOOD | {variable: text}) == ""
+
+
+def test_the_answers_given_so_far_are_checked_before_the_rest_is_asked() -> None:
+    assert answers.problem({"project_name": "Good"}) == ""
+    assert answers.problem({"project_name": ""}) != ""
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "two\nlines\u2028\x07"])
+def test_an_escaped_text_reads_back_the_same_in_every_language(text: str) -> None:
+    literal = f'"{answers.escaped(text)}"'
+
+    assert text == tomllib.loads(f"text = {literal}")["text"]
+    assert text == yaml.safe_load(literal)
+    assert text == json.loads(literal)
+    assert text == ast.literal_eval(literal)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Price Service", "price-service"),
+        ("  Price__Service, v2!", "price-service-v2"),
+        ("Café № 5", "cafe-no-5"),
+        ("מחירים", ""),
+    ],
+)
+def test_a_slug_is_made_of_what_a_name_has(text: str, expected: str) -> None:
+    assert expected == answers.slug(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("An async Flask service.", "An async Flask service."),
+        ("*a* _b_ <c> [d](e) `f` & $g$", r"\*a\* \_b\_ \<c\> \[d\](e) \`f\` \& \$g\$"),
+        ("- not a list", r"\- not a list"),
+        ("1. not a list", r"1\. not a list"),
+        ("# not a heading", r"\# not a heading"),
+    ],
+)
+def test_markdown_shows_a_text_letter_by_letter(text: str, expected: str) -> None:
+    assert expected == answers.markdown(text)

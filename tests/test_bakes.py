@@ -1,0 +1,108 @@
+"""Every answer gives a project that compiles, lints, formats and type-checks by its own rules."""
+
+import hashlib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .baking import ROOT, bake, contents, describe, single_values_and_pairs
+from .uv import run
+
+TYPE_CHECK_CACHE = ROOT / ".cache" / "mypy"  # shared by all bakes, and kept
+
+
+@pytest.fixture(scope="session")
+def check(tools: Path) -> Callable[[Path], None]:
+    """Checks a project with its own tools and rules, once for all bakes of the same sources."""
+    checked = set()
+
+    def check(project: Path) -> None:
+        sources = {name: data for name, data in contents(project).items() if name.endswith(".py")}
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        relevant = repr((sources, settings["tool"], settings["project"]["requires-python"]))
+        digest = hashlib.sha256(relevant.encode()).hexdigest()
+        if digest in checked:
+            return
+        for name, source in sources.items():
+            compile(source, name, "exec", dont_inherit=True)
+        run(tools / "ruff", "check", "--no-cache", cwd=project)
+        run(tools / "ruff", "format", "--check", "--no-cache", cwd=project)
+        run(tools / "mypy", "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
+        checked.add(digest)
+
+    return check
+
+
+@pytest.fixture(scope="module", params=single_values_and_pairs(), ids=describe)
+def baked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for every single value and every pair of values of the choices."""
+    return bake(tmp_path_factory.mktemp("baked"), **request.param)
+
+
+def test_a_bake_passes_its_own_checks(baked: Path, check: Callable[[Path], None]) -> None:
+    check(baked)
+
+
+def test_a_bake_holds_no_markup_and_plain_lines(baked: Path) -> None:
+    for name, data in contents(baked).items():
+        assert b"cookiecutter" not in data, name
+        assert b"jinja:" not in data, name
+        assert b"\r" not in data, name
+        assert data == b"" or data.endswith(b"\n"), name
+        assert not data.endswith(b"\n\n"), name
+
+
+@pytest.mark.parametrize("length", [1, 22, 50])
+def test_a_package_name_of_any_length_passes_the_checks(
+    length: int, check: Callable[[Path], None], tmp_path: Path
+) -> None:
+    check(bake(tmp_path, package_name="x" * length))
+
+
+def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
+    first = bake(tmp_path / "first")
+    second = bake(tmp_path / "second")
+
+    assert contents(first) == contents(second)
+
+
+def test_the_answers_are_in_the_project_as_they_were_given(tmp_path: Path) -> None:
+    answers = {
+        "project_name": "Ann's “Äpfel” & <Birnen> 🍏",
+        "project_description": r'Says "\n" for { 7 * 7 }, $HOME, %s and <b>100 %</b>.',
+        "full_name": 'Ann "Q" O\'Neil \\ אן',
+        "email": "ann+service@example.com",
+    }
+    project = bake(tmp_path, **answers)
+
+    metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert answers["project_description"] == metadata["description"]
+    assert [{"name": answers["full_name"], "email": answers["email"]}] == metadata["authors"]
+    assert answers["full_name"] in (project / "LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("license_name", "words"),
+    [
+        ("MIT", "Permission is hereby granted, free of charge"),
+        ("Apache-2.0", "END OF TERMS AND CONDITIONS"),
+        ("BSD-3-Clause", "Neither the name of the copyright holder"),
+        ("Proprietary", "All rights reserved."),
+    ],
+)
+def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, license=license_name, full_name="Ann")
+
+    text = (project / "LICENSE").read_text(encoding="utf-8")
+    assert words in text
+    assert "Ann" in text
+
+
+def test_without_the_example_the_service_does_not_speak_of_it(tmp_path: Path) -> None:
+    project = bake(tmp_path, project_name="Plain", include_example=False)
+
+    service = {name: data for name, data in contents(project).items() if name.startswith("src/")}
+    service["README.md"] = (project / "README.md").read_bytes()
+    assert [name for name, data in service.items() if b"prices" in data.lower()] == []

@@ -1,0 +1,119 @@
+"""The hooks: what they remove, what they leave to its owner, and what they say."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import answers
+
+from .baking import CHOICES, ROOT, bake, contents
+
+
+def hook(name: str) -> ModuleType:
+    """A hook as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pre_gen_project = hook("pre_gen_project")
+post_gen_project = hook("post_gen_project")
+
+
+def test_the_first_hook_ends_the_bake_with_the_problem() -> None:
+    with pytest.raises(SystemExit, match=r"^Error: email 'x' is wrong\.$"):
+        pre_gen_project.refuse("email 'x' is wrong.")
+
+
+def test_the_first_hook_lets_good_answers_pass() -> None:
+    pre_gen_project.refuse("")
+
+
+def test_what_the_answers_leave_out_is_removed(tmp_path: Path) -> None:
+    write(tmp_path / "src/templates/home.html", "the template's")
+    write(tmp_path / "src/app.py", "the template's")
+
+    kept = post_gen_project.remove(tmp_path, "src/templates/home.html src/missing.py")
+
+    assert kept == []
+    assert contents(tmp_path) == {"src/app.py": b"the template's"}
+    assert not (tmp_path / "src/templates").exists()
+
+
+def test_what_a_team_wrote_at_such_a_path_is_put_back(tmp_path: Path) -> None:
+    write(tmp_path / "home.py", "a team's")
+
+    pre_gen_project.set_aside(tmp_path, "home.py stub.py")
+    write(tmp_path / "home.py", "the template's")
+    kept = post_gen_project.remove(tmp_path, "home.py stub.py")
+
+    assert kept == [tmp_path / "home.py"]
+    assert contents(tmp_path) == {"home.py": b"a team's"}
+
+
+def test_what_an_earlier_bake_wrote_at_such_a_path_is_removed(tmp_path: Path) -> None:
+    write(tmp_path / "home.py", "the template's")
+
+    pre_gen_project.set_aside(tmp_path, "home.py")
+    write(tmp_path / "home.py", "the template's")
+
+    assert post_gen_project.remove(tmp_path, "home.py") == []
+    assert contents(tmp_path) == {}
+
+
+def test_a_bake_over_a_project_leaves_what_a_team_added(tmp_path: Path) -> None:
+    project = bake(tmp_path, include_example=False)
+    plain = contents(project)
+    added = {
+        "src/price_service/templates/report.html": "a team's page",
+        "src/price_service/views/home.py": "a team's view",
+        "tests/test_ours.py": "a team's test",
+    }
+    for name, text in added.items():
+        write(project / name, text)
+
+    bake(tmp_path, include_example=False)
+
+    assert contents(project) == plain | {name: text.encode() for name, text in added.items()}
+
+
+def test_a_bake_over_the_example_removes_it(tmp_path: Path) -> None:
+    project = bake(tmp_path / "with", include_example=True)
+    plain = bake(tmp_path / "without", include_example=False)
+
+    bake(tmp_path / "with", include_example=False)
+
+    assert contents(project) == contents(plain)
+
+
+def test_the_next_commands_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    bake(tmp_path, project_name="Café Prices")
+
+    assert "\n  cd cafe-prices\n  uv run cafe-prices " in capfd.readouterr().out
+
+
+def test_every_file_that_an_answer_brings_is_in_the_template(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    brought = [
+        path.format(package="price_service")
+        for paths in answers.BROUGHT_BY.values()
+        for path in paths
+    ]
+
+    assert [path for path in brought if not (project / path).is_file()] == []
+
+
+def test_every_answer_that_brings_files_is_asked_for() -> None:
+    for name, values in answers.BROUGHT_BY:
+        assert set(values) < set(CHOICES[name])
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file and the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,52 @@
+"""A bake's own tests pass in its own environment, on every Python, and its lock file holds."""
+
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from .baking import OLDEST, PYTHONS, bake
+from .uv import on_python, run
+
+
+# The oldest runs them in `test_readmes.py`, with the coverage that the service demands.
+@pytest.mark.parametrize("python", PYTHONS[1:])
+def test_the_tests_of_a_default_bake_pass(python: str, project: Path) -> None:
+    run_tests(project, on_python(python))
+
+
+def test_the_tests_of_a_bake_without_the_example_pass(tmp_path: Path) -> None:
+    project = bake(tmp_path, project_name="Plain", include_example=False)
+
+    run_tests(project, on_python(OLDEST))
+
+
+def test_the_tests_of_a_bake_pass_with_the_oldest_dependencies_it_allows(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+
+    run_tests(project, on_python(OLDEST), "--resolution", "lowest-direct")
+
+
+def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
+    """Runs a project's own tests in an environment with what it locks, or other versions."""
+    run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
+    run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("name", ["Aaa", "Price Service", "Zzz"])
+def test_the_lock_file_fits_every_bake(python: str, name: str, tmp_path: Path) -> None:
+    env = on_python(python)
+    project = bake(tmp_path, project_name=name, python_version=python)
+
+    run("uv", "lock", "--check", cwd=project, env=env)
+
+
+def test_the_lock_file_names_one_public_index(project: Path) -> None:
+    lock = tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))
+    indexes = {package["source"].get("registry") for package in lock["package"]} - {None}
+
+    assert len(indexes) == 1
+    index = urlsplit(indexes.pop())
+    assert (index.scheme, index.username, index.port) == ("https", None, None)

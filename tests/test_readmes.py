@@ -1,0 +1,83 @@
+"""The commands that the READMEs show work, as they are shown.
+
+In a block fenced as `console`, the lines that begin with `$ ` are run, in order and in one shell,
+and blocks go on in the folder that the one before ended in. A comment on the line before the fence
+changes that: `<!-- keeps running -->` leaves the block's last command running for the blocks that
+follow, and `<!-- not run: reason -->` leaves the block out.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from .baking import OLDEST, ROOT, bake
+from .serving import free_port, running
+from .uv import on_python, run
+
+BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+NOT_RUN = re.compile(r"not run: .+")
+
+# What stands for the public repository, which a test does not ask.
+URL = "https://github.com/cookiecutter-flask-async/cookiecutter-flask-async"
+CHECKOUT = shlex.quote(str(ROOT))
+STAND_INS = {
+    f"uvx cookiecutter {URL}": f"{shlex.quote(sys.executable)} -m cookiecutter {CHECKOUT}",
+    f"git clone {URL}": f"ln -s {CHECKOUT} cookiecutter-flask-async",
+}
+
+
+class Block(NamedTuple):
+    """The commands of a block, and whether the last one keeps running."""
+
+    commands: list[str]
+    keeps_running: bool
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """The blocks to run."""
+    for mark, language, body in BLOCK.findall(text):
+        assert language in {"console", "text", "json", "python"}, f"unknown language {language!r}"
+        if language != "console" or NOT_RUN.fullmatch(mark):
+            continue
+        assert mark in {"", "keeps running"}, f"unknown mark {mark!r}"
+        commands = [line.removeprefix("$ ") for line in body.splitlines() if line[:2] == "$ "]
+        assert commands, f"no command in {body!r}"
+        yield Block(commands, keeps_running=bool(mark))
+
+
+def run_blocks(readme: str, folder: Path, env: dict[str, str]) -> None:
+    """Runs every block of a README, from `folder`."""
+    port = free_port()
+    env = env | {"PORT": str(port), "DEMO_EXIT": "1"}
+    for shown, stand_in in STAND_INS.items():
+        readme = readme.replace(shown, stand_in)
+    readme = readme.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    where = folder / ".where"
+    with ExitStack() as servers:
+        for block in blocks(readme):
+            commands = block.commands[:-1] if block.keeps_running else block.commands
+            script = "\n".join(["set -euo pipefail", *commands, f"pwd > {shlex.quote(str(where))}"])
+            run("bash", "-c", script, cwd=folder, env=env, answers="\n" * 50)
+            folder = Path(where.read_text(encoding="utf-8").strip())
+            if block.keeps_running:
+                command = shlex.split(block.commands[-1])
+                servers.enter_context(
+                    running(*command, cwd=folder, env=os.environ | env, port=port)
+                )
+
+
+def test_the_commands_of_a_bake_work(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+
+    run_blocks((project / "README.md").read_text("utf-8"), project, on_python(OLDEST))
+
+
+def test_the_commands_of_the_template_work(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    run_blocks(readme, tmp_path, on_python(OLDEST))
