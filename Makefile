@@ -5,6 +5,9 @@ RUN := sh scripts/uv run --locked
 # The service's sources are linted as bakes, with the rules of the bake.
 SOURCES := answers.py hooks scripts tests
 
+# The tests start many processes; without cached bytecode each compiles everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format lock
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
