@@ -23,7 +23,7 @@ BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 NOT_RUN = re.compile(r"not run: .+")
 
 # What stands for the public repository, which a test does not ask.
-URL = "https://github.com/cookiecutter-flask-async/cookiecutter-flask-async"
+URL = "https://github.com/your-org/cookiecutter-flask-async"
 CHECKOUT = shlex.quote(str(ROOT))
 STAND_INS = {
     f"uvx cookiecutter {URL}": f"{shlex.quote(sys.executable)} -m cookiecutter {CHECKOUT}",
