@@ -51,20 +51,21 @@ def http_scope(path: str = "/", *headers: tuple[bytes, bytes], **scope: Any) -> 
 class Client:
     """A server's side of one ASGI scope: what the application receives, and what it sent."""
 
-    def __init__(self, app: Flask, scope: dict[str, Any], **options: Any) -> None:
+    def __init__(self, bridge: FlaskToAsgi, scope: dict[str, Any]) -> None:
         self.received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        served = FlaskToAsgi(app, **options)
-        self.done = asyncio.create_task(served(scope, self.received.get, self.sent.put))  # type: ignore[arg-type] # plain dicts
+        self.done = asyncio.create_task(bridge(scope, self.received.get, self.sent.put))  # type: ignore[arg-type] # plain dicts
 
     async def next_sent(self) -> dict[str, Any]:
         async with asyncio.timeout(10):
             return await self.sent.get()
 
 
-async def messages(app: Flask, scope: dict[str, Any], *body: bytes) -> list[dict[str, Any]]:
+async def messages(
+    app: Flask, scope: dict[str, Any], *body: bytes, **options: Any
+) -> list[dict[str, Any]]:
     """Return every message that the bridge sends in answer to a request."""
-    client = Client(app, scope)
+    client = Client(FlaskToAsgi(app, **options), scope)
     parts = list(body) or [b""]
     for number, part in enumerate(parts, start=1):
         more = number < len(parts)
@@ -74,8 +75,8 @@ async def messages(app: Flask, scope: dict[str, Any], *body: bytes) -> list[dict
     return [client.sent.get_nowait() for _ in range(client.sent.qsize())]
 
 
-async def ask(app: Flask, scope: dict[str, Any], *body: bytes) -> tuple[int, bytes]:
-    start, *bodies = await messages(app, scope, *body)
+async def ask(app: Flask, scope: dict[str, Any], *body: bytes, **options: Any) -> tuple[int, bytes]:
+    start, *bodies = await messages(app, scope, *body, **options)
     return start["status"], b"".join(message["body"] for message in bodies)
 
 
@@ -314,7 +315,7 @@ async def test_a_client_that_leaves_in_mid_body_does_not_pass_for_the_end_of_it(
 
     both_kinds(app, read, methods=["POST"])
     scope = http_scope(path, (b"content-length", b"9"), method="POST")
-    client = Client(app, scope)
+    client = Client(FlaskToAsgi(app), scope)
     client.received.put_nowait({"type": "http.request", "body": b"half", "more_body": True})
     client.received.put_nowait({"type": "http.disconnect"})
     await client.done
@@ -470,7 +471,7 @@ async def test_the_lifespan_is_entered_at_startup_and_left_at_shutdown(app: Flas
         yield
         events.append("left")
 
-    server = Client(app, {"type": "lifespan"}, lifespan=lifespan)
+    server = Client(FlaskToAsgi(app, lifespan=lifespan), {"type": "lifespan"})
     server.received.put_nowait({"type": "lifespan.startup"})
 
     assert {"type": "lifespan.startup.complete"} == await server.next_sent()
@@ -497,7 +498,7 @@ async def fails_to_stop(_app: Flask) -> AsyncIterator[None]:
 
 
 async def test_a_failing_startup_says_why(app: Flask) -> None:
-    server = Client(app, {"type": "lifespan"}, lifespan=fails_to_start)
+    server = Client(FlaskToAsgi(app, lifespan=fails_to_start), {"type": "lifespan"})
     server.received.put_nowait({"type": "lifespan.startup"})
 
     message = "startup failed: OSError: no database"
@@ -505,7 +506,7 @@ async def test_a_failing_startup_says_why(app: Flask) -> None:
 
 
 async def test_a_failing_shutdown_says_why(app: Flask) -> None:
-    server = Client(app, {"type": "lifespan"}, lifespan=fails_to_stop)
+    server = Client(FlaskToAsgi(app, lifespan=fails_to_stop), {"type": "lifespan"})
     server.received.put_nowait({"type": "lifespan.startup"})
     server.received.put_nowait({"type": "lifespan.shutdown"})
     await server.next_sent()
@@ -515,7 +516,7 @@ async def test_a_failing_shutdown_says_why(app: Flask) -> None:
 
 
 async def test_without_a_lifespan_there_is_nothing_to_do(app: Flask) -> None:
-    server = Client(app, {"type": "lifespan"})
+    server = Client(FlaskToAsgi(app), {"type": "lifespan"})
     server.received.put_nowait({"type": "lifespan.startup"})
 
     assert {"type": "lifespan.startup.complete"} == await server.next_sent()
@@ -525,7 +526,7 @@ async def test_without_a_lifespan_there_is_nothing_to_do(app: Flask) -> None:
 
 
 async def test_a_websocket_is_refused(app: Flask) -> None:
-    server = Client(app, {"type": "websocket"})
+    server = Client(FlaskToAsgi(app), {"type": "websocket"})
     server.received.put_nowait({"type": "websocket.connect"})
 
     assert "websocket.close" == (await server.next_sent())["type"]
@@ -533,7 +534,119 @@ async def test_a_websocket_is_refused(app: Flask) -> None:
 
 async def test_an_unknown_scope_is_an_error(app: Flask) -> None:
     with pytest.raises(ValueError, match="'telnet'"):
-        await Client(app, {"type": "telnet"}).done
+        await Client(FlaskToAsgi(app), {"type": "telnet"}).done
+
+
+# Limits
+
+
+class Crowd:
+    """Requests that stay inside their views until they are let go."""
+
+    def __init__(self, app: Flask, **limits: Any) -> None:
+        self.inside: asyncio.Semaphore = asyncio.Semaphore(0)
+        self.exit = threading.Event()
+        self.bridge = FlaskToAsgi(app, **limits)
+        loop = asyncio.get_running_loop()
+
+        @app.get("/async")
+        async def async_view() -> str:
+            self.inside.release()
+            await asyncio.to_thread(self.exit.wait, 10)
+            return "served"
+
+        @app.get("/sync")
+        def sync_view() -> str:
+            loop.call_soon_threadsafe(self.inside.release)
+            self.exit.wait(10)
+            return "served"
+
+        @app.get("/health")
+        async def health() -> str:
+            return "alive"
+
+    def send(self, path: str) -> "asyncio.Task[tuple[int, dict[bytes, bytes]]]":
+        return asyncio.create_task(self._status_and_headers(path))
+
+    async def _status_and_headers(self, path: str) -> tuple[int, dict[bytes, bytes]]:
+        client = Client(self.bridge, http_scope(path))
+        client.received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        start = await client.next_sent()
+        await client.done
+        return start["status"], dict(start["headers"])
+
+
+async def test_above_max_in_flight_requests_are_refused_at_once(app: Flask) -> None:
+    crowd = Crowd(app, max_in_flight=2)
+    served = [crowd.send("/async"), crowd.send("/async")]
+    for _ in served:
+        await crowd.inside.acquire()
+
+    status, headers = await crowd.send("/async")
+
+    assert (503, b"1") == (status, headers[b"retry-after"])
+    assert b"application/problem+json" == headers[b"content-type"]
+
+    crowd.exit.set()
+
+    assert [200, 200] == [(await request)[0] for request in served]
+    assert 200 == (await crowd.send("/async"))[0]
+
+
+async def test_health_checks_are_answered_above_max_in_flight(app: Flask) -> None:
+    crowd = Crowd(app, max_in_flight=1, always_answer={"/health"})
+    served = crowd.send("/async")
+    await crowd.inside.acquire()
+
+    assert 503 == (await crowd.send("/async"))[0]
+    assert 200 == (await crowd.send("/health"))[0]
+
+    crowd.exit.set()
+    await served
+
+
+async def test_when_enough_requests_wait_for_a_thread_more_are_refused(app: Flask) -> None:
+    crowd = Crowd(app, threads=1, max_waiting=1)
+    served = crowd.send("/sync")
+    await crowd.inside.acquire()
+    waiting = crowd.send("/sync")
+    await asyncio.sleep(0)
+
+    assert 503 == (await crowd.send("/sync"))[0]
+    assert 200 == (await crowd.send("/health"))[0]
+
+    crowd.exit.set()
+
+    assert [200, 200] == [(await request)[0] for request in (served, waiting)]
+
+
+async def test_an_async_view_that_takes_too_long_is_cancelled_and_answered_504(app: Flask) -> None:
+    cancelled = []
+
+    @app.get("/")
+    async def view() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return "never"
+
+    status, body = await ask(app, http_scope(), request_timeout=0.01)
+
+    assert (504, [True]) == (status, cancelled)
+    assert b"longer than 0.01 s" in body
+
+
+async def test_a_stream_may_last_longer_than_the_time_to_respond(app: Flask) -> None:
+    @app.get("/")
+    async def view() -> AsyncIterator[str]:
+        await asyncio.sleep(0)
+        yield "a"
+        await asyncio.sleep(0.05)
+        yield "b"
+
+    assert (200, b"ab") == await ask(app, http_scope(), request_timeout=0.02)
 
 
 # Cancellation by the server

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_calls_beyond_the_size_wait_for_a_thread() -> None:
-    pool = ThreadPool(2)
+    pool = ThreadPool(2, max_waiting=1)
     context = contextvars.copy_context
     barrier = threading.Barrier(3)
     inside = [asyncio.create_task(pool.run(barrier.wait, context())) for _ in range(2)]
@@ -32,8 +32,25 @@ async def test_calls_beyond_the_size_wait_for_a_thread() -> None:
     pool.close()
 
 
+async def test_it_is_full_when_enough_calls_wait() -> None:
+    pool = ThreadPool(1, max_waiting=1)
+    release = threading.Event()
+
+    running = asyncio.create_task(pool.run(release.wait, contextvars.copy_context()))
+    await asyncio.sleep(0)
+    assert not pool.is_full()
+    waiting = asyncio.create_task(pool.run(release.wait, contextvars.copy_context()))
+    await asyncio.sleep(0)
+    assert pool.is_full()
+
+    release.set()
+    await asyncio.gather(running, waiting)
+    assert not pool.is_full()
+    pool.close()
+
+
 async def test_an_idle_thread_is_used_again() -> None:
-    pool = ThreadPool(5)
+    pool = ThreadPool(5, max_waiting=1)
 
     names = {await pool.run(threading.get_ident, contextvars.copy_context()) for _ in range(10)}
 
@@ -42,7 +59,7 @@ async def test_an_idle_thread_is_used_again() -> None:
 
 
 async def test_any_exception_comes_back() -> None:
-    pool = ThreadPool(1)
+    pool = ThreadPool(1, max_waiting=1)
 
     def stop() -> None:
         raise StopIteration
@@ -54,7 +71,7 @@ async def test_any_exception_comes_back() -> None:
 
 
 async def test_a_cancellation_waits_for_the_call_to_end() -> None:
-    pool = ThreadPool(1)
+    pool = ThreadPool(1, max_waiting=1)
     release = threading.Event()
     ended = []
 
@@ -77,7 +94,7 @@ async def test_a_cancellation_waits_for_the_call_to_end() -> None:
 
 
 async def test_closing_gives_up_a_call_that_does_not_end() -> None:
-    pool = ThreadPool(1)
+    pool = ThreadPool(1, max_waiting=1)
     release = threading.Event()
     task = asyncio.create_task(pool.run(release.wait, contextvars.copy_context()))
     await asyncio.sleep(0)

@@ -42,7 +42,15 @@ def create_asgi() -> FlaskToAsgi:
     logs.configure(settings)
     app = create_app(settings)
     app.extensions["readiness"].starting()
-    return FlaskToAsgi(app, lifespan=lifespan, threads=settings.worker_threads)
+    return FlaskToAsgi(
+        app,
+        lifespan=lifespan,
+        threads=settings.worker_threads,
+        max_waiting=settings.max_waiting,
+        max_in_flight=settings.max_in_flight,
+        always_answer=("/livez", "/readyz"),
+        request_timeout=settings.request_timeout_seconds,
+    )
 
 
 try:

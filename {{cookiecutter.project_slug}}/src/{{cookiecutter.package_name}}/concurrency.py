@@ -184,14 +184,21 @@ class _ThreadOutcome(asyncio.Future[tuple[Any, BaseException | None]]):
 class ThreadPool:
     """Runs calls in at most ``size`` threads, which are started when they are needed.
 
+    It is full when ``max_waiting`` more calls wait for a thread; whoever calls should ask first.
+
     The threads are daemons: a call that never ends must not keep a server from stopping.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, max_waiting: int) -> None:
         self.size = size
+        self.max_waiting = max_waiting
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outcomes: set[_ThreadOutcome] = set()
         self._threads = 0
+
+    def is_full(self) -> bool:
+        """Tell whether another call would have to wait behind too many."""
+        return len(self._outcomes) >= self.size + self.max_waiting
 
     async def run(self, call: Callable[[], T], context: contextvars.Context) -> T:
         """Return what ``call`` returns, run in a thread and in ``context``.

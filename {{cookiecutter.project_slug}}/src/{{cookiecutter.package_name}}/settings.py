@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     worker_threads: Count = Field(
         default=100, description="the number of requests at once in views that are not async"
     )
+    max_waiting: Count = Field(
+        default=1000, description="the number of such requests that may wait for a thread"
+    )
+    max_in_flight: Count = Field(
+        default=10_000, description="the number of requests at once in all; others are answered 503"
+    )
+    request_timeout_seconds: Seconds = Field(
+        default=60, description="how long an async view may take to begin its response"
+    )
     # jinja: if cookiecutter.include_example
     prices_base_url: HttpUrl | None = Field(
         default=None,

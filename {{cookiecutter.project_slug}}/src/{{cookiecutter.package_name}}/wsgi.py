@@ -93,7 +93,7 @@ class Incoming:
         self.disconnected = False
         self._receive = receive
         self._on_disconnect = on_disconnect
-        # The server's context, kept clean of what the application sets: see `bridge._Exchange`.
+        # The server's context, kept clean of what the application sets: see `exchange.Exchange`.
         self._context = contextvars.copy_context()
         self._receiving: asyncio.Task[None] | None = None
         self._stopped = False

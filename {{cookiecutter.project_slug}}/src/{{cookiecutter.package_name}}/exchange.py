@@ -1,0 +1,210 @@
+"""One request and its response: an ASGI scope becomes a WSGI call, and that a response again."""
+
+import asyncio
+import contextvars
+import functools
+import io
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from asgiref.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPResponseStartEvent,
+    HTTPScope,
+)
+from asgiref.wsgi import WsgiToAsgiInstance
+
+from .concurrency import run_on_loop
+from .wsgi import Incoming, RequestBody, declares_body, mend_environ, mend_scope
+
+if TYPE_CHECKING:
+    from .bridge import FlaskToAsgi
+
+T = TypeVar("T")
+
+
+class Exchange(WsgiToAsgiInstance):
+    """One request and its response."""
+
+    def __init__(
+        self,
+        bridge: "FlaskToAsgi",
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        super().__init__(bridge.wsgi_application)  # type: ignore[no-untyped-call] # asgiref's
+        self.duplicate_header_limit = bridge.duplicate_header_limit
+        self.bridge = bridge
+        self.server_scope = scope
+        self.scope = mend_scope(scope)
+        self.send = send
+        self.task = cast("asyncio.Task[None]", asyncio.current_task())
+        self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
+        # The application runs in a context of its own. A server may start the next request of the
+        # connection from within `receive` or `send`, which therefore keep the server's.
+        self.context = contextvars.copy_context()
+        self.response_body: Iterable[bytes] | None = None
+        self.start_event: HTTPResponseStartEvent
+        self.written: list[bytes] = []
+        self.chunks: Iterator[bytes] = iter(())
+        self.unsent: int | None = None
+        self.closed = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.timed_out = False
+
+    async def run(self) -> None:
+        """Answer the request, unless its client goes away.
+
+        Raises:
+            CancelledError: the server stops.
+        """
+        try:
+            request_body: io.IOBase = io.BytesIO()
+            if declares_body(self.server_scope):
+                request_body = RequestBody(self.incoming)
+            else:
+                await self.incoming.receive()
+            if not self.incoming.disconnected:
+                await self.respond(request_body)
+        except asyncio.CancelledError:
+            if self.incoming.disconnected:  # there is nobody to answer
+                self.task.uncancel()
+            elif self.timed_out and not self.response_started:
+                self.task.uncancel()
+                detail = f"The request took longer than {self.bridge.request_timeout:g} s."
+                await refuse(self.send, HTTPStatus.GATEWAY_TIMEOUT, detail)
+            else:  # the server stops
+                raise
+        finally:
+            self.incoming.stop()
+            if self.timer is not None:
+                self.timer.cancel()
+
+    async def respond(self, request_body: io.IOBase) -> None:
+        """Call the application where it belongs, and send what it answers."""
+        try:
+            environ = self.build_environ(self.scope, request_body)  # type: ignore[no-untyped-call] # asgiref's
+        except ValueError:
+            detail = "A header is repeated too often."
+            await refuse(self.send, HTTPStatus.BAD_REQUEST, detail)
+            return
+        mend_environ(environ, self.server_scope)
+        if self.bridge.has_async_view(environ):
+            run = self.run_on_loop
+        elif self.bridge.threads.is_full():
+            await refuse_for_load(self.send)
+            return
+        else:
+            run = self.run_in_thread
+        try:
+            chunk = await run(functools.partial(self.call_application, environ))
+            self.response_started = True
+            await self.send(self.start_event)
+            while not self.closed:
+                self.incoming.watch()
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await run(self.next_chunk)
+            await self.send({"type": "http.response.body", "body": chunk, "more_body": False})
+        finally:
+            if self.response_body is not None and not self.closed:
+                await run(self.close)
+
+    def run_on_loop(self, call: Callable[[], T]) -> Awaitable[T]:
+        """Return the outcome of `call`, run on the loop in the application's context."""
+        return run_on_loop(call, self.context, on_wait=self.on_wait)
+
+    def on_wait(self) -> None:
+        """Take care, while the view waits, of what else may happen to its request."""
+        self.incoming.watch()
+        if self.timer is None and self.bridge.request_timeout is not None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(self.bridge.request_timeout, self.on_timeout)
+
+    def on_timeout(self) -> None:
+        """Cancel the view, if it has not begun to respond."""
+        if not self.response_started:
+            self.timed_out = True
+            self.task.cancel()
+
+    def run_in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
+        """Return the outcome of `call`, run in a thread in the application's context."""
+        return self.bridge.threads.run(call, self.context)
+
+    def call_application(self, environ: dict[str, Any]) -> bytes:
+        """Return the first part of the response's body."""
+        self.response_body = self.wsgi_application(environ, self.start_response)
+        self.chunks = itertools.chain(self.written, self.response_body)
+        return self.next_chunk()
+
+    def next_chunk(self) -> bytes:
+        """Return the next part of the body; with its last part, which may be empty, close it.
+
+        So an ordinary response, which has one part, takes one call and one message.
+        """
+        chunk = next(filter(None, self.chunks), b"")
+        if self.unsent is not None:
+            chunk = chunk[: self.unsent]
+            self.unsent -= len(chunk)
+        if not chunk or self.unsent == 0:
+            self.close()
+        return chunk
+
+    def close(self) -> None:
+        """Tell the application that the response has ended, however that came about."""
+        self.closed = True
+        try:
+            if (close := getattr(self.response_body, "close", None)) is not None:
+                close()
+        except Exception:
+            # The response itself is fine, and may have been sent.
+            self.bridge.app.logger.exception("Closing a response failed")
+
+    def start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: tuple[type[BaseException], BaseException, TracebackType] | None = None,
+    ) -> Callable[[bytes], None]:
+        """Note how the response starts; WSGI calls this, once or, after an error, once more."""
+        if self.response_started and exc_info is not None:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self.unsent = None
+        for name, value in headers:
+            if name.lower() == "content-length":
+                self.unsent = int(value)
+        self.start_event = _start_event(int(status[:3]), headers)
+        return self.written.append
+
+
+async def refuse_for_load(send: ASGISendCallable) -> None:
+    """Answer that there is too much to do, and when to come back (RFC 9110 section 10.2.3)."""
+    # A second is long enough for a burst to pass, and short enough not to lose a client.
+    detail = "The service has as many requests under way as it can take."
+    await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, detail, ("retry-after", "1"))
+
+
+async def refuse(
+    send: ASGISendCallable, status: HTTPStatus, detail: str, *headers: tuple[str, str]
+) -> None:
+    """Answer without asking the application, with a problem (RFC 9457)."""
+    body = json.dumps({"title": status.phrase, "status": status, "detail": detail}).encode()
+    content = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
+    await send(_start_event(status, [*content, *headers]))
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _start_event(status: int, headers: Iterable[tuple[str, str]]) -> HTTPResponseStartEvent:
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+        ],
+        "trailers": False,
+    }
