@@ -18,7 +18,7 @@ from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, Request
 from werkzeug.wsgi import get_path_info
 
-from .concurrency import ThreadPool, block_on, can_block_on
+from .concurrency import ThreadPool, waiter
 from .exchange import Exchange, refuse_for_load
 from .wsgi import make_response
 
@@ -146,8 +146,8 @@ def _async_to_sync(
 ) -> Callable[..., Any]:
     # Flask calls this whenever it needs what an async view, hook or error handler returns.
     def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the view's own
-        if can_block_on():
-            return block_on(function(*args, **kwargs))
-        return outside_a_server(function)(*args, **kwargs)
+        if (wait := waiter()) is None:
+            return outside_a_server(function)(*args, **kwargs)
+        return wait(function(*args, **kwargs))
 
     return call

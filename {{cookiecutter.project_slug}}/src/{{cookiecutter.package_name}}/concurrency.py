@@ -10,6 +10,7 @@ coroutine to the loop and waits. Either way the coroutine runs on the server's o
 import asyncio
 import contextlib
 import contextvars
+import functools
 import queue
 import threading
 import types
@@ -98,7 +99,8 @@ def run_on_loop(
     idle = _thread.idle
     pausable = idle.pop() if idle else _PausableCall()
     # A paused greenlet goes on in its parent: the one that drives it now, not the one that made it.
-    pausable.parent = getcurrent()
+    if pausable.parent is not (driver := getcurrent()):
+        pausable.parent = driver
     pausable.gr_context = context
     pausable.finished = False
     future = pausable.switch(call)
@@ -116,34 +118,36 @@ def run_on_loop(
     return cast("T", pausable.take_outcome())
 
 
-def can_block_on() -> bool:
-    """Tell whether `block_on` can be used here, that is: whether a server runs this code."""
-    return isinstance(getcurrent(), _PausableCall) or _thread.server_loop is not None
-
-
 def is_on_loop() -> bool:
     """Tell whether this code runs inside `run_on_loop`, where blocking would stop the server."""
     return isinstance(getcurrent(), _PausableCall)
+
+
+def waiter() -> Callable[[Coroutine[Any, Any, Any]], Any] | None:
+    """Return what waits here for a coroutine, as `block_on` does; None where no server runs."""
+    current = getcurrent()
+    if isinstance(current, _PausableCall):
+        return current.wait_for
+    if _thread.server_loop is not None:
+        return functools.partial(_send_to_loop, _thread.server_loop)
+    return None
 
 
 def block_on(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return what ``coroutine`` returns, having awaited it on the server's event loop.
 
     Raises:
-        RuntimeError: the code does not run in a request's own call: see `can_block_on`.
+        RuntimeError: the code does not run in a request's own call, but, for example, in a task.
         BaseException: what the coroutine raises.
     """
-    current = getcurrent()
-    if isinstance(current, _PausableCall):
-        return current.wait_for(coroutine)
-    if _thread.server_loop is not None:
-        return _send_to_loop(coroutine, _thread.server_loop)
+    if (wait := waiter()) is not None:
+        return cast("T", wait(coroutine))
     coroutine.close()
     message = "only the code of a view can wait for the server, not a task or thread that it starts"
     raise RuntimeError(message)
 
 
-def _send_to_loop(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+def _send_to_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     context = contextvars.copy_context()
 
     async def run() -> T:

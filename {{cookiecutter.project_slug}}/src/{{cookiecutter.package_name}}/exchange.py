@@ -17,10 +17,9 @@ from asgiref.typing import (
     HTTPResponseStartEvent,
     HTTPScope,
 )
-from asgiref.wsgi import WsgiToAsgiInstance
 
 from .concurrency import run_on_loop
-from .wsgi import Incoming, RequestBody, declares_body, mend_environ, mend_scope
+from .wsgi import Incoming, RequestBody, build_environ, declares_body
 
 if TYPE_CHECKING:
     from .bridge import FlaskToAsgi
@@ -28,8 +27,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Exchange(WsgiToAsgiInstance):
+class Exchange:
     """One request and its response."""
+
+    start_event: HTTPResponseStartEvent
+    chunks: Iterator[bytes]
+    response_body: Iterable[bytes] | None = None
+    response_started = False
+    unsent: int | None = None  # bytes of the body, where its length is known
+    closed = False
+    timer: asyncio.TimerHandle | None = None
+    timed_out = False
 
     def __init__(
         self,
@@ -38,25 +46,15 @@ class Exchange(WsgiToAsgiInstance):
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> None:
-        super().__init__(bridge.wsgi_application)  # type: ignore[no-untyped-call] # asgiref's
-        self.duplicate_header_limit = bridge.duplicate_header_limit
         self.bridge = bridge
-        self.server_scope = scope
-        self.scope = mend_scope(scope)
+        self.scope = scope
         self.send = send
         self.task = cast("asyncio.Task[None]", asyncio.current_task())
         self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
         # The application runs in a context of its own. A server may start the next request of the
         # connection from within `receive` or `send`, which therefore keep the server's.
         self.context = contextvars.copy_context()
-        self.response_body: Iterable[bytes] | None = None
-        self.start_event: HTTPResponseStartEvent
         self.written: list[bytes] = []
-        self.chunks: Iterator[bytes] = iter(())
-        self.unsent: int | None = None
-        self.closed = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.timed_out = False
 
     async def run(self) -> None:
         """Answer the request, unless its client goes away.
@@ -66,7 +64,7 @@ class Exchange(WsgiToAsgiInstance):
         """
         try:
             request_body: io.IOBase = io.BytesIO()
-            if declares_body(self.server_scope):
+            if declares_body(self.scope):
                 request_body = RequestBody(self.incoming)
             else:
                 await self.incoming.receive()
@@ -89,12 +87,11 @@ class Exchange(WsgiToAsgiInstance):
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application where it belongs, and send what it answers."""
         try:
-            environ = self.build_environ(self.scope, request_body)  # type: ignore[no-untyped-call] # asgiref's
+            environ = build_environ(self.scope, request_body, self.bridge.duplicate_header_limit)
         except ValueError:
             detail = "A header is repeated too often."
             await refuse(self.send, HTTPStatus.BAD_REQUEST, detail)
             return
-        mend_environ(environ, self.server_scope)
         if self.bridge.has_async_view(environ):
             run = self.run_on_loop
         elif self.bridge.threads.is_full():
@@ -138,7 +135,7 @@ class Exchange(WsgiToAsgiInstance):
 
     def call_application(self, environ: dict[str, Any]) -> bytes:
         """Return the first part of the response's body."""
-        self.response_body = self.wsgi_application(environ, self.start_response)
+        self.response_body = self.bridge.wsgi_application(environ, self.start_response)
         self.chunks = itertools.chain(self.written, self.response_body)
         return self.next_chunk()
 
@@ -149,7 +146,8 @@ class Exchange(WsgiToAsgiInstance):
         """
         chunk = next(filter(None, self.chunks), b"")
         if self.unsent is not None:
-            chunk = chunk[: self.unsent]
+            if len(chunk) > self.unsent:
+                chunk = chunk[: self.unsent]
             self.unsent -= len(chunk)
         if not chunk or self.unsent == 0:
             self.close()
@@ -174,11 +172,11 @@ class Exchange(WsgiToAsgiInstance):
         """Note how the response starts; WSGI calls this, once or, after an error, once more."""
         if self.response_started and exc_info is not None:
             raise exc_info[1].with_traceback(exc_info[2])
-        self.unsent = None
-        for name, value in headers:
-            if name.lower() == "content-length":
-                self.unsent = int(value)
         self.start_event = _start_event(int(status[:3]), headers)
+        self.unsent = None
+        for name, value in self.start_event["headers"]:
+            if name == b"content-length":
+                self.unsent = int(value)
         return self.written.append
 
 

@@ -1,13 +1,13 @@
 """An ASGI request as WSGI sees it: the environ, and bodies as a file and as an iterator.
 
-WSGI is PEP 3333; its strings are bytes decoded as latin-1. The environ itself is asgiref's; what
-is mended here are the places where it departs from HTTP.
+WSGI is PEP 3333; its strings are bytes decoded as latin-1.
 """
 
 import asyncio
 import contextvars
 import functools
 import io
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
 from werkzeug.exceptions import ClientDisconnected
 
-from .concurrency import ThreadPool, block_on, block_on_thread, can_block_on, is_on_loop
+from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
 
 
 def declares_body(scope: HTTPScope) -> bool:
@@ -34,49 +34,82 @@ def declares_body(scope: HTTPScope) -> bool:
     )
 
 
-def mend_scope(scope: HTTPScope) -> HTTPScope:
-    """Return ``scope`` with what asgiref's ``build_environ`` cannot take put right or left out.
+def build_environ(scope: HTTPScope, body: io.IOBase, duplicate_limit: int) -> dict[str, Any]:
+    """Return the WSGI environ of an ASGI request: PEP 3333, "environ Variables".
 
-    - Several ``Cookie`` headers are one, joined with ``; `` (RFC 9113 section 8.2.3).
-    - ``X_Forwarded_For`` would become the same variable as ``X-Forwarded-For``, which proxies
-      overwrite and applications trust. Such names are dropped, as nginx and gunicorn drop them.
-    - The query string and ``root_path`` are left to `mend_environ`.
+    asgiref's `build_environ` does the same, but loses what `_headers`, `_path` and the query
+    string keep, and is given no chance to.
+
+    Raises:
+        ValueError: a header is repeated more often than `duplicate_limit`.
     """
-    headers = []
-    cookies = []
-    for name, value in scope["headers"]:
-        if name == b"cookie":
-            cookies.append(value)
-        elif b"_" not in name:
-            headers.append((name, value))
-    if cookies:
-        headers.append((b"cookie", b"; ".join(cookies)))
-    return {**scope, "headers": headers, "query_string": b"", "root_path": ""}
-
-
-def mend_environ(environ: dict[str, Any], scope: HTTPScope) -> None:
-    """Put into ``environ`` what asgiref leaves out or gets wrong; ``scope`` is the server's."""
-    environ["QUERY_STRING"] = scope["query_string"].decode("latin-1")
-    script_name = scope.get("root_path", "").rstrip("/")
-    if script_name:
-        environ["SCRIPT_NAME"] = script_name.encode().decode("latin-1")
-    path = _path_bytes(scope).decode("latin-1")
-    # ASGI's path includes root_path, but not every server has put it there.
-    if path == environ["SCRIPT_NAME"] or path.startswith(environ["SCRIPT_NAME"] + "/"):
-        path = path.removeprefix(environ["SCRIPT_NAME"])
-    environ["PATH_INFO"] = path
+    root = scope.get("root_path", "").rstrip("/")
+    server = scope.get("server") or ("localhost", 80)
+    environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root.encode().decode("latin-1"),
+        "PATH_INFO": _path(scope, root),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or 0),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": body,
+        # `RequestBody` ends where the body does, so a chunked one is safe to read without a length.
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
     if client := scope.get("client"):
+        environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
-    # `RequestBody` ends where the body does, so a chunked one is safe to read without a length.
-    environ["wsgi.input_terminated"] = True
+    for name, values in _headers(scope).items():
+        if len(values) > duplicate_limit and name != "HTTP_COOKIE":
+            message = f"{name} is repeated more than {duplicate_limit} times"
+            raise ValueError(message)
+        # Several Cookie headers are one, joined otherwise than all others: RFC 9113 section 8.2.3.
+        environ[name] = ("; " if name == "HTTP_COOKIE" else ",").join(values)
+    return environ
 
 
-def _path_bytes(scope: HTTPScope) -> bytes:
-    # A server decodes the path as UTF-8. Where that lost a byte, the raw path still has it.
+def _headers(scope: HTTPScope) -> dict[str, list[str]]:
+    """Return the values of every header by the name of its variable.
+
+    ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies
+    overwrite and applications trust. Such names are left out, as nginx and gunicorn do.
+    """
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        if b"_" not in name:
+            variable = _variable(name)
+            if variable in headers:
+                headers[variable].append(value.decode("latin-1"))
+            else:
+                headers[variable] = [value.decode("latin-1")]
+    return headers
+
+
+@functools.lru_cache(maxsize=256)  # clients send the same few names again and again
+def _variable(header: bytes) -> str:
+    variable = header.decode("latin-1").upper().replace("-", "_")
+    return variable if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{variable}"
+
+
+def _path(scope: HTTPScope, root: str) -> str:
+    path = scope["path"]
     raw_path = scope.get("raw_path")
-    if raw_path and "\ufffd" in scope["path"]:
-        return unquote_to_bytes(raw_path)
-    return scope["path"].encode()
+    # A server decodes the path as UTF-8. Where that lost a byte, the raw path still has it.
+    lossy = raw_path and "\ufffd" in path
+    as_bytes = unquote_to_bytes(raw_path) if raw_path and lossy else path.encode()
+    path = as_bytes.decode("latin-1")
+    # ASGI's path includes root_path, but not every server has put it there.
+    script_name = root.encode().decode("latin-1")
+    if script_name and (path == script_name or path.startswith(script_name + "/")):
+        path = path.removeprefix(script_name)
+    return path
 
 
 class Incoming:
@@ -87,16 +120,17 @@ class Incoming:
         on_disconnect: called when the client goes away, unless `stop` was called before.
     """
 
+    unread = memoryview(b"")
+    more = True
+    disconnected = False
+    _receiving: asyncio.Task[None] | None = None
+    _stopped = False
+
     def __init__(self, receive: ASGIReceiveCallable, on_disconnect: Callable[[], object]) -> None:
-        self.unread = memoryview(b"")
-        self.more = True
-        self.disconnected = False
         self._receive = receive
         self._on_disconnect = on_disconnect
         # The server's context, kept clean of what the application sets: see `exchange.Exchange`.
         self._context = contextvars.copy_context()
-        self._receiving: asyncio.Task[None] | None = None
-        self._stopped = False
 
     async def receive(self) -> None:
         """Take the server's next message."""
@@ -182,6 +216,8 @@ def make_response(
         value = _without_async(value)
     response = flask_make_response(value)
     body = response.response
+    if isinstance(body, list):  # nearly always
+        return response
     if hasattr(body, "__aiter__"):  # Response(async_generator())
         response.response = AsyncBody(cast("AsyncIterator[Any]", body))
     elif is_on_loop() and response.is_streamed and not isinstance(body, AsyncBody):
@@ -223,8 +259,8 @@ class AsyncBody(Iterator[Any]):
         async def wait() -> Any:  # noqa: ANN401 - str or bytes
             return await awaitable
 
-        if can_block_on():
-            return block_on(wait())
+        if (wait_here := waiter()) is not None:
+            return wait_here(wait())
         # Under WSGI the stream gets an event loop of its own, for as long as it lasts.
         if self._runner is None:
             self._runner = asyncio.Runner()
