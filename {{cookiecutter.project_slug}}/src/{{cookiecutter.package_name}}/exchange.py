@@ -19,12 +19,15 @@ from asgiref.typing import (
 )
 
 from .concurrency import run_on_loop
-from .wsgi import Incoming, RequestBody, build_environ, declares_body
+from .wsgi import Incoming, RequestBody, awaits_continue, build_environ, declares_body
 
 if TYPE_CHECKING:
     from .bridge import FlaskToAsgi
 
 T = TypeVar("T")
+
+# Seconds. To watch for a client that goes away costs a task, which a short wait need not pay for.
+LONG_WAIT = 0.1
 
 
 class Exchange:
@@ -37,6 +40,7 @@ class Exchange:
     unsent: int | None = None  # bytes of the body, where its length is known
     closed = False
     timer: asyncio.TimerHandle | None = None
+    waits_long = False
     timed_out = False
 
     def __init__(
@@ -66,6 +70,7 @@ class Exchange:
             request_body: io.IOBase = io.BytesIO()
             if declares_body(self.scope):
                 request_body = RequestBody(self.incoming)
+                self.incoming.awaits_continue = awaits_continue(self.scope)
             else:
                 await self.incoming.receive()
             if not self.incoming.disconnected:
@@ -118,10 +123,19 @@ class Exchange:
 
     def on_wait(self) -> None:
         """Take care, while the view waits, of what else may happen to its request."""
-        self.incoming.watch()
-        if self.timer is None and self.bridge.request_timeout is not None:
+        if self.timer is None:
             loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(self.bridge.request_timeout, self.on_timeout)
+            self.timer = loop.call_later(LONG_WAIT, self.on_long_wait)
+        elif self.waits_long:
+            self.incoming.watch()
+
+    def on_long_wait(self) -> None:
+        """Watch whether the client stays, and begin to count the time that the view has."""
+        self.waits_long = True
+        self.incoming.watch()
+        if (timeout := self.bridge.request_timeout) is not None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(max(0, timeout - LONG_WAIT), self.on_timeout)
 
     def on_timeout(self) -> None:
         """Cancel the view, if it has not begun to respond."""

@@ -13,9 +13,10 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import ASGIReceiveCallable, HTTPScope
+from flask import has_request_context, request
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
 
@@ -32,6 +33,11 @@ def declares_body(scope: HTTPScope) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in scope["headers"]
     )
+
+
+def awaits_continue(scope: HTTPScope) -> bool:
+    """Tell whether the client holds its body back until asked for it: RFC 9110 section 10.1.1."""
+    return any(name == b"expect" for name, _ in scope["headers"])
 
 
 def build_environ(scope: HTTPScope, body: io.IOBase, duplicate_limit: int) -> dict[str, Any]:
@@ -105,6 +111,9 @@ def _path(scope: HTTPScope, root: str) -> str:
     lossy = raw_path and "\ufffd" in path
     as_bytes = unquote_to_bytes(raw_path) if raw_path and lossy else path.encode()
     path = as_bytes.decode("latin-1")
+    # A client may send a whole URL (RFC 9112 section 3.2.2). Not every server takes it apart.
+    if not path.startswith("/") and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
     # ASGI's path includes root_path, but not every server has put it there.
     script_name = root.encode().decode("latin-1")
     if script_name and (path == script_name or path.startswith(script_name + "/")):
@@ -123,6 +132,7 @@ class Incoming:
     unread = memoryview(b"")
     more = True
     disconnected = False
+    awaits_continue = False  # asking the server for the body makes it send 100 Continue
     _receiving: asyncio.Task[None] | None = None
     _stopped = False
 
@@ -143,6 +153,7 @@ class Incoming:
 
     async def receive_ahead(self) -> None:
         """Wait for the message that `watch` has asked for, or ask for it."""
+        self.awaits_continue = False
         self.watch()
         if self._receiving is not None:
             await asyncio.shield(self._receiving)
@@ -152,7 +163,8 @@ class Incoming:
 
         Only one: the rest of a body waits in the socket until this part has been read.
         """
-        if self._receiving is None and not (self.unread or self.disconnected or self._stopped):
+        full = (self.unread and self.more) or self.awaits_continue
+        if self._receiving is None and not (full or self.disconnected or self._stopped):
             loop = asyncio.get_running_loop()
             self._receiving = loop.create_task(self._receive_in_background(), context=self._context)
 
@@ -178,6 +190,7 @@ class RequestBody(io.RawIOBase):
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
+        self._position = 0
 
     def readable(self) -> bool:
         """Return True, as a file that can be read does."""
@@ -188,16 +201,27 @@ class RequestBody(io.RawIOBase):
 
         Raises:
             ClientDisconnected: the client went away before the end.
+            RequestEntityTooLarge: the body is longer than MAX_CONTENT_LENGTH.
         """
+        self._receive()
+        incoming = self._incoming
+        size = min(len(buffer), len(incoming.unread))
+        buffer[:size] = incoming.unread[:size]
+        incoming.unread = incoming.unread[size:]
+        self._position += size
+        # Where no length was announced, Werkzeug stops at the limit and passes that for the whole.
+        if has_request_context() and self._position == request.max_content_length:
+            self._receive()
+            if incoming.unread:
+                raise RequestEntityTooLarge
+        return size
+
+    def _receive(self) -> None:
         incoming = self._incoming
         while incoming.more and not incoming.unread:
             if incoming.disconnected:
                 raise ClientDisconnected
             block_on(incoming.receive_ahead())
-        size = min(len(buffer), len(incoming.unread))
-        buffer[:size] = incoming.unread[:size]
-        incoming.unread = incoming.unread[size:]
-        return size
 
 
 def make_response(
