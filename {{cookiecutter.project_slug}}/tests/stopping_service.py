@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 
 from {{ cookiecutter.package_name }}.asgi import asgi
@@ -39,6 +40,18 @@ async def forever() -> str:
     inside.append("forever")
     await asyncio.Event().wait()
     return "never"
+
+
+@app.get("/background")
+async def background() -> str:
+    async def work() -> None:
+        while not draining():  # noqa: ASYNC110 - a signal handler sets no asyncio.Event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
+        sys.stderr.write("the background work is done\n")
+
+    app.extensions["background"].start(work())
+    return "started"
 
 
 @app.get("/inside/<view>")

@@ -77,6 +77,15 @@ def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
         assert server.process.wait(10) == 0
 
 
+def test_sigterm_waits_for_background_work() -> None:
+    with serve("tests.stopping_service") as server:
+        assert server.get("/background") == (200, "started")
+        server.process.terminate()
+
+        assert server.process.wait(10) == 0
+        assert "the background work is done" in server.log
+
+
 def test_ctrl_c_ends_well_when_the_shutdown_delay_is_over() -> None:
     with serve(env={"SHUTDOWN_DELAY_SECONDS": "0.2"}) as server:
         server.process.send_signal(signal.SIGINT)

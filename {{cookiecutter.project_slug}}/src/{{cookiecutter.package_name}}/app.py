@@ -3,6 +3,7 @@
 from flask import Flask
 
 from . import clients, logs, problems, views
+from .background import Background
 from .readiness import Readiness
 from .settings import Settings, load_settings
 
@@ -22,7 +23,11 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     readiness = Readiness()
     readiness.ready()  # WSGI has no start-up to wait for; `asgi.py` has, and says so
-    app.extensions |= {"settings": settings, "readiness": readiness}
+    app.extensions |= {
+        "settings": settings,
+        "readiness": readiness,
+        "background": Background(),
+    }
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
     problems.init_app(app)

@@ -19,12 +19,16 @@ except ModuleNotFoundError as error:
 
 @asynccontextmanager
 async def lifespan(app: Flask) -> AsyncIterator[None]:
-    """Keep the upstreams' connections open and the process ready, once per worker."""
+    """Keep connections open, background work going and the process ready, once per worker."""
     settings: Settings = app.extensions["settings"]
     readiness: Readiness = app.extensions["readiness"]
     async with AsyncExitStack() as stack:
         for upstream in app.extensions["upstreams"]:
             await stack.enter_async_context(upstream.open())
+        # Left first, so that background work can still use the upstreams.
+        background = app.extensions["background"]
+        background.open()
+        stack.push_async_callback(background.close, settings.shutdown_grace_seconds)
         with drain_on_signal(readiness, delay=settings.shutdown_delay_seconds):
             readiness.ready()
             try:

@@ -1,0 +1,58 @@
+"""Work that goes on after the response has been sent, and that a stop waits for."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """The background tasks of a process.
+
+    asyncio keeps only weak references to tasks, so one that nobody holds can vanish in mid-work.
+    This holds them, logs what they raise, and lets the lifespan wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self) -> None:
+        """Accept work for the running loop, which must outlive the requests."""
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Start `work` on the server's loop, from an async or a sync view, and return at once.
+
+        Raises:
+            RuntimeError: no ASGI server runs. Under WSGI a loop ends with its request.
+        """
+        if self._loop is None:
+            work.close()
+            message = "background work needs an ASGI server; here, await it instead"
+            raise RuntimeError(message)
+        self._loop.call_soon_threadsafe(self._create_task, work)
+
+    async def close(self, grace: float) -> None:
+        """Wait up to `grace` seconds for what is under way, then cancel it."""
+        self._loop = None
+        await asyncio.sleep(0)  # what was started a moment ago is a task after this
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=grace)
+        for task in late:
+            logger.warning("background work did not end within %g s: %s", grace, task.get_coro())
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("background work failed", exc_info=error)

@@ -1,0 +1,89 @@
+"""Background work: kept, logged, and waited for within bounds."""
+
+import asyncio
+import logging
+
+import pytest
+
+from {{ cookiecutter.package_name }}.background import Background
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def background() -> Background:
+    background = Background()
+    background.open()
+    return background
+
+
+async def test_closing_waits_for_what_is_under_way(background: Background) -> None:
+    release = asyncio.Event()
+    done = []
+
+    async def work() -> None:
+        await release.wait()
+        done.append(True)
+
+    background.start(work())
+    closing = asyncio.create_task(background.close(grace=10))
+    await asyncio.sleep(0)
+    assert not done
+
+    release.set()
+    await closing
+
+    assert [True] == done
+
+
+async def test_closing_cancels_what_takes_too_long_and_says_so(
+    background: Background, caplog: pytest.LogCaptureFixture
+) -> None:
+    cancelled = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    background.start(work())
+    await background.close(grace=0.01)
+
+    assert [True] == cancelled
+    assert "did not end within 0.01 s" in caplog.text
+
+
+async def test_a_failure_is_logged(
+    background: Background, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        raise OSError
+
+    with caplog.at_level(logging.ERROR):
+        background.start(work())
+        await background.close(grace=10)
+
+    assert "background work failed" in caplog.text
+
+
+async def test_a_thread_can_start_it(background: Background) -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    await asyncio.to_thread(background.start, work())
+
+    async with asyncio.timeout(10):
+        await done.wait()
+
+
+async def test_without_anything_under_way_closing_is_over_at_once(background: Background) -> None:
+    await background.close(grace=10)
+
+
+async def test_without_a_server_it_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="needs an ASGI server"):
+        Background().start(asyncio.sleep(0))
