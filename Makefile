@@ -3,12 +3,12 @@
 RUN := sh scripts/uv run --locked
 
 # The service's sources are linted as bakes, with the rules of the bake.
-SOURCES := answers.py hooks scripts tests
+SOURCES := answers.py benchmarks hooks scripts tests
 
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint format lock
+.PHONY: demo test bench lint format lock
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -17,6 +17,10 @@ demo:
 # Everything: lint, the template's tests, and a bake's own tests on every Python found.
 test: lint
 	@$(RUN) pytest
+
+# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes.
+bench:
+	@$(RUN) --only-group bench -m benchmarks
 
 lint:
 	@$(RUN) ruff check $(SOURCES)

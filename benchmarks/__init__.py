@@ -1,0 +1,1 @@
+"""Measures the template's serving engine beside its peers: one run, one machine, the same work."""

@@ -1,0 +1,155 @@
+"""`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
+
+`make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from . import machine, plot, run, summary
+from .bake import baked_sources
+from .peers import PEERS
+from .plan import Plan, plan
+from .serving import CACHE, BenchError, Cores
+
+PUBLISHED = Path(__file__).parent / "results"
+OPEN_FILES = 10_500
+
+
+def measure(console: Console, chosen: Plan) -> dict[str, Any]:
+    """The results of a whole run.
+
+    Raises:
+        BenchError: when something that is needed is missing, or a peer does not start.
+    """
+    about = {"machine": machine.machine(), "versions": machine.versions()}
+    _raise_open_files()
+    bench = run.Bench(chosen, Cores(), baked_sources())
+    recipe = _shown(console, "beside the recipe", run.beside_the_recipe(bench))
+    in_flight = _shown(console, "in flight", run.in_flight(bench))
+    samples = _shown(console, "load", run.loads(bench))
+    medians = summary.medians(samples)
+    ratios = [
+        ratio._asdict() | {"reached": ratio.reached} for ratio in summary.ratios(medians, in_flight)
+    ]
+    return about | {
+        "rounds": chosen.rounds,
+        "quick": chosen.quick,
+        "ratios": ratios,
+        "recipe": recipe,
+        "in_flight": in_flight,
+        "medians": medians,
+        "samples": samples,
+    }
+
+
+def _shown(console: Console, what: str, rows: Iterable[run.Row]) -> list[run.Row]:
+    kept = []
+    for row in rows:
+        kept.append(row)
+        figures = " ".join(f"{name}={value}" for name, value in row.items())
+        console.print(f"{what}: {figures}", markup=False, soft_wrap=True)
+    return kept
+
+
+def _raise_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        message = f"A process may open {hard} files here; the benchmarks need {OPEN_FILES}."
+        raise BenchError(message)
+    if soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+
+
+def as_text(results: dict[str, Any]) -> str:
+    """The results as JSON, with one measurement on a line."""
+    parts = []
+    for name, value in results.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in value) + "\n  ]"
+        parts.append(f"  {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def print_tables(console: Console, results: dict[str, Any]) -> None:
+    """Prints what is compared with the recipe, every median, and every ratio."""
+    table = Table(
+        "one worker",
+        *("10 x 0.2 s", "kept alive", "errors", "inside of 100", "threads"),
+        title="Beside the published recipe",
+        box=SIMPLE_HEAD,
+    )
+    for row in results["recipe"]:
+        table.add_row(
+            PEERS[row["peer"]].label,
+            f"{row['ten_waits_of_200_ms_seconds']:.2f} s",
+            *(f"{row[f'kept_alive_{name}']:,}" for name in ("requests", "errors")),
+            *(str(row[f"{name}_of_100"]) for name in ("inside", "threads")),
+        )
+    console.print(table)
+    table = Table(
+        "work", "peer", "at", "req/s", "p50 ms", "p99 ms", "errors", "CPU us", box=SIMPLE_HEAD
+    )
+    for row in results["medians"]:
+        latency = row["latency_ms"]
+        table.add_row(
+            *(row["work"], PEERS[row["peer"]].label, str(row["connections"])),
+            f"{row['requests_per_second']:,.0f}",
+            *(_figure(latency[percentile]) for percentile in ("50", "99")),
+            f"{row['error_share']:.0%}",
+            _figure(row["cpu_us_per_request"]),
+        )
+    console.print(table)
+    table = Table("this template", "ratio", "aim", "", title="Aims", box=SIMPLE_HEAD)
+    for row in results["ratios"]:
+        aims = [("at least", row["least"]), ("at most", row["most"])]
+        table.add_row(
+            row["what"],
+            _figure(row["value"]),
+            ", ".join(f"{word} {aim:g}" for word, aim in aims if aim is not None),
+            {True: "✓", False: "✗", None: ""}[row["reached"]],
+        )
+    console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def main() -> int:
+    """Gives the exit code: 0 when everything was measured, whoever was faster."""
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped too
+    chosen = plan(quick=os.environ.get("QUICK", "") not in {"", "0"})
+    folder = CACHE / "quick" if chosen.quick else PUBLISHED
+    start = time.monotonic()
+    try:
+        results = measure(console, chosen)
+    except BenchError as error:
+        console.print(str(error), markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(as_text(results), encoding="utf-8")
+    plot.draw(results, folder)
+    print_tables(console, results)
+    console.print(f"Took {time.monotonic() - start:.0f} s. Results and plots: {folder.name}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The same service for every peer, in plain words of each framework."""

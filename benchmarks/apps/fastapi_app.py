@@ -1,0 +1,50 @@
+"""The service in FastAPI."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+from . import upstream_calls, work
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    """Opens the client, and gives synchronous views as many threads as every peer has."""
+    current_default_thread_limiter().total_tokens = work.THREADS
+    async with upstream_calls.opened():
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/noop")
+async def noop() -> dict[str, bool]:
+    """Does nothing, on the event loop."""
+    return {"ok": True}
+
+
+@app.get("/sync")
+def sync() -> dict[str, bool]:
+    """Does nothing, in a thread."""
+    return {"ok": True}
+
+
+@app.get("/wait")
+async def wait() -> dict[str, bool]:
+    """Waits for three things at once."""
+    return await work.wait()
+
+
+@app.get("/calls")
+async def calls() -> dict[str, list[int]]:
+    """Calls an upstream three times at once."""
+    return await upstream_calls.three_calls()
+
+
+@app.get("/hold/{seconds}")
+async def hold(seconds: float) -> dict[str, int]:
+    """Keeps the request in flight."""
+    return await work.hold(seconds)

@@ -1,0 +1,49 @@
+"""The service in Quart."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+
+from quart import Quart
+
+from . import upstream_calls, work
+
+app = Quart(__name__)
+
+
+@app.while_serving
+async def lifespan() -> AsyncGenerator[None, None]:
+    """Opens the client, and gives synchronous views as many threads as every peer has."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(work.THREADS))
+    async with upstream_calls.opened():
+        yield
+
+
+@app.get("/noop")
+async def noop() -> dict[str, bool]:
+    """Does nothing, on the event loop."""
+    return {"ok": True}
+
+
+@app.get("/sync")
+def sync() -> dict[str, bool]:
+    """Does nothing, in a thread."""
+    return {"ok": True}
+
+
+@app.get("/wait")
+async def wait() -> dict[str, bool]:
+    """Waits for three things at once."""
+    return await work.wait()
+
+
+@app.get("/calls")
+async def calls() -> dict[str, list[int]]:
+    """Calls an upstream three times at once."""
+    return await upstream_calls.three_calls()
+
+
+@app.get("/hold/<float:seconds>")
+async def hold(seconds: float) -> dict[str, int]:
+    """Keeps the request in flight."""
+    return await work.hold(seconds)

@@ -1,0 +1,92 @@
+"""What is measured: which peer does which work at how many connections, and for how long."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+WORKS = {
+    "noop": "async view that does nothing",
+    "sync": "synchronous view that does nothing",
+    "wait": "async view that gathers three 50 ms sleeps",
+    "calls": "async view that gathers three upstream calls of 50 ms",
+}
+
+# The connections of each peer, by work. Who is far behind early is not followed to the end.
+FULL: Mapping[str, Mapping[str, Sequence[int]]] = {
+    "noop": {
+        "template": (1, 50, 400, 1000, 5000),
+        "fastapi": (1, 50, 400, 1000, 5000),
+        "quart": (1, 50, 400, 1000, 5000),
+        "pool": (50, 400, 1000),
+        "a2wsgi": (50, 400),
+        "gthread": (50, 400),
+        "recipe": (50,),
+        "recipe-reset": (50,),
+        "recipe-context": (50,),
+    },
+    "sync": {
+        "template": (50, 400, 1000),
+        "fastapi": (50, 400, 1000),
+        "quart": (50, 400, 1000),
+        "pool": (50, 400, 1000),
+        "a2wsgi": (50,),
+        "gthread": (50,),
+        "recipe-reset": (50,),
+    },
+    "wait": {
+        "template": (50, 400, 1000, 5000),
+        "fastapi": (50, 400, 1000, 5000),
+        "quart": (50, 400, 1000, 5000),
+        "pool": (50, 400, 1000),
+        "a2wsgi": (50, 400),
+        "gthread": (50, 400),
+        "recipe-reset": (50,),
+        "recipe-context": (50,),
+    },
+    "calls": {
+        "template": (50, 400),
+        "fastapi": (50, 400),
+        "quart": (50,),
+        "fastapi-stock": (50,),
+        "fastapi-raised": (50,),
+    },
+}
+
+IN_FLIGHT: Mapping[str, Sequence[int]] = {
+    "template": (100, 1000, 5000, 10_000),
+    "fastapi": (100, 1000, 5000, 10_000),
+    "quart": (100, 1000, 5000, 10_000),
+    "recipe-context": (100, 1000),
+}
+
+# Beside the recipe of Flask's documentation, for the README.
+RECIPES = ("recipe", "recipe-reset", "recipe-context", "template")
+
+
+class Plan(NamedTuple):
+    """How thorough a run is."""
+
+    rounds: int
+    loads: Mapping[str, Mapping[str, Sequence[int]]]
+    in_flight: Mapping[str, Sequence[int]]
+    recipes: Sequence[str]
+    quick: bool
+
+    def seconds(self, work: str, connections: int) -> int:
+        """How long a load lasts: wrk's first moments go into connecting, and some are slow."""
+        if work == "calls":
+            return 3 if self.quick else 5
+        if self.quick:
+            return 1
+        return 6 if connections > 1000 else 3 if connections > 400 else 2  # noqa: PLR2004
+
+
+def plan(*, quick: bool) -> Plan:
+    """The whole run, or one of two minutes whose figures only show that all works."""
+    if not quick:
+        return Plan(3, FULL, IN_FLIGHT, RECIPES, quick)
+    loads = {
+        work: {peer: [n for n in counts if n in {50, 1000}] for peer, counts in peers.items()}
+        for work, peers in FULL.items()
+    }
+    in_flight = {peer: [n for n in counts if n <= 1000] for peer, counts in IN_FLIGHT.items()}  # noqa: PLR2004
+    return Plan(1, loads, in_flight, ("recipe", "template"), quick)

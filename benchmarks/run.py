@@ -1,0 +1,149 @@
+"""Takes the measurements of a plan."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .load import wrk
+from .peers import PEERS
+from .plan import Plan
+from .serving import ROOT, BenchError, Cores, Server, serving, upstream_on
+
+WARM_UP_SECONDS = 1
+
+Row = dict[str, Any]
+
+
+class Bench(NamedTuple):
+    """Where and how to measure."""
+
+    plan: Plan
+    cores: Cores
+    sources: Path  # of the baked package
+
+
+def loads(bench: Bench) -> Iterator[Row]:
+    """Every load of every round.
+
+    Within a round the peers take turns, so that a machine that slows down slows all of them; from
+    round to round another one begins.
+    """
+    with upstream_on(bench.cores.upstream) as upstream:
+        for round_number in range(bench.plan.rounds):
+            for work, peers in bench.plan.loads.items():
+                names = [name for name, counts in peers.items() if counts]
+                turn = round_number % len(names)
+                for name in names[turn:] + names[:turn]:
+                    for row in _loads_of_one(bench, work, name, upstream):
+                        yield {"work": work, "peer": name, "round": round_number + 1} | row
+
+
+def _loads_of_one(bench: Bench, work: str, name: str, upstream: int) -> Iterator[Row]:
+    cores, path = bench.cores, f"/{work}"
+    with serving(
+        name, PEERS[name], core=cores.server, sources=bench.sources, upstream=upstream
+    ) as server:
+        wrk(server.port, path, connections=50, seconds=WARM_UP_SECONDS, core=cores.load)
+        for connections in bench.plan.loads[work][name]:
+            server.settle()
+            seconds = bench.plan.seconds(work, connections)
+            row = _load(server, path, connections, seconds, cores.load)
+            yield {"connections": connections} | row
+
+
+def _load(server: Server, path: str, connections: int, seconds: int, core: int) -> Row:
+    cpu = server.cpu_seconds()
+    load = wrk(server.port, path, connections=connections, seconds=seconds, core=core)
+    cpu = server.cpu_seconds() - cpu
+    return {
+        "requests_per_second": round(load.requests_per_second, 1),
+        "error_share": round(load.error_share, 4),
+        "latency_ms": load.latency_ms,
+        "cpu_us_per_request": round(cpu * 1e6 / load.answered, 1) if load.answered else None,
+    }
+
+
+def in_flight(bench: Bench) -> Iterator[Row]:
+    """Memory and threads of one worker, while so many requests wait in it."""
+    for name, counts in bench.plan.in_flight.items():
+        for count in counts:
+            with _served(bench, name) as server:
+                idle = server.memory()
+                # Longer for more, so that the first is still inside when the last one comes.
+                row = _hold(bench, server, count, 2 + count / 2000)
+                peak = server.peak_memory()
+                yield {
+                    "peer": name,
+                    "memory_idle": idle,
+                    "memory_peak": peak,
+                    "memory_per_request": round((peak - idle) / count),
+                } | row
+
+
+def beside_the_recipe(bench: Bench) -> Iterator[Row]:
+    """What a user of the published recipe meets, and what happens here."""
+    for name in bench.plan.recipes:
+        with _served(bench, name) as server:
+            ten = _hold(bench, server, 10, 0.2)
+            server.settle()
+            kept = wrk(server.port, "/noop", connections=10, seconds=3, core=bench.cores.load)
+            server.settle()
+            hundred = _hold(bench, server, 100, 0.1)
+            yield {
+                "peer": name,
+                "ten_waits_of_200_ms_seconds": ten["seconds"],
+                "kept_alive_requests": kept.answered,
+                "kept_alive_errors": kept.refused + kept.socket_errors,
+                "inside_of_100": hundred["most_inside"],
+                "threads_of_100": hundred["threads"],
+            }
+
+
+@contextmanager
+def _served(bench: Bench, name: str) -> Iterator[Server]:
+    # Every measurement has a new process: memory once taken is seldom given back.
+    cores = bench.cores
+    with serving(name, PEERS[name], core=cores.server, sources=bench.sources) as server:
+        _ask_to_hold(server.port, 20, 0.0, core=cores.load)  # what the first requests load
+        server.settle()
+        yield server
+
+
+def _hold(bench: Bench, server: Server, count: int, seconds: float) -> Row:
+    """What became of the requests, and the most threads that the server had meanwhile."""
+    threads = [server.threads()]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            threads.append(server.threads())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        row = _ask_to_hold(server.port, count, seconds, core=bench.cores.load)
+    finally:
+        done.set()
+        watcher.join()
+    return row | {"threads": max(threads)}
+
+
+def _ask_to_hold(port: int, count: int, seconds: float, *, core: int) -> Row:
+    command = [sys.executable, "-m", "benchmarks.in_flight", *map(str, (port, count, seconds))]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        os.sched_setaffinity(process.pid, {core})
+        printed, _ = process.communicate(timeout=180)
+    finally:
+        process.kill()
+    if process.returncode:
+        message = f"The client for requests in flight exited {process.returncode}."
+        raise BenchError(message)
+    row: Row = json.loads(printed)
+    return row

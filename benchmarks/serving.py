@@ -1,0 +1,184 @@
+"""Starts a peer on a core of its own, and reads from the kernel what it costs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from .peers import Peer
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache" / "bench"
+START_SECONDS = 30
+SETTLE_SECONDS = 10
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+class BenchError(Exception):
+    """What went wrong, for a person to read."""
+
+
+class Cores:
+    """Which core does what: the server has one to itself, the upstream too where there are three.
+
+    Raises:
+        BenchError: when there is one core only, or no way to choose.
+    """
+
+    def __init__(self) -> None:
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        if len(cores) < 2:  # noqa: PLR2004 (one for the server, one for the load)
+            message = "The benchmarks need Linux and two cores: one for the server, one for load."
+            raise BenchError(message)
+        self.server, self.load, self.upstream = cores[0], cores[1], cores[min(2, len(cores) - 1)]
+
+
+class Server:
+    """A peer that runs, with its child processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used."""
+        used = 0
+        for pid in self._pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used += int(fields[11]) + int(fields[12])
+        return used / TICKS
+
+    def threads(self) -> int:
+        """How many threads it has."""
+        return sum(self._status(pid, "Threads") for pid in self._pids())
+
+    def memory(self) -> int:
+        """Its resident memory in bytes."""
+        return 1024 * sum(self._status(pid, "VmRSS") for pid in self._pids())
+
+    def peak_memory(self) -> int:
+        """The most resident memory in bytes that it ever had."""
+        return 1024 * sum(self._status(pid, "VmHWM") for pid in self._pids())
+
+    def settle(self) -> None:
+        """Returns once what was asked of it before is done, or it has had its time for that."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        with suppress(OSError, HTTPException):
+            ask(self.port, timeout=SETTLE_SECONDS)  # waits behind what is queued
+        while time.monotonic() < deadline:
+            before = self.cpu_seconds()
+            time.sleep(0.1)
+            if self.cpu_seconds() - before < 0.02:  # noqa: PLR2004 (two ticks: it idles)
+                return
+
+    def _pids(self) -> list[int]:
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def _status(self, pid: int, name: str) -> int:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+        return 0
+
+
+@contextmanager
+def started(
+    command: Sequence[str], name: str, *, core: int, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process on its core, with its children killed at the end; it logs to the cache folder."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | (env or {}),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        # Right after the start, so that every thread and child inherits it.
+        os.sched_setaffinity(process.pid, {core})
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def serving(
+    name: str, peer: Peer, *, core: int, sources: Path, upstream: int | None = None
+) -> Iterator[Server]:
+    """A peer that answers; `sources` is where the baked package is, `upstream` a port.
+
+    Raises:
+        BenchError: when it does not start.
+    """
+    port = free_port()
+    env = {
+        "PYTHONPATH": f"{sources}{os.pathsep}{ROOT}",
+        "BENCH_CLIENT": peer.client,
+        "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream or 1}",
+    }
+    with started(peer.command(port), name, core=core, env=env) as process:
+        wait_until_ready(process, name, port)
+        yield Server(process, port)
+
+
+@contextmanager
+def upstream_on(core: int) -> Iterator[int]:
+    """The upstream's port, while it runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.upstream", str(port)]
+    with started(command, "upstream", core=core) as process:
+        wait_until_ready(process, "upstream", port)
+        yield port
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def ask(port: int, *, timeout: float) -> None:
+    """Returns once one request is answered.
+
+    Raises:
+        OSError, HTTPException: when it is not.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", "/noop", headers={"Connection": "close"})
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], name: str, port: int) -> None:
+    """Returns once it answers.
+
+    Raises:
+        BenchError: with what it logged, when it ends early or takes too long.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            ask(port, timeout=5)
+        except (OSError, HTTPException):
+            time.sleep(0.02)
+        else:
+            return
+    log = (CACHE / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+    message = f"{name} did not start. It logged:\n{log[-2000:]}"
+    raise BenchError(message)

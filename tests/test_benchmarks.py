@@ -1,0 +1,101 @@
+"""What the benchmarks make of what they measure; how fast anybody is, no test asserts."""
+
+import pytest
+
+from benchmarks import load, peers, plan, summary
+
+CLEAN = """\
+Running 2s test @ http://127.0.0.1:8000/noop
+  1 threads and 50 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     6.61ms    1.20ms  12.00ms   66.67%
+    Req/Sec     7.50k   100.00     8.00k    70.00%
+  Latency Distribution
+     50%  950.00us
+     75%    6.50ms
+     90%    1.20s 
+     99%    1.05m 
+  15000 requests in 2.00s, 2.51MB read
+Requests/sec:   7500.12
+Transfer/sec:      1.25MB
+"""  # noqa: W291 (wrk pads a unit of one letter)
+
+FAILING = """\
+Running 2s test @ http://127.0.0.1:8000/noop
+  1 threads and 10 connections
+  Latency Distribution
+     50%    1.00ms
+     75%    1.00ms
+     90%    1.00ms
+     99%    1.00ms
+  90 requests in 2.00s, 2.51MB read
+  Socket errors: connect 1, read 2, write 3, timeout 4
+  Non-2xx or 3xx responses: 40
+Requests/sec:     45.00
+"""
+
+
+def row(throughput: float, *, peer: str = "template", connections: int = 50) -> summary.Row:
+    return {
+        "work": "noop",
+        "peer": peer,
+        "connections": connections,
+        "requests_per_second": throughput,
+        "error_share": 0.0,
+        "latency_ms": {"50": 1.0},
+        "cpu_us_per_request": 1e6 / throughput,
+    }
+
+
+def test_every_unit_of_wrk_is_understood() -> None:
+    parsed = load.parse(CLEAN)
+
+    assert parsed.latency_ms == {"50": 0.95, "75": 6.5, "90": 1200.0, "99": 63_000.0}
+    assert parsed.requests_per_second == 7500
+    assert parsed.error_share == 0
+
+
+def test_throughput_leaves_failed_requests_out_and_the_error_share_counts_them() -> None:
+    parsed = load.parse(FAILING)
+
+    assert parsed.requests_per_second == 25
+    assert parsed.error_share == 0.5
+
+
+def test_a_load_without_an_answer_has_failed_and_has_no_latency() -> None:
+    parsed = load.parse("     50%    0.00us\n  0 requests in 2.00s, 0.00B read\n")
+
+    assert parsed.error_share == 1
+    assert parsed.latency_ms == {}
+
+
+def test_what_wrk_never_prints_is_refused() -> None:
+    with pytest.raises(ValueError, match="no total"):
+        load.parse("unable to connect to 127.0.0.1:8000 Connection refused")
+
+
+def test_a_median_is_of_the_rounds_of_one_point() -> None:
+    samples = [row(30.0), row(10.0), row(90.0), row(7.0, connections=400)]
+
+    first, second = summary.medians(samples)
+
+    assert (first["requests_per_second"], first["lowest"], first["highest"]) == (30, 10, 90)
+    assert first["latency_ms"] == {"50": 1.0, "75": None, "90": None, "99": None}
+    assert (second["connections"], second["requests_per_second"]) == (400, 7)
+
+
+def test_a_ratio_compares_the_template_and_says_whether_the_aim_is_reached() -> None:
+    rows = summary.medians([row(120.0), row(100.0, peer="quart"), row(240.0, peer="fastapi")])
+
+    by_quart, by_fastapi = summary.ratios(rows, in_flight=[])
+
+    assert (by_quart.value, by_quart.least, by_quart.reached) == (1.2, 1.15, True)
+    assert (by_fastapi.value, by_fastapi.reached) == (0.5, None)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_plan_names_peers_that_there_are(*, quick: bool) -> None:
+    chosen = plan.plan(quick=quick)
+
+    named = {*chosen.recipes, *chosen.in_flight}.union(*chosen.loads.values())
+    assert named == set(peers.PEERS)
