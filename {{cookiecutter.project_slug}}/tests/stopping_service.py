@@ -1,6 +1,7 @@
 """The service, started as its command starts it, with views that are in flight when it stops."""
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -57,6 +58,11 @@ async def background() -> str:
 @app.get("/inside/<view>")
 async def is_inside(view: str) -> dict[str, object]:
     return {"inside": view in inside}
+
+
+@app.get("/frozen")
+async def frozen() -> dict[str, int]:
+    return {"objects": gc.get_freeze_count()}
 
 
 @app.get("/worker")

@@ -77,6 +77,11 @@ def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
         assert server.process.wait(10) == 0
 
 
+def test_full_collections_leave_out_what_start_up_has_made() -> None:
+    with serve("tests.stopping_service") as server:
+        assert json.loads(server.get("/frozen")[1])["objects"] > 10_000
+
+
 def test_sigterm_waits_for_background_work() -> None:
     with serve("tests.stopping_service") as server:
         assert server.get("/background") == (200, "started")
