@@ -18,9 +18,10 @@ from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, Request
 from werkzeug.wsgi import get_path_info
 
+from .bodies import make_response
 from .concurrency import ThreadPool, waiter
 from .exchange import Exchange, refuse_for_load
-from .wsgi import make_response
+from .wsgi import declares_body
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
 
@@ -39,7 +40,8 @@ class FlaskToAsgi(WsgiToAsgi):
         request_timeout: seconds after which an ``async def`` view that has not begun to respond is
             cancelled and its request answered 504; None is no limit. A thread has no such limit,
             as it cannot be interrupted.
-        duplicate_header_limit: a request that repeats a header more often is answered 400.
+        duplicate_header_limit: a request that repeats a header more often is answered 400; None is
+            no limit.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, each with a default
@@ -52,7 +54,7 @@ class FlaskToAsgi(WsgiToAsgi):
         max_in_flight: int = 10_000,
         always_answer: Collection[str] = (),
         request_timeout: float | None = None,
-        duplicate_header_limit: int = 100,
+        duplicate_header_limit: int | None = 100,
     ) -> None:
         super().__init__(app, duplicate_header_limit)  # type: ignore[no-untyped-call] # asgiref's
         self.app = app
@@ -80,7 +82,9 @@ class FlaskToAsgi(WsgiToAsgi):
         """
         if scope["type"] == "http":
             if self.in_flight >= self.max_in_flight and scope["path"] not in self.always_answer:
-                await refuse_for_load(send)
+                # A body that nobody reads must not be taken for the next request.
+                close = [("connection", "close")] if declares_body(scope) else []
+                await refuse_for_load(send, *close)
                 return
             self.in_flight += 1
             try:

@@ -1,6 +1,7 @@
 """One request and its response: an ASGI scope becomes a WSGI call, and that a response again."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import io
@@ -14,17 +15,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from asgiref.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
+    ASGISendEvent,
     HTTPResponseStartEvent,
     HTTPScope,
 )
 
+from .bodies import Incoming, RequestBody
 from .concurrency import run_on_loop
-from .wsgi import Incoming, RequestBody, awaits_continue, build_environ, declares_body
+from .wsgi import awaits_continue, build_environ, declares_body
 
 if TYPE_CHECKING:
     from .bridge import FlaskToAsgi
 
 T = TypeVar("T")
+
+SHORT_BODY = 65536  # bytes that a server can just as well receive, to keep the connection
+LINGER_SECONDS = 1.0  # enough for what is on its way to arrive, and for the response to leave
 
 # Seconds. To watch for a client that goes away costs a task, which a short wait need not pay for.
 LONG_WAIT = 0.1
@@ -42,6 +48,7 @@ class Exchange:
     timer: asyncio.TimerHandle | None = None
     waits_long = False
     timed_out = False
+    hangs_up = False
 
     def __init__(
         self,
@@ -52,7 +59,7 @@ class Exchange:
     ) -> None:
         self.bridge = bridge
         self.scope = scope
-        self.send = send
+        self.send = self.server_send = send
         self.task = cast("asyncio.Task[None]", asyncio.current_task())
         self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
         # The application runs in a context of its own. A server may start the next request of the
@@ -71,6 +78,7 @@ class Exchange:
             if declares_body(self.scope):
                 request_body = RequestBody(self.incoming)
                 self.incoming.awaits_continue = awaits_continue(self.scope)
+                self.send = self.send_and_perhaps_hang_up
             else:
                 await self.incoming.receive()
             if not self.incoming.disconnected:
@@ -108,6 +116,8 @@ class Exchange:
             chunk = await run(functools.partial(self.call_application, environ))
             self.response_started = True
             await self.send(self.start_event)
+            if not self.closed:
+                self.incoming.drop_unless_wanted()
             while not self.closed:
                 self.incoming.watch()
                 await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -116,6 +126,32 @@ class Exchange:
         finally:
             if self.response_body is not None and not self.closed:
                 await run(self.close)
+
+    async def send_and_perhaps_hang_up(self, message: ASGISendEvent) -> None:
+        """Send; a response that leaves the request's body unread is the connection's last.
+
+        Otherwise the server would receive the rest, however long. Worse, a client that was never
+        asked for its body may go on with its next request, which the server takes for that body.
+        """
+        if message["type"] == "http.response.start" and self.leaves_body_unread():
+            self.hangs_up = True
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        if self.hangs_up and message["type"] == "http.response.body" and not message["more_body"]:
+            await self.server_send({**message, "more_body": True})
+            message["body"] = b""
+            # Closed on a client that still sends, the connection is reset, and the response lost:
+            # RFC 9112 section 9.6.
+            if not self.incoming.awaits_continue:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.incoming.discard(), LINGER_SECONDS)
+        await self.server_send(message)
+
+    def leaves_body_unread(self) -> bool:
+        """Tell whether more of the request's body may be to come than is worth receiving."""
+        if not (self.incoming.more and self.scope["http_version"].startswith("1")):
+            return False
+        lengths = [int(value) for name, value in self.scope["headers"] if name == b"content-length"]
+        return self.incoming.awaits_continue or not lengths or max(lengths) > SHORT_BODY
 
     def run_on_loop(self, call: Callable[[], T]) -> Awaitable[T]:
         """Return the outcome of `call`, run on the loop in the application's context."""
@@ -194,11 +230,11 @@ class Exchange:
         return self.written.append
 
 
-async def refuse_for_load(send: ASGISendCallable) -> None:
+async def refuse_for_load(send: ASGISendCallable, *headers: tuple[str, str]) -> None:
     """Answer that there is too much to do, and when to come back (RFC 9110 section 10.2.3)."""
     # A second is long enough for a burst to pass, and short enough not to lose a client.
     detail = "The service has as many requests under way as it can take."
-    await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, detail, ("retry-after", "1"))
+    await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, detail, ("retry-after", "1"), *headers)
 
 
 async def refuse(
