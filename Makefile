@@ -16,7 +16,7 @@ demo:
 
 # Everything: lint, the template's tests, and a bake's own tests on every Python found.
 test: lint
-	@$(RUN) pytest
+	@$(RUN) pytest --numprocesses auto --dist loadfile
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes.
 bench:
