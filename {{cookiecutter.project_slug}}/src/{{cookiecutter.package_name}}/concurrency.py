@@ -151,11 +151,9 @@ def _send_to_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any
     context = contextvars.copy_context()
 
     async def run() -> T:
-        nonlocal context
-        try:
-            return await coroutine
-        finally:
-            context = contextvars.copy_context()
+        # As an async view runs: synchronous code that it calls may wait for the loop as well.
+        wait = functools.partial(block_on, coroutine)
+        return await run_on_loop(wait, context, on_wait=lambda: None)
 
     try:
         return asyncio.run_coroutine_threadsafe(run(), loop).result()
@@ -258,6 +256,8 @@ def block_on_thread(threads: ThreadPool, call: Callable[[], T]) -> T:
     Raises:
         BaseException: what ``call`` raises.
     """
+    if not is_on_loop():  # made on the loop, by an async method or hook, but sent from a thread
+        return call()
     # While its greenlet is paused nothing else uses the context, so the thread can have it.
     context = cast("contextvars.Context", getcurrent().gr_context)
     return block_on(threads.run(call, context))
