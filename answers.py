@@ -86,7 +86,6 @@ BROUGHT_BY = {
         "tests/test_prices.py",
         "tests/test_prices_client.py",
         "tests/test_prices_settings.py",
-        "tests/test_prices_client.py",
         "tests/test_stub.py",
     ),
 }

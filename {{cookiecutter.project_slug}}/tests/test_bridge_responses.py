@@ -1,44 +1,24 @@
 """What a client gets, over real sockets: streams, their back-pressure and their end."""
 
 import asyncio
-import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from .probes import BODY_MIB, GROWTH_KIB, PARTS, SERVERS, event, held, needs_proc
 from .serving import Server, serve
 from .wire import connect, get
 
 pytestmark = pytest.mark.anyio
 
-BODY_MIB = int(os.environ.get("BODY_MIB", "64"))
-GROWTH_KIB = 24 * 1024  # of a server's memory, while it sends that much
-PARTS = BODY_MIB * 16  # of 64 KiB
 
 every_stream = pytest.mark.parametrize("kind", ["async", "sync", "with-context"])
-needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("httptools", "uvloop"), ("h11", "asyncio")],
-    ids=["httptools-uvloop", "h11-asyncio"],
-)
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=list(SERVERS))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    parser, loop = request.param
-    with serve("tests.http_app:asgi", "--http", parser, "--loop", loop) as server:
+    with serve("tests.http_app:asgi", *request.param) as server:
         yield server
-
-
-async def held(server: Server) -> dict[str, int]:
-    figures: dict[str, int] = json.loads((await get(server.url, "/held")).body)
-    return figures
-
-
-async def event(server: Server, name: str) -> int:
-    return int((await get(server.url, f"/event/{name}")).body)
 
 
 async def settled(server: Server, name: str, more_than: int = 0) -> int:
