@@ -39,6 +39,7 @@ class Peer(NamedTuple):
 PEERS = {
     "template": Peer("this template", "template:asgi"),
     "fastapi": Peer("FastAPI", "fastapi_app:app"),
+    "fastapi-spared": Peer("FastAPI, collector spared", "fastapi_spared:app"),
     "quart": Peer("Quart", "quart_app:app"),
     "fastapi-stock": Peer("FastAPI, stock httpx", "fastapi_app:app", client="stock"),
     "fastapi-raised": Peer("FastAPI, httpx unlimited", "fastapi_app:app", client="raised"),

@@ -35,6 +35,7 @@ FULL: Mapping[str, Mapping[str, Sequence[int]]] = {
     "wait": {
         "template": (50, 400, 1000, 5000),
         "fastapi": (50, 400, 1000, 5000),
+        "fastapi-spared": (400, 1000, 5000),
         "quart": (50, 400, 1000, 5000),
         "pool": (50, 400, 1000),
         "a2wsgi": (50, 400),

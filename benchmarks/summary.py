@@ -84,6 +84,7 @@ def ratios(rows: Sequence[Row], in_flight: Sequence[Row]) -> list[Ratio]:
     compare("noop", "fastapi", (50, 400, 1000))
     compare("wait", "quart", (400, 1000, 5000))
     compare("wait", "fastapi", (400, 1000, 5000), 1.0)
+    compare("wait", "fastapi-spared", (400, 1000, 5000))
     compare("sync", "pool", (50, 400, 1000), 2.5)
     compare("sync", "quart", (50, 400, 1000))
     compare("sync", "fastapi", (50, 400, 1000))

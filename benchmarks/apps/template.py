@@ -1,9 +1,23 @@
 """Flask served by this template's engine, taken from a bake."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from flask import Flask
 from price_service.bridge import FlaskToAsgi
+from price_service.garbage import spare_requests
 
 from .flask_app import app
 from .upstream_calls import opened
 from .work import THREADS
 
-asgi = FlaskToAsgi(app, lifespan=lambda _app: opened(), threads=THREADS)
+
+@asynccontextmanager
+async def lifespan(_app: Flask) -> AsyncIterator[None]:
+    """Starts as the generated service does."""
+    async with opened():
+        spare_requests()
+        yield
+
+
+asgi = FlaskToAsgi(app, lifespan=lifespan, threads=THREADS)

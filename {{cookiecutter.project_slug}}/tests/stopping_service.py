@@ -62,7 +62,7 @@ async def is_inside(view: str) -> dict[str, object]:
 
 @app.get("/frozen")
 async def frozen() -> dict[str, int]:
-    return {"objects": gc.get_freeze_count()}
+    return {"objects": gc.get_freeze_count(), "young": gc.get_threshold()[0]}
 
 
 @app.get("/worker")

@@ -1,6 +1,5 @@
 """What an ASGI server imports: `asgi`, the service with its start and its end."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,6 +11,7 @@ try:
     from . import logs
     from .app import create_app
     from .bridge import FlaskToAsgi
+    from .garbage import spare_requests
     from .readiness import Readiness, drain_on_signal
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
@@ -31,10 +31,7 @@ async def lifespan(app: Flask) -> AsyncIterator[None]:
         background.open()
         stack.push_async_callback(background.close, settings.shutdown_grace_seconds)
         with drain_on_signal(readiness, delay=settings.shutdown_delay_seconds):
-            # What start-up has made stays for good. Frozen, it is no part of the full collections,
-            # each of which would stop the loop for some 15 ms; 3 ms are left.
-            gc.collect()
-            gc.freeze()
+            spare_requests()
             readiness.ready()
             try:
                 yield

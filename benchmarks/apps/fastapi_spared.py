@@ -1,0 +1,9 @@
+"""The service in FastAPI, its garbage collector set as the template sets it for its own."""
+
+from price_service.garbage import spare_requests
+
+from .fastapi_app import app
+
+__all__ = ["app"]
+
+spare_requests()
