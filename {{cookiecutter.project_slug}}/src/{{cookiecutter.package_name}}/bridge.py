@@ -21,6 +21,7 @@ from werkzeug.wsgi import get_path_info
 from .bodies import make_response
 from .concurrency import ThreadPool, waiter
 from .exchange import Exchange, refuse_for_load
+from .routing import remember_urls
 from .wsgi import declares_body
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
@@ -66,6 +67,7 @@ class FlaskToAsgi(WsgiToAsgi):
         self.in_flight = 0
         self._urls = app.url_map.bind("localhost")
         self._is_async = functools.lru_cache(maxsize=1024)(self._is_async)  # type: ignore[method-assign]
+        remember_urls(app)
         # Flask means both methods to be replaced. Outside a server they do what they always did.
         vars(app).update(
             async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),

@@ -1,0 +1,105 @@
+"""URLs that are remembered are answered as Flask answers them."""
+
+import pytest
+from flask import Flask, request, url_for
+from werkzeug.routing import Map, MapAdapter
+from werkzeug.test import TestResponse
+
+from {{ cookiecutter.package_name }} import routing
+
+REQUESTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("GET", "/plain", {}),
+    ("POST", "/plain", {}),
+    ("HEAD", "/plain?a=1", {}),
+    ("OPTIONS", "/plain", {}),
+    ("DELETE", "/plain", {}),
+    ("GET", "//plain", {}),
+    ("GET", "/plain", {"Host": "one.example.com"}),
+    ("GET", "/plain", {"Host": "two.example.com:8080"}),
+    ("GET", "/plain", {"Host": "not a host"}),
+    ("GET", "/plain", {"Connection": "upgrade", "Upgrade": "websocket"}),
+    ("GET", "/items/1", {}),
+    ("GET", "/items/2", {}),
+    ("GET", "/items/none", {}),
+    ("GET", "/folder?a=%C3%A4&b=%FF", {}),
+    ("GET", "/folder/", {}),
+    ("GET", "/page/1", {}),
+    ("GET", "/page/", {}),
+    ("GET", "/old?a=1", {}),
+    ("GET", "/absent", {}),
+    ("GET", "/caf%C3%A9", {}),
+)
+
+
+def make_app() -> Flask:
+    app = Flask(__name__)
+
+    @app.route("/plain", methods=["GET", "POST"])
+    @app.get("/items/<int:item>", endpoint="item")
+    @app.get("/folder/", endpoint="folder")
+    @app.get("/page/", defaults={"number": 1}, endpoint="page")
+    @app.get("/page/<int:number>", endpoint="page")
+    @app.get("/old", redirect_to="/plain", endpoint="old")
+    @app.get("/café", endpoint="coffee")
+    def view(**values: int) -> dict[str, object]:
+        return {
+            "rule": str(request.url_rule),
+            "values": values,
+            "here": request.url,
+            "there": url_for("item", item=3, _external=True),
+        }
+
+    return app
+
+
+def answers(app: Flask) -> list[tuple[int, str, dict[str, str]]]:
+    def answer(method: str, url: str, headers: dict[str, str]) -> TestResponse:
+        return app.test_client().open(url, method=method, headers=headers)
+
+    responses = [answer(*each) for each in REQUESTS]
+    return [(one.status_code, one.text, dict(one.headers)) for one in responses]
+
+
+def test_an_answer_is_the_same_whether_its_url_is_known_or_not() -> None:
+    plain, remembering = make_app(), make_app()
+    routing.remember_urls(remembering)
+
+    expected = answers(plain)
+
+    assert expected == answers(remembering)
+    assert expected == answers(remembering)
+
+
+def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    routing.remember_urls(app)
+    assert app.test_client().get("/plain").status_code == 200
+
+    monkeypatch.delattr(Map, "bind")
+    monkeypatch.delattr(MapAdapter, "match")
+
+    assert app.test_client().get("/plain").status_code == 200
+
+
+def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "MOST_HOSTS", 2)
+    monkeypatch.setattr(routing, "MOST_RULES", 2)
+    app = make_app()
+    routing.remember_urls(app)
+
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        host = {"Host": f"{method}.example.com"}
+        assert app.test_client().open("/plain", method=method, headers=host).status_code == 200
+
+    memory = vars(app.url_map)["bind_to_environ"].__self__
+    assert memory.host.cache_info().currsize == 2
+    assert len(memory.rules) == 2
+
+
+@pytest.mark.parametrize("options", [{"subdomain_matching": True}, {"host_matching": True}])
+def test_a_map_that_matches_hosts_is_left_alone(options: dict[str, bool]) -> None:
+    static = {"static_host": "example.com"} if "host_matching" in options else {}
+    app = Flask(__name__, **options, **static)  # type: ignore[arg-type]
+    routing.remember_urls(app)
+
+    assert "bind_to_environ" not in vars(app.url_map)
