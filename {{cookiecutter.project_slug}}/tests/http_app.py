@@ -9,7 +9,16 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, after_this_request, g, request, session
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    after_this_request,
+    copy_current_request_context,
+    g,
+    request,
+    session,
+)
 from flask import stream_with_context as with_context
 from flask.typing import ResponseReturnValue
 from greenlet import greenlet
@@ -17,6 +26,7 @@ from greenlet import greenlet
 from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
 
 PART = bytes(65536)
+THREADS = 20
 
 bp = Blueprint("http", __name__)
 events: Counter[str] = Counter()
@@ -47,6 +57,11 @@ def open_files() -> int:
 def kibibytes(field: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+@bp.get("/in-flight")
+async def in_flight() -> str:
+    return str(asgi.in_flight)
 
 
 @bp.get("/event/<name>")
@@ -118,6 +133,24 @@ def length() -> str:
 def set_limit() -> None:
     if "limit" in request.args:
         request.max_content_length = int(request.args["limit"])
+
+
+@bp.post("/read-in/<reader>")
+async def read_in(reader: str) -> str:
+    async def in_task() -> str:
+        return length()
+
+    try:
+        match reader:
+            case "task":
+                return await asyncio.create_task(in_task())
+            case "thread":
+                return await asyncio.to_thread(length)
+            case _:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(None, copy_current_request_context(length))
+    except RuntimeError as error:
+        return str(error)
 
 
 @bp.post("/refuse/async")
@@ -361,4 +394,4 @@ def claims(name: str) -> str:
 app = Flask(__name__)
 app.secret_key = "not a secret"  # noqa: S105 - it is not
 app.register_blueprint(bp)
-asgi = FlaskToAsgi(app, threads=20)
+asgi = FlaskToAsgi(app, threads=THREADS)

@@ -295,9 +295,11 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: Flask, pa
     app.config["MAX_CONTENT_LENGTH"] = 3
     both_kinds(app, request_data, methods=["POST"])
 
-    scope = http_scope(path, (b"content-length", b"4"), method="POST")
+    # This client never sends any of it.
+    client = Client(FlaskToAsgi(app), http_scope(path, (b"content-length", b"4"), method="POST"))
 
-    assert 413 == (await ask(app, scope))[0]
+    assert 413 == (await client.next_sent())["status"]
+    await client.done
 
 
 @on_both_paths
@@ -314,7 +316,7 @@ async def test_a_client_that_leaves_in_mid_body_does_not_pass_for_the_end_of_it(
             raise
 
     both_kinds(app, read, methods=["POST"])
-    scope = http_scope(path, (b"content-length", b"9"), method="POST")
+    scope = http_scope(path, (b"transfer-encoding", b"chunked"), method="POST")
     client = Client(FlaskToAsgi(app), scope)
     client.received.put_nowait({"type": "http.request", "body": b"half", "more_body": True})
     client.received.put_nowait({"type": "http.disconnect"})
@@ -636,6 +638,20 @@ async def test_an_async_view_that_takes_too_long_is_cancelled_and_answered_504(a
 
     assert (504, [True]) == (status, cancelled)
     assert b"longer than 0.01 s" in body
+
+
+async def test_a_short_body_that_takes_too_long_is_answered_408(app: Flask) -> None:
+    both_kinds(app, request_data, methods=["POST"])
+    scope = http_scope("/sync", (b"content-length", b"9"), method="POST")
+    client = Client(FlaskToAsgi(app, request_timeout=0.01), scope)
+    client.received.put_nowait({"type": "http.request", "body": b"half", "more_body": True})
+
+    start = await client.next_sent()
+    body = (await client.next_sent())["body"]
+    await client.done
+
+    assert (408, True) == (start["status"], (b"connection", b"close") in start["headers"])
+    assert b"longer than 0.01 s to arrive" in body
 
 
 async def test_a_stream_may_last_longer_than_the_time_to_respond(app: Flask) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 
 from {{ cookiecutter.package_name }}.bodies import Incoming
 
+from .http_app import THREADS
 from .probes import BODY_MIB, GROWTH_KIB, PARTS, SERVERS, event, held, needs_proc
 from .serving import Server, serve
 from .wire import Connection, connect, get
@@ -20,6 +21,9 @@ PART = bytes(65536)
 
 both_kinds = pytest.mark.parametrize("kind", ["async", "sync"])
 both_framings = pytest.mark.parametrize("framing", ["length", "chunked"])
+
+
+both_lengths = pytest.mark.parametrize("size", [4, 65536], ids=["short", "longest"])
 
 
 @pytest.fixture(scope="module", params=SERVERS.values(), ids=list(SERVERS))
@@ -66,6 +70,12 @@ async def seen(connection: Connection, path: str, headers: str = "") -> dict[str
     return what
 
 
+async def in_flight(server: Server, requests: int) -> None:
+    """Wait until so many requests are under way, besides the one that asks."""
+    while int((await get(server.url, "/in-flight")).body) != requests + 1:  # noqa: ASYNC110 - remote
+        await asyncio.sleep(0.01)
+
+
 # Bodies
 
 
@@ -101,11 +111,11 @@ async def test_a_view_that_does_not_read_holds_the_client_back(server: Server, k
 @both_kinds
 async def test_a_view_may_answer_while_it_still_reads(server: Server, kind: str) -> None:
     async with connect(server.url) as connection:
-        connection.send(f"/echo/{kind}", "POST", "Content-Length: 8\r\n")
-        connection.writer.write(b"ping")
+        connection.send(f"/echo/{kind}", "POST", "Transfer-Encoding: chunked\r\n")
+        connection.writer.write(b"4\r\nping\r\n")
         await connection.head()
         assert b"ping" == await connection.chunk()
-        connection.writer.write(b"pong")
+        connection.writer.write(b"4\r\npong\r\n0\r\n\r\n")
 
         assert b"pong" == await connection.chunk()
         assert b"" == await connection.chunk()
@@ -224,6 +234,54 @@ async def test_a_body_that_the_view_wants_is_asked_for(server: Server, kind: str
         connection.writer.write(b"body")
 
         assert b"4" == (await connection.reply()).body
+
+
+@both_lengths
+@pytest.mark.parametrize("reader", ["task", "thread", "copied-context"])
+async def test_what_a_view_starts_can_read_a_short_body(
+    server: Server, reader: str, size: int
+) -> None:
+    async with connect(server.url) as connection:
+        connection.send(f"/read-in/{reader}", "POST", announced(size, "length"))
+        await connection.writer.drain()
+        connection.writer.write(bytes(size))
+
+        assert str(size).encode() == (await connection.reply()).body
+
+
+@pytest.mark.parametrize("reader", ["task", "thread", "copied-context"])
+async def test_what_a_view_starts_is_told_why_it_cannot_read_a_stream(
+    server: Server, reader: str
+) -> None:
+    async with connect(server.url) as connection:
+        connection.send(f"/read-in/{reader}", "POST", announced(4, "chunked"))
+
+        assert b"only the view's own code can wait" in (await connection.reply()).body
+
+
+async def test_a_short_body_on_its_way_holds_no_thread(server: Server) -> None:
+    async with AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(connect(server.url)) for _ in range(THREADS)]
+        for connection in slow:
+            connection.send("/length/sync", "POST", announced(4, "length"))
+            connection.writer.write(b"bo")
+        await in_flight(server, THREADS)
+
+        assert (200, b"4") == await post(server, "/length/sync", b"body", "length")
+        for connection in slow:
+            connection.writer.write(b"dy")
+
+        assert [b"4"] * THREADS == [(await connection.reply()).body for connection in slow]
+
+
+async def test_a_client_that_leaves_in_mid_body_never_reaches_the_view(server: Server) -> None:
+    async with connect(server.url) as connection:
+        connection.send("/length/sync?note=half-a-body", "POST", announced(4, "length"))
+        connection.writer.write(b"bo")
+        await in_flight(server, 1)
+
+    await in_flight(server, 0)
+    assert 0 == await event(server, "half-a-body-torn-down")
 
 
 async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_missed() -> None:

@@ -48,6 +48,15 @@ class Incoming:
             self.unread = memoryview(message.get("body", b""))
             self.more = message.get("more_body", False)
 
+    async def receive_all(self) -> bytes:
+        """Return the whole body, or less of it if the client goes away."""
+        parts = []
+        while self.more and not self.disconnected:
+            await self.receive()
+            parts.append(self.unread)
+        self.unread = memoryview(b"")
+        return b"".join(parts)
+
     async def receive_ahead(self) -> None:
         """Wait for the message that `watch` has asked for, or ask for it."""
         self.awaits_continue = False
@@ -119,7 +128,8 @@ class RequestBody(io.RawIOBase):
         Raises:
             ClientDisconnected: the client went away before the end.
             RequestEntityTooLarge: the body is longer than MAX_CONTENT_LENGTH.
-            RuntimeError: the response has begun, and nobody had read any of the body until then.
+            RuntimeError: the response has begun, and nobody had read any of the body until then; or
+            the bytes have not arrived, and a task or thread that the view started wants them.
         """
         self._incoming.wanted = True
         if self._incoming.dropping:
@@ -143,6 +153,12 @@ class RequestBody(io.RawIOBase):
         while incoming.more and not incoming.unread:
             if incoming.disconnected:
                 raise ClientDisconnected
+            if waiter() is None:
+                message = (
+                    "only the view's own code can wait for a body that has not arrived yet, not a "
+                    "task or thread that it starts: read the body in the view and pass it on"
+                )
+                raise RuntimeError(message)
             block_on(incoming.receive_ahead())
 
 

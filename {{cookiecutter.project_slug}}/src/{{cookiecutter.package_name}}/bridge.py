@@ -38,9 +38,10 @@ class FlaskToAsgi(WsgiToAsgi):
         max_waiting: how many such requests may wait for a thread; more are answered 503.
         max_in_flight: how many requests may be under way in all; more are answered 503.
         always_answer: paths, such as health checks, that are answered above `max_in_flight` too.
-        request_timeout: seconds after which an ``async def`` view that has not begun to respond is
-            cancelled and its request answered 504; None is no limit. A thread has no such limit,
-            as it cannot be interrupted.
+        request_timeout: seconds after which a short body that has not arrived is answered 408, and
+            after which an ``async def`` view that has not begun to respond is cancelled and its
+            request answered 504; None is no limit. A thread has no such limit, as it cannot be
+            interrupted, and neither has a stream once it has begun.
         duplicate_header_limit: a request that repeats a header more often is answered 400; None is
             no limit.
     """

@@ -22,14 +22,16 @@ from asgiref.typing import (
 
 from .bodies import Incoming, RequestBody
 from .concurrency import run_on_loop
-from .wsgi import awaits_continue, build_environ, declares_body
+from .wsgi import announced_length, awaits_continue, build_environ, declares_body
 
 if TYPE_CHECKING:
     from .bridge import FlaskToAsgi
 
 T = TypeVar("T")
 
-SHORT_BODY = 65536  # bytes that a server can just as well receive, to keep the connection
+# Bytes. A server holds as much of each request anyway, so such a body is received whole: before the
+# view runs, and even if nobody reads it, to keep the connection.
+SHORT_BODY = 65536
 LINGER_SECONDS = 1.0  # enough for what is on its way to arrive, and for the response to leave
 
 # Seconds. To watch for a client that goes away costs a task, which a short wait need not pay for.
@@ -76,12 +78,14 @@ class Exchange:
         try:
             request_body: io.IOBase = io.BytesIO()
             if declares_body(self.scope):
-                request_body = RequestBody(self.incoming)
                 self.incoming.awaits_continue = awaits_continue(self.scope)
                 self.send = self.send_and_perhaps_hang_up
+                request_body = RequestBody(self.incoming)
+                if self.has_short_body():
+                    request_body = await self.receive_short_body()
             else:
                 await self.incoming.receive()
-            if not self.incoming.disconnected:
+            if not (self.incoming.disconnected or self.timed_out):
                 await self.respond(request_body)
         except asyncio.CancelledError:
             if self.incoming.disconnected:  # there is nobody to answer
@@ -96,6 +100,28 @@ class Exchange:
             self.incoming.stop()
             if self.timer is not None:
                 self.timer.cancel()
+
+    def has_short_body(self) -> bool:
+        """Tell whether to receive the request's body before the view runs."""
+        limit = self.bridge.app.config["MAX_CONTENT_LENGTH"]
+        longest = SHORT_BODY if limit is None else min(SHORT_BODY, limit)
+        length = announced_length(self.scope)
+        return length is not None and length <= longest and not self.incoming.awaits_continue
+
+    async def receive_short_body(self) -> io.BytesIO:
+        """Return the whole body as a file, or answer 408 if it does not arrive in time.
+
+        So a slow client holds no thread, and whatever the view starts can read the body as well.
+        """
+        try:
+            async with asyncio.timeout(self.bridge.request_timeout):
+                return io.BytesIO(await self.incoming.receive_all())
+        except TimeoutError:
+            self.timed_out = True
+            detail = f"The body took longer than {self.bridge.request_timeout:g} s to arrive."
+            close = ("connection", "close")  # RFC 9110 section 15.5.9
+            await refuse(self.send, HTTPStatus.REQUEST_TIMEOUT, detail, close)
+            return io.BytesIO()
 
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application where it belongs, and send what it answers."""
@@ -150,8 +176,8 @@ class Exchange:
         """Tell whether more of the request's body may be to come than is worth receiving."""
         if not (self.incoming.more and self.scope["http_version"].startswith("1")):
             return False
-        lengths = [int(value) for name, value in self.scope["headers"] if name == b"content-length"]
-        return self.incoming.awaits_continue or not lengths or max(lengths) > SHORT_BODY
+        length = announced_length(self.scope)
+        return self.incoming.awaits_continue or length is None or length > SHORT_BODY
 
     def run_on_loop(self, call: Callable[[], T]) -> Awaitable[T]:
         """Return the outcome of `call`, run on the loop in the application's context."""

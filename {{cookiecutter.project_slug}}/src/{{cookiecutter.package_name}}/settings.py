@@ -75,7 +75,9 @@ class Settings(BaseSettings):
         default=10_000, description="the number of requests at once in all; others are answered 503"
     )
     request_timeout_seconds: Seconds = Field(
-        default=60, description="how long an async view may take to begin its response"
+        default=60,
+        description="how long a short body may take to arrive, and then an async view to begin its "
+        "response; a stream may last longer",
     )
     # jinja: if cookiecutter.include_example
     prices_base_url: HttpUrl | None = Field(

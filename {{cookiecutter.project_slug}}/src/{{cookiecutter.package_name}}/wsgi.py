@@ -26,6 +26,17 @@ def declares_body(scope: HTTPScope) -> bool:
     )
 
 
+def announced_length(scope: HTTPScope) -> int | None:
+    """Return how many bytes the request's body has; None where that is not known beforehand."""
+    length = None
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":  # overrides any length: RFC 9112 section 6.3
+            return None
+        if name == b"content-length":
+            length = int(value)
+    return length
+
+
 def awaits_continue(scope: HTTPScope) -> bool:
     """Tell whether the client holds its body back until asked for it: RFC 9110 section 10.1.1."""
     return any(name == b"expect" for name, _ in scope["headers"])
