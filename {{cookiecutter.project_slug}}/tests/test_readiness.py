@@ -55,7 +55,7 @@ async def test_a_server_without_a_handler_is_ended_by_the_signal(
     heard_by_server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended_by: list[int] = []
-    monkeypatch.setattr(module, "_end_by", ended_by.append)
+    monkeypatch.setattr(module, "end_by", ended_by.append)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     with drain_on_signal(Readiness(), delay=0):

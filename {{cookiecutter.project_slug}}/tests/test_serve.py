@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -20,7 +21,7 @@ from {{ cookiecutter.package_name }}.missing import missing_package
 from {{ cookiecutter.package_name }}.readiness import SAME_STOP_SECONDS
 from {{ cookiecutter.package_name }}.serve import main
 
-from .serving import PACKAGE, Server, run, serve, wait_until
+from .serving import PACKAGE, ROOT, Server, run, serve, wait_until
 
 COMMANDS = {"service": ["-m", PACKAGE], "uvicorn": ["-m", "uvicorn", f"{PACKAGE}.asgi:asgi"]}
 
@@ -33,6 +34,18 @@ def in_flight(server: Server, path: str) -> Iterator[Future[tuple[int, str]]]:
         view = path.rpartition("/")[2]
         wait_until(lambda: json.loads(server.get(f"/inside/{view}")[1])["inside"])
         yield answer
+
+
+def worker_processes(server: Server) -> set[int]:
+    """Return the ids of both workers, once both have answered."""
+    workers: set[int] = set()
+
+    def both_have_answered() -> bool:
+        workers.add(int(server.get("/worker")[1]))
+        return len(workers) == 2
+
+    wait_until(both_have_answered)
+    return workers
 
 
 def is_running(process: int) -> bool:
@@ -116,6 +129,34 @@ def test_a_second_signal_ends_at_once() -> None:
         assert isinstance(answer.exception(), ConnectionError)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_all_workers_at_once(number: signal.Signals) -> None:
+    env = {"WEB_CONCURRENCY": "2", "SHUTDOWN_GRACE_SECONDS": "60"}
+    with serve("tests.stopping_service", env=env) as server:
+        workers = worker_processes(server)
+        with in_flight(server, "/forever") as answer:
+            server.process.send_signal(number)
+            wait_until(lambda: "Waiting for child process" in server.log)
+            time.sleep(SAME_STOP_SECONDS)
+            server.process.send_signal(number)
+
+            assert server.process.wait(10) == -number
+            assert isinstance(answer.exception(), ConnectionError)
+        assert not any(map(is_running, workers))
+
+
+def test_a_stop_that_arrives_twice_at_a_parent_lets_its_workers_finish() -> None:
+    with (
+        serve("tests.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server,
+        in_flight(server, "/until-draining/async") as answer,
+    ):
+        server.process.terminate()
+        server.process.terminate()
+
+        assert answer.result() == (200, "answered")
+        assert server.process.wait(10) == 0
+
+
 def test_a_request_that_never_ends_does_not_hold_the_process_for_ever() -> None:
     with (
         serve("tests.stopping_service", env={"SHUTDOWN_GRACE_SECONDS": "0.1"}) as server,
@@ -128,19 +169,39 @@ def test_a_request_that_never_ends_does_not_hold_the_process_for_ever() -> None:
 
 def test_two_workers_serve_and_stop_together() -> None:
     with serve("tests.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server:
-        wait_until(lambda: len({server.get("/worker")[1] for _ in range(10)}) == 2)
-        workers = {server.get("/worker")[1] for _ in range(20)}
+        workers = worker_processes(server)
         with in_flight(server, "/until-draining/async") as answer:
             server.process.terminate()
 
             assert answer.result() == (200, "answered")
         assert server.process.wait(10) == 0
-        assert not any(is_running(int(worker)) for worker in workers)
+        assert not any(map(is_running, workers))
 
 
 def test_reload_serves_and_stops() -> None:
     with serve(PACKAGE, "--reload", env={"WEB_CONCURRENCY": "2"}) as server:
         assert server.get("/livez")[0] == 200
+        server.process.terminate()
+
+        assert server.process.wait(10) == 0
+
+
+def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_path: Path) -> None:
+    package = Path(shutil.copytree(Path(serve_module.__file__).parent, tmp_path / PACKAGE))
+    paths = os.pathsep.join(map(str, (tmp_path, ROOT)))
+
+    def noticed() -> bool:
+        # The first look only learns what there is.
+        (package / "app.py").touch()
+        return "Reloading" in server.log
+
+    with serve("tests.stopping_service", "--reload", env={"PYTHONPATH": paths}) as server:
+        before = server.get("/worker")
+        with in_flight(server, "/forever") as answer:
+            wait_until(noticed)
+            wait_until(lambda: server.get("/worker") != before)
+
+            assert answer.result()[0] == 500
         server.process.terminate()
 
         assert server.process.wait(10) == 0
@@ -152,10 +213,27 @@ def test_wrong_settings_stop_the_start_with_a_sentence_each(command: str) -> Non
 
     ended = run(*COMMANDS[command], env=wrong)
 
-    assert ended.returncode == (2 if command == "service" else 1)
+    assert ended.returncode == (2 if command == "service" else STARTUP_FAILURE)
     lines = ended.stderr.splitlines()
     assert [line.split()[0] for line in lines] == ["PORT", "LOG_LEVEL"]
     assert "s3cret" not in ended.stderr
+
+
+def test_wrong_settings_stop_the_service_before_it_has_workers() -> None:
+    ended = run(*COMMANDS["service"], env={"LOG_LEVEL": "s3cret", "WEB_CONCURRENCY": "2"})
+
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("LOG_LEVEL")
+
+
+def test_wrong_settings_are_not_tried_again_by_uvicorns_supervisor() -> None:
+    flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "1")
+
+    ended = run(*COMMANDS["uvicorn"], *flags, env={"LOG_LEVEL": "s3cret"})
+
+    assert "LOG_LEVEL should be" in ended.stderr
+    assert "failed to start, stopping the parent process" in ended.stderr
 
 
 def test_a_wrong_flag_is_refused_like_its_setting(
@@ -180,7 +258,7 @@ def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None
 
     ended = run("-c", without)
 
-    assert ended.returncode == 1
+    assert ended.returncode == STARTUP_FAILURE
     [line] = ended.stderr.splitlines()
     assert line.startswith(f"{PACKAGE} needs the module 'greenlet', which is not installed")
 
@@ -216,7 +294,7 @@ def test_a_failed_start_up_of_a_worker_stops_all(monkeypatch: pytest.MonkeyPatch
     supervisor = Mock()
     supervisor.processes = [Mock(), Mock()]
     supervisor.processes[1].process.exitcode = STARTUP_FAILURE
-    monkeypatch.setattr(serve_module, "Multiprocess", Mock(return_value=supervisor))
+    monkeypatch.setattr(serve_module, "_Supervisor", Mock(return_value=supervisor))
     monkeypatch.setattr("uvicorn.Config.bind_socket", Mock())
 
     with pytest.raises(SystemExit) as ended:

@@ -1,9 +1,14 @@
 """What an ASGI server imports: `asgi`, the service with its start and its end."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from .missing import missing_package
+
+# A worker that ends with this exit code would fail again: uvicorn's supervisor and gunicorn stop,
+# instead of starting it for ever. Both have this number.
+STARTUP_FAILURE = 3
 
 try:
     from flask import Flask
@@ -15,7 +20,8 @@ try:
     from .readiness import Readiness, drain_on_signal
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
-    raise SystemExit(missing_package(error)) from None
+    sys.stderr.write(f"{missing_package(error)}\n")
+    sys.exit(STARTUP_FAILURE)
 
 
 @asynccontextmanager
@@ -62,4 +68,5 @@ def create_asgi() -> FlaskToAsgi:
 try:
     asgi = create_asgi()
 except SettingsError as error:
-    raise SystemExit(str(error)) from None
+    sys.stderr.write(f"{error}\n")
+    sys.exit(STARTUP_FAILURE)

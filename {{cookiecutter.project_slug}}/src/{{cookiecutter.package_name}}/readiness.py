@@ -67,7 +67,7 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
         if callable(handler):
             handler(number, None)
         else:
-            _end_by(number)
+            end_by(number)
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         nonlocal drained_at
@@ -76,7 +76,7 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
             readiness.draining()
             loop.call_soon_threadsafe(loop.call_later, delay, stop_server, number)
         elif not _is_repeated(number, time.monotonic() - drained_at):
-            _end_by(number)
+            end_by(number)
 
     for number in servers:
         signal.signal(number, on_signal)
@@ -93,6 +93,7 @@ def _is_repeated(number: int, elapsed: float) -> bool:
     return from_parent or elapsed < SAME_STOP_SECONDS
 
 
-def _end_by(number: int) -> None:
+def end_by(number: int) -> None:
+    """End this process as the signal does by default."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

@@ -2,9 +2,12 @@
 
 import argparse
 import math
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from socket import socket
 from types import FrameType
 
 from .missing import missing_package
@@ -15,11 +18,16 @@ try:
     from uvicorn.supervisors import ChangeReload, Multiprocess
 
     from . import logs
+    from .readiness import SAME_STOP_SECONDS, end_by
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
     raise SystemExit(missing_package(error)) from None
 
 PACKAGE = __name__.partition(".")[0]
+
+# How long a change of the source waits for requests in flight: a stream left open in a browser must
+# not hold it up. In seconds.
+RELOAD_GRACE_SECONDS = 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
+    grace = RELOAD_GRACE_SECONDS if reload else math.ceil(settings.shutdown_grace_seconds)
     return uvicorn.Config(
         f"{PACKAGE}.asgi:asgi",
         host=settings.host,
@@ -70,7 +79,7 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
         server_header=False,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_seconds),
+        timeout_graceful_shutdown=grace,
     )
 
 
@@ -83,7 +92,7 @@ def _run(config: uvicorn.Config) -> None:
     if config.workers == 1:
         _Server(config).run()
         return
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     if any(worker.process.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
@@ -94,3 +103,25 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         self.should_exit = True
+
+
+class _Supervisor(Multiprocess):
+    """A parent of workers that a second signal ends at once, and its workers with it."""
+
+    stopped_at: float | None = None
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket]) -> None:
+        super().__init__(config, sockets)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.on_stop)
+
+    def on_stop(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.stopped_at is None:
+            self.stopped_at = now
+            self.signal_queue.append(number)
+        elif now - self.stopped_at >= SAME_STOP_SECONDS:
+            for worker in self.processes:
+                worker.process.kill()
+                worker.process.join()
+            end_by(number)
