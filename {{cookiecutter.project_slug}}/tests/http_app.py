@@ -266,6 +266,25 @@ async def ticks() -> Response:
     return Response(Ticks())  # type: ignore[arg-type] # what Flask cannot take and the bridge can
 
 
+async def names() -> AsyncIterator[str]:
+    try:
+        while True:
+            await asyncio.sleep(0.001)
+            yield request.args["name"]
+    finally:
+        events[f"{request.args['name']}-left"] += 1
+
+
+@bp.get("/names/async")
+async def names_async() -> Response:
+    return Response(with_context(names()))  # type: ignore[call-overload] # as above
+
+
+@bp.get("/names/sync")
+def names_sync() -> ResponseReturnValue:
+    return with_context(names())  # type: ignore[call-overload,no-any-return] # as above
+
+
 @bp.get("/server-sent-events")
 async def server_sent_events() -> Response:
     async def messages() -> AsyncIterator[str]:

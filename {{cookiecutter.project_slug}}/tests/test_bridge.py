@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockingError
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, abort, current_app, request
 from flask.views import MethodView
 from werkzeug.exceptions import ClientDisconnected
 
 from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
+from {{ cookiecutter.package_name }}.concurrency import ThreadPool
 
 pytestmark = pytest.mark.anyio
 
@@ -429,6 +430,20 @@ async def test_a_sync_body_of_an_async_view_is_produced_in_a_thread(app: Flask) 
     both_kinds(app, lambda: Response(blocking()))
 
     assert (200, b"slow") == await ask(app, http_scope("/async"))
+
+
+async def test_an_error_page_of_an_async_view_needs_no_thread(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(ThreadPool, "run")
+
+    @app.get("/async")
+    async def view() -> str:
+        abort(403)
+
+    status, body = await ask(app, http_scope("/async"))
+
+    assert (403, True) == (status, b"Forbidden" in body)
 
 
 async def test_wsgi_middleware_around_the_application_works(app: Flask) -> None:

@@ -54,6 +54,23 @@ async def test_an_async_iterator_need_not_be_a_generator(server: Server) -> None
     assert b"tick tick tick " == (await get(server.url, "/ticks")).body
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_an_async_generator_can_keep_the_context_of_its_request(
+    server: Server, kind: str
+) -> None:
+    async with connect(server.url) as one, connect(server.url) as other:
+        one.send(f"/names/{kind}?name={kind}-one&note={kind}-one")
+        other.send(f"/names/{kind}?name={kind}-other")
+        await one.head()
+        await other.head()
+        for _ in range(10):
+            assert f"{kind}-one".encode() == await one.chunk()
+            assert f"{kind}-other".encode() == await other.chunk()
+
+    assert 1 == await settled(server, f"{kind}-one-left")
+    assert 0 < await settled(server, f"{kind}-one-torn-down")
+
+
 async def test_server_sent_events_arrive_one_by_one(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/server-sent-events", headers="Accept: text/event-stream\r\n")

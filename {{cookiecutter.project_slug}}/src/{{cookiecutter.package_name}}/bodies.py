@@ -5,13 +5,13 @@ import contextvars
 import functools
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable
-from flask import has_request_context, request
+from flask import has_request_context, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
 
@@ -172,23 +172,27 @@ def make_response(
     An async iterator becomes an iterator that waits for it. A streamed body that is not
     async, such as a file, is read in a thread: reading it on the loop would stop the server.
     """
+    if isinstance(value, HTTPException):  # Flask would make a stream of its page
+        value = value.get_response(request.environ)
     if isinstance(value, tuple):
         value = (_without_async(value[0]), *value[1:]) if value else value
     else:
         value = _without_async(value)
     response = flask_make_response(value)
-    body = response.response
-    if isinstance(body, list):  # nearly always
+    if isinstance(response.response, list):  # nearly always
         return response
-    if hasattr(body, "__aiter__"):  # Response(async_generator())
-        response.response = AsyncBody(cast("AsyncIterator[Any]", body))
-    elif is_on_loop() and response.is_streamed and not isinstance(body, AsyncBody):
-        response.response = ThreadBody(cast("Iterable[bytes]", body), threads)
+    body = response.response = _without_async(response.response)  # Response(async_generator())
+    if is_on_loop() and response.is_streamed and not isinstance(body, AsyncBody):
+        response.response = ThreadBody(body, threads)
     return response
 
 
-def _without_async(value: Any) -> Any:  # noqa: ANN401 - whatever a view returned
-    return AsyncBody(value) if hasattr(value, "__aiter__") else value
+def _without_async(value: Any) -> Any:  # noqa: ANN401 - whatever a view returned, or a body
+    if hasattr(value, "__aiter__"):
+        return AsyncBody(value)
+    # `stream_with_context` takes an async generator for a function that makes one, and wraps it.
+    source: Any = getattr(value, "__wrapped__", None)
+    return AsyncBodyWithContext(source) if hasattr(source, "__aiter__") else value
 
 
 class AsyncBody(Iterator[Any]):
@@ -227,6 +231,21 @@ class AsyncBody(Iterator[Any]):
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(wait(), context=contextvars.copy_context())
+
+
+class AsyncBodyWithContext(AsyncBody):
+    """An async iterator as a response body that keeps the request's context until it ends."""
+
+    def __init__(self, source: AsyncIterator[Any]) -> None:
+        self._parts: Any = stream_with_context(AsyncBody(source))  # a generator
+
+    def __next__(self) -> Any:  # noqa: ANN401 - str or bytes: Werkzeug encodes it
+        """Return what the source yields next."""
+        return next(self._parts)
+
+    def close(self) -> None:
+        """End the source, and leave the context."""
+        self._parts.close()
 
 
 class ThreadBody(Iterator[Any]):
