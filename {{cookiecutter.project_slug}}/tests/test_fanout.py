@@ -7,9 +7,9 @@ import pytest
 from blockbuster import BlockingError
 
 from {{ cookiecutter.package_name }}.clients.errors import UpstreamTimeout
+from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
 from {{ cookiecutter.package_name }}.fanout import (
     Arrived,
-    DeadlineExceeded,
     Failed,
     FanOut,
     fan_out,

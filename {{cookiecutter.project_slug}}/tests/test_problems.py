@@ -131,7 +131,7 @@ def test_debug_mode_shows_the_cause_to_the_client(app: Flask, broken: FlaskClien
     ("kind", "status"),
     [
         (UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
-        (UpstreamUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+        (UpstreamUnavailable, HTTPStatus.BAD_GATEWAY),
         (UpstreamInvalid, HTTPStatus.BAD_GATEWAY),
         (UpstreamRejected, HTTPStatus.BAD_GATEWAY),
     ],

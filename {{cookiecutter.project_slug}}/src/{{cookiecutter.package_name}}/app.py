@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from . import clients, logs, problems, views
+from . import clients, deadline, logs, problems, views
 from .background import Background
 from .readiness import Readiness
 from .settings import Settings, load_settings
@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     }
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
+    deadline.init_app(app)
     problems.init_app(app)
     clients.init_app(app)
     views.init_app(app)

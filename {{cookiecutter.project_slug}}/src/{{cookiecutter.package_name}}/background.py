@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from . import deadline
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +50,7 @@ class Background:
         await asyncio.gather(*late, return_exceptions=True)
 
     def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
+        deadline.lift()
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Generic, TypeVar
 
 from .clients.errors import UpstreamError
+from .deadline import DeadlineExceeded, within
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -14,10 +15,6 @@ T = TypeVar("T")
 # Calls that wait in turn never take less than the sum of their waits, so anything below the sum
 # proves an overlap; a tenth saved is where it starts to be worth the name.
 CONCURRENT_BELOW = 0.9
-
-
-class DeadlineExceeded(TimeoutError):
-    """The whole fan-out ran out of time before this call was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +78,10 @@ async def fan_out(
 ) -> FanOut[K, T]:
     """Await `call(key)` for every key at once and return what became of each.
 
-    All calls together get `deadline` seconds, and at most `max_concurrency` of them run at a time;
-    waiting for a turn is not part of a call's wait. An `expected` exception or a lack of time
-    (`DeadlineExceeded`) is the outcome of that call, and the others still arrive.
+    All calls together get `deadline` seconds, or what their request has left, and at most
+    `max_concurrency` of them run at a time; waiting for a turn is not part of a call's wait. An
+    `expected` exception or a lack of time (`DeadlineExceeded`) is the outcome of that call, and
+    the others still arrive.
 
     Raises any other exception, as it is a bug. Whether it raises, is cancelled or returns: every
     call has ended by then.
@@ -92,7 +90,6 @@ async def fan_out(
         message = f"max_concurrency is {max_concurrency}, but no call could run below 1"
         raise ValueError(message)
     began = perf_counter()
-    stop_at = asyncio.get_running_loop().time() + deadline
     turns = asyncio.Semaphore(max_concurrency)
 
     async def outcome(key: K) -> Arrived[K, T] | Failed[K]:
@@ -106,14 +103,17 @@ async def fan_out(
                 except expected as error:
                     return Failed(key, error, start, perf_counter() - began)
                 return Arrived(key, value, start, perf_counter() - began)
-        except TimeoutError:
-            if not budget.expired():  # the call's own: not expected, so a bug
+        except TimeoutError as error:
+            # Any other is the call's own: not expected, so a bug.
+            if not (budget.expired() or isinstance(error, DeadlineExceeded)):
                 raise
             end = perf_counter() - began
             late = DeadlineExceeded(f"no answer within {deadline:g} s")
             return Failed(key, late, end if start is None else start, end)
 
-    tasks = [asyncio.create_task(outcome(key)) for key in keys]
+    with within(deadline) as limit:
+        stop_at = asyncio.get_running_loop().time() + limit.left
+        tasks = [asyncio.create_task(outcome(key)) for key in keys]
     try:
         calls = await asyncio.gather(*tasks)
     except BaseException:

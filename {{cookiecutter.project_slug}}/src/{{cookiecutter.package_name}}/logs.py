@@ -100,7 +100,7 @@ def _start() -> None:
     given = headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     if traceparent := _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
-        g.trace_id = traceparent[1]
+        g.traceparent, g.trace_id = traceparent[0], traceparent[1]
 
 
 def _note_status(response: Response) -> Response:

@@ -1,15 +1,36 @@
 """Every error leaves the service as `application/problem+json` (RFC 9457)."""
 
 import logging
+import math
+from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from .clients.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from .clients.errors import (
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from .deadline import DeadlineExceeded
 
 logger = logging.getLogger(__name__)
+
+ABOUT_BLANK = "about:blank"
+
+# The types of problems that upstreams cause. They are names and not addresses, which RFC 9457
+# section 3.1.1 allows.
+UPSTREAM_TYPES: dict[type[Exception], str] = {
+    DeadlineExceeded: "urn:problem-type:deadline-exceeded",
+    UpstreamTimeout: "urn:problem-type:upstream-timeout",
+    UpstreamUnavailable: "urn:problem-type:upstream-unavailable",
+    UpstreamRejected: "urn:problem-type:upstream-rejected",
+    UpstreamInvalid: "urn:problem-type:upstream-invalid",
+}
 
 
 def init_app(app: Flask) -> None:
@@ -18,17 +39,18 @@ def init_app(app: Flask) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(UpstreamError, _from_upstream_error)
+    app.register_error_handler(DeadlineExceeded, _from_upstream_error)
 
 
-def problem(status: int, detail: str, **members: object) -> Response:
+def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: object) -> Response:
     """Return a response that describes one occurrence of a problem.
 
     `detail` says in a sentence what went wrong this time, and must be fit for the client's eyes;
-    `members` are further members of the object (RFC 9457 section 3.2). The problem has no type of
-    its own, so its title is the phrase of its `status` (section 4.2.1).
+    `members` are further members of the object (RFC 9457 section 3.2). `kind` is its type; one
+    without a type of its own is titled by its `status` alone (section 4.2.1), and so are all here.
     """
     response = jsonify(
-        type="about:blank",
+        type=kind,
         title=_phrase(status),
         status=status,
         detail=detail,
@@ -64,18 +86,30 @@ def _detail(error: HTTPException) -> str:
     return error.description or _phrase(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _from_upstream_error(error: UpstreamError) -> Response:
+def upstream_problem(errors: Collection[Exception], detail: str, **members: object) -> Response:
+    """Return the problem of a request for which calls of upstreams failed with these `errors`.
+
+    504 when all of them ran out of time, else 502 (RFC 9110 sections 15.6.3 and 15.6.5). It is of
+    their type when they have one in common, and says when to come back if an upstream did.
+    """
+    in_time = any(not isinstance(error, DeadlineExceeded | UpstreamTimeout) for error in errors)
+    kinds = {UPSTREAM_TYPES.get(type(error), ABOUT_BLANK) for error in errors}
+    response = problem(
+        HTTPStatus.BAD_GATEWAY if in_time else HTTPStatus.GATEWAY_TIMEOUT,
+        detail,
+        kind=kinds.pop() if len(kinds) == 1 else ABOUT_BLANK,
+        **members,
+    )
+    waits = [error.retry_after for error in errors if isinstance(error, UpstreamError)]
+    if known := [wait for wait in waits if wait is not None]:
+        response.headers["Retry-After"] = str(math.ceil(min(known)))
+    return response
+
+
+def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
+    if isinstance(error, DeadlineExceeded):
+        logger.warning("%s", error)
+        return upstream_problem([error], "The request ran out of time.")
     logger.warning("%s", error, extra={"upstream": error.upstream}, exc_info=error.__cause__)
     detail = f"The upstream {error.upstream} {error.detail}."
-    return problem(_upstream_status(error), detail, upstream=error.upstream)
-
-
-def _upstream_status(error: UpstreamError) -> HTTPStatus:
-    # RFC 9110 sections 15.6.3 to 15.6.5. Of these, 502 is the one that trying again does not help.
-    match error:
-        case UpstreamTimeout():
-            return HTTPStatus.GATEWAY_TIMEOUT
-        case UpstreamUnavailable():
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        case _:
-            return HTTPStatus.BAD_GATEWAY
+    return upstream_problem([error], detail, upstream=error.upstream)

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         description="the URL of the price upstream; without one, development uses a built-in stub",
     )
     prices_timeout_seconds: Seconds = Field(
-        default=2.0, description="how long one call of the upstream may take, in seconds"
+        default=2.0, description="how long one call may take with its retries, in seconds"
     )
     prices_deadline_seconds: Seconds = Field(
         default=3.0, description="how long all calls of one request may take, in seconds"
@@ -96,6 +96,31 @@ class Settings(BaseSettings):
     )
     prices_max_connections: Count = Field(
         default=100, description="the number of connections to the upstream per worker"
+    )
+    prices_max_response_bytes: Count = Field(
+        default=1024 * 1024, description="the largest reply of the upstream, decoded, in bytes"
+    )
+    prices_max_retries: int = Field(
+        default=2, ge=0, description="how often one call that failed for a moment is tried again"
+    )
+    prices_retry_share: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="the most that retries and hedges may add to the calls, as a share of them",
+    )
+    prices_hedge: bool = Field(
+        default=False,
+        description="whether a call that takes longer than 95 % of the latest is made twice",
+    )
+    prices_breaker_failures: Count = Field(
+        default=20, description="after how many failures in a row the upstream is left alone"
+    )
+    prices_breaker_seconds: Seconds = Field(
+        default=2.0, description="how long it is left alone before one call tries it, in seconds"
+    )
+    prices_required: bool = Field(
+        default=False, description="whether /readyz says no while the upstream is left alone"
     )
     stub_delay_ms: float = Field(
         default=50,

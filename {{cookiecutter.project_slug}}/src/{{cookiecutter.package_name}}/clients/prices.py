@@ -19,8 +19,9 @@ _DECIMAL_PLACES = 12
 class PricesClient:
     """Prices by symbol from one upstream, which whoever made it opens."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, *, hedge: bool = False) -> None:
         self.upstream = upstream
+        self._hedge = hedge
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "PricesClient":
@@ -37,8 +38,15 @@ class PricesClient:
                 base_url,
                 timeout=settings.prices_timeout_seconds,
                 max_connections=settings.prices_max_connections,
+                max_response_bytes=settings.prices_max_response_bytes,
+                max_retries=settings.prices_max_retries,
+                retry_share=settings.prices_retry_share,
+                breaker_failures=settings.prices_breaker_failures,
+                breaker_seconds=settings.prices_breaker_seconds,
+                required=settings.prices_required,
                 transport=transport,
-            )
+            ),
+            hedge=settings.prices_hedge,
         )
 
     async def price(self, symbol: str) -> Decimal:
@@ -50,7 +58,8 @@ class PricesClient:
             # No encoding keeps these from changing the path (RFC 3986, section 5.2.4).
             message = f"{symbol!r} is not a symbol"
             raise ValueError(message)
-        response = await self.upstream.get(f"/prices/{quote(symbol, safe='')}")
+        path = f"/prices/{quote(symbol, safe='')}"
+        response = await self.upstream.get(path, hedge=self._hedge)
         try:
             return _price(response.content, symbol)
         except (ValueError, ArithmeticError, RecursionError) as error:

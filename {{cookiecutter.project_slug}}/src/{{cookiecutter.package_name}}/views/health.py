@@ -19,12 +19,22 @@ async def livez() -> Response:
 
 @bp.get("/readyz")
 async def readyz() -> Response:
-    """Answer 200 when requests are welcome, and 503 while the process starts or drains."""
+    """Answer 200 when requests are welcome, and 503 while the process starts or drains.
+
+    `upstreams` are the circuit breakers by name. An open one costs readiness only where the
+    upstream is required, and only until it may be tried again: without requests it never would be.
+    """
     readiness: Readiness = current_app.extensions["readiness"]
-    if readiness.state is State.READY:
-        return _uncached(jsonify(status=State.READY.value))
-    detail = f"The service is {readiness.state.value}."
-    return _uncached(problem(503, detail))
+    upstreams = current_app.extensions["upstreams"]
+    breakers = {upstream.name: upstream.breaker.state for upstream in upstreams}
+    if readiness.state is not State.READY:
+        detail = f"The service is {readiness.state.value}."
+        return _uncached(problem(503, detail, upstreams=breakers))
+    for upstream in upstreams:
+        if upstream.required and breakers[upstream.name] == "open":
+            detail = f"The upstream {upstream.name} fails."
+            return _uncached(problem(503, detail, upstreams=breakers))
+    return _uncached(jsonify(status=State.READY.value, upstreams=breakers))
 
 
 def _uncached(response: Response) -> Response:

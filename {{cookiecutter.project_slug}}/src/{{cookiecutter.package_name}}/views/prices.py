@@ -6,10 +6,9 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 
-from ..clients.errors import UpstreamTimeout
 from ..clients.prices import PricesClient
-from ..fanout import DeadlineExceeded, FanOut, fan_out
-from ..problems import problem
+from ..fanout import FanOut, fan_out
+from ..problems import upstream_problem
 from ..settings import Settings
 
 bp = Blueprint("prices", __name__)
@@ -77,9 +76,7 @@ def _response(result: FanOut[str, Decimal]) -> Response:
     }
     if arrived:
         return jsonify(members)
-    if all(isinstance(e, DeadlineExceeded | UpstreamTimeout) for e in result.failed.values()):
-        return problem(HTTPStatus.GATEWAY_TIMEOUT, "No price arrived in time.", **members)
-    return problem(HTTPStatus.BAD_GATEWAY, "No price could be fetched.", **members)
+    return upstream_problem(result.failed.values(), "No price could be fetched.", **members)
 
 
 def _server_timing(result: FanOut[str, Decimal]) -> str:
