@@ -1,5 +1,6 @@
 """What an orchestrator is told while the service starts, serves and drains."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }}.asgi import lifespan
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
+from {{ cookiecutter.package_name }}.clients.http import Upstream
 from {{ cookiecutter.package_name }}.readiness import Readiness
+
+from .serving import free_port
 
 
 def test_a_live_process_says_so_whatever_its_state(app: Flask, client: FlaskClient) -> None:
@@ -45,7 +50,58 @@ def test_a_process_that_starts_or_drains_is_not_ready(
     assert response.headers["Cache-Control"] == "no-store"
 
 
-class Upstream:
+@pytest.mark.parametrize(
+    ("required", "status", "said"), [(False, 200, "ready"), (True, 503, "The upstream raw fails.")]
+)
+def test_a_breaker_that_is_open_is_shown_and_counts_where_the_upstream_is_required(
+    app: Flask, client: FlaskClient, required: object, status: int, said: str
+) -> None:
+    upstream = Upstream(
+        "raw",
+        f"http://127.0.0.1:{free_port()}",
+        timeout=5,
+        max_connections=1,
+        breaker_failures=1,
+        breaker_seconds=60,
+        required=bool(required),
+    )
+    app.extensions["upstreams"] = [upstream]
+    assert client.get("/readyz").json == {"status": "ready", "upstreams": {"raw": "closed"}}
+
+    with pytest.raises(UpstreamUnavailable):
+        asyncio.run(call(upstream))
+    response = client.get("/readyz")
+
+    assert response.status_code == status
+    assert response.json is not None
+    assert said in (response.json["status"], response.json.get("detail"))
+    assert response.json["upstreams"] == {"raw": "open"}
+
+
+def test_a_required_upstream_costs_no_readiness_once_it_may_be_tried_again(
+    app: Flask, client: FlaskClient
+) -> None:
+    upstream = Upstream(
+        "raw",
+        f"http://127.0.0.1:{free_port()}",
+        timeout=5,
+        max_connections=1,
+        breaker_failures=1,
+        breaker_seconds=1e-9,
+        required=True,
+    )
+    app.extensions["upstreams"] = [upstream]
+    with pytest.raises(UpstreamUnavailable):
+        asyncio.run(call(upstream))
+
+    assert client.get("/readyz").json == {"status": "ready", "upstreams": {"raw": "half-open"}}
+
+
+async def call(upstream: Upstream) -> None:
+    await upstream.get("/")
+
+
+class Opened:
     """An upstream that notes how ready the process is whenever it is opened or closed."""
 
     def __init__(self, readiness: Readiness) -> None:
@@ -63,7 +119,7 @@ class Upstream:
 async def test_a_process_is_ready_only_while_its_upstreams_are_open(app: Flask) -> None:
     readiness = app.extensions["readiness"]
     readiness.starting()
-    upstream = Upstream(readiness)
+    upstream = Opened(readiness)
     app.extensions["upstreams"] = [upstream]
 
     async with lifespan(app):

@@ -17,7 +17,8 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.problems import problem
+from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
+from {{ cookiecutter.package_name }}.problems import problem, upstream_problem
 
 
 @pytest.fixture
@@ -128,25 +129,58 @@ def test_debug_mode_shows_the_cause_to_the_client(app: Flask, broken: FlaskClien
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"),
+    ("kind", "status", "problem_type"),
     [
-        (UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT),
-        (UpstreamUnavailable, HTTPStatus.BAD_GATEWAY),
-        (UpstreamInvalid, HTTPStatus.BAD_GATEWAY),
-        (UpstreamRejected, HTTPStatus.BAD_GATEWAY),
+        (UpstreamTimeout, HTTPStatus.GATEWAY_TIMEOUT, "upstream-timeout"),
+        (UpstreamUnavailable, HTTPStatus.BAD_GATEWAY, "upstream-unavailable"),
+        (UpstreamInvalid, HTTPStatus.BAD_GATEWAY, "upstream-invalid"),
+        (UpstreamRejected, HTTPStatus.BAD_GATEWAY, "upstream-rejected"),
     ],
 )
-def test_an_upstreams_failure_names_the_upstream_and_is_logged(
-    app: Flask, caplog: pytest.LogCaptureFixture, kind: type[UpstreamError], status: HTTPStatus
+def test_an_upstreams_failure_has_a_type_names_the_upstream_and_is_logged(
+    app: Flask,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[UpstreamError],
+    status: HTTPStatus,
+    problem_type: str,
 ) -> None:
     response = raising(app, kind("prices", "answered nonsense")).get("/raising")
 
     assert response.status_code == status
     assert response.content_type == "application/problem+json"
     body = response.get_json()
+    assert body["type"] == f"urn:problem-type:{problem_type}"
     assert body["upstream"] == "prices"
     assert body["detail"] == "The upstream prices answered nonsense."
     assert "prices answered nonsense" in caplog.text
+    assert "Retry-After" not in response.headers
+
+
+def test_an_upstream_that_says_when_to_come_back_is_believed(app: Flask) -> None:
+    error = UpstreamUnavailable("prices", "answered 503", retry_after=6.2)
+
+    assert raising(app, error).get("/raising").headers["Retry-After"] == "7"
+
+
+def test_a_request_that_runs_out_of_time_is_a_problem_of_its_own(app: Flask) -> None:
+    response = raising(app, DeadlineExceeded("no time was left")).get("/raising")
+
+    assert response.status_code == 504
+    assert response.get_json()["type"] == "urn:problem-type:deadline-exceeded"
+
+
+def test_failures_of_several_kinds_have_no_type_in_common(app: Flask) -> None:
+    errors = [
+        UpstreamTimeout("prices", "did not answer in time"),
+        UpstreamUnavailable("prices", "answered 503", retry_after=9),
+        UpstreamUnavailable("prices", "answered 503", retry_after=3),
+    ]
+    with app.test_request_context():
+        response = upstream_problem(errors, "Nothing arrived.")
+
+    assert response.status_code == 502
+    assert response.get_json()["type"] == "about:blank"
+    assert response.headers["Retry-After"] == "3"
 
 
 def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:

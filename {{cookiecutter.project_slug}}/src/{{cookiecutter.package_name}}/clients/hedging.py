@@ -49,8 +49,10 @@ async def hedged(
         while True:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                if not waiting or task.exception() is None:
+                if task.exception() is None:
                     return task.result()
+            if not waiting:
+                return done.pop().result()
     finally:
         for task in tasks:
             task.cancel()

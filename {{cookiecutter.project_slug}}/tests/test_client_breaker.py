@@ -1,0 +1,169 @@
+"""The circuit breaker: when it opens, what closes it, and what says nothing either way."""
+
+import asyncio
+
+import pytest
+
+from {{ cookiecutter.package_name }}.clients import breaker as module
+from {{ cookiecutter.package_name }}.clients.breaker import Breaker, State
+from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from {{ cookiecutter.package_name }}.deadline import Limit
+
+
+class Clock:
+    """The breaker's clock, which only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:  # noqa: ARG001 - only its effect is needed
+    return Breaker("prices", failures=3, seconds=10)
+
+
+def attempt(breaker: Breaker, error: BaseException | None = None, *, left: float = 60) -> None:
+    """Make a try that ends in `error`, if any."""
+    with breaker.watch(Limit(left)):
+        if error is not None:
+            raise error
+
+
+def state(breaker: Breaker) -> State:
+    """Return its state, which mypy would else believe to stay what it was."""
+    return breaker.state
+
+
+def fail(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(UpstreamTimeout):
+            attempt(breaker, UpstreamTimeout("prices", "did not answer in time"))
+
+
+def test_it_opens_after_so_many_failures_in_a_row(breaker: Breaker) -> None:
+    fail(breaker, 2)
+    attempt(breaker)
+    fail(breaker, 2)
+    assert state(breaker) == "closed"
+
+    fail(breaker, 1)
+    assert state(breaker) == "open"
+
+
+def test_while_it_is_open_no_try_is_made_and_the_caller_learns_for_how_long(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail(breaker, 3)
+    clock.now += 4
+    with pytest.raises(UpstreamUnavailable, match="is not called for a moment") as refused:
+        attempt(breaker, ZeroDivisionError())
+
+    assert refused.value.retry_after == 6
+    assert not refused.value.transient
+
+
+def test_one_probe_goes_through_while_the_others_are_refused(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail(breaker, 3)
+    clock.now += 10
+    assert state(breaker) == "half-open"
+
+    with breaker.watch(Limit(60)):
+        for _ in range(50):
+            with pytest.raises(UpstreamUnavailable):
+                attempt(breaker)
+        assert state(breaker) == "half-open"
+
+    assert state(breaker) == "closed"
+    attempt(breaker)
+
+
+def test_a_probe_that_fails_opens_it_for_as_long_again(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 3)
+    clock.now += 10
+    fail(breaker, 1)
+    clock.now += 9
+
+    assert state(breaker) == "open"
+    with pytest.raises(UpstreamUnavailable):
+        attempt(breaker)
+
+
+def test_a_probe_that_is_cancelled_leaves_the_next_try_to_find_out(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail(breaker, 3)
+    clock.now += 10
+    with pytest.raises(asyncio.CancelledError):
+        attempt(breaker, asyncio.CancelledError())
+    assert state(breaker) == "half-open"
+
+    attempt(breaker)
+    assert state(breaker) == "closed"
+
+
+def test_an_answer_to_an_earlier_try_does_not_close_it(breaker: Breaker) -> None:
+    with breaker.watch(Limit(60)):
+        fail(breaker, 3)
+
+    assert state(breaker) == "open"
+
+
+@pytest.mark.parametrize("error", [UpstreamRejected, UpstreamInvalid])
+def test_any_answer_is_a_sign_of_life(
+    breaker: Breaker, error: type[UpstreamRejected | UpstreamInvalid]
+) -> None:
+    fail(breaker, 2)
+    with pytest.raises(error):
+        attempt(breaker, error("prices", "answered 404"))
+    fail(breaker, 2)
+
+    assert state(breaker) == "closed"
+
+
+def test_a_cancellation_says_nothing(breaker: Breaker) -> None:
+    for _ in range(10):
+        with pytest.raises(asyncio.CancelledError):
+            attempt(breaker, asyncio.CancelledError())
+
+    assert state(breaker) == "closed"
+
+
+def test_a_try_that_its_limit_cut_off_is_a_failure(breaker: Breaker) -> None:
+    for _ in range(3):
+        with pytest.raises(asyncio.CancelledError):
+            attempt(breaker, asyncio.CancelledError(), left=0)
+
+    assert state(breaker) == "open"
+
+
+def test_every_change_is_logged_once(
+    breaker: Breaker, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail(breaker, 3)
+    clock.now += 10
+    attempt(breaker)
+    attempt(breaker)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "circuit breaker of prices is open",
+        "circuit breaker of prices is half-open",
+        "circuit breaker of prices is closed",
+    ]
+    assert [vars(record)["breaker"] for record in caplog.records] == ["open", "half-open", "closed"]

@@ -1,0 +1,114 @@
+"""Hedged calls: when there is a second try, which one wins, and that none is left behind."""
+
+import asyncio
+
+import pytest
+
+from {{ cookiecutter.package_name }}.clients.hedging import KEPT, Latencies, hedged
+
+pytestmark = pytest.mark.anyio
+
+
+class Tries:
+    """Tries that end as they are told to, and what became of them."""
+
+    def __init__(self, *outcomes: str | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.begun = self.cancelled = 0
+        self.second = asyncio.Event()
+
+    async def __call__(self) -> str:
+        outcome = self.outcomes[self.begun]
+        self.begun += 1
+        if self.begun == 2:
+            self.second.set()
+        try:
+            if outcome == "hangs":
+                await asyncio.Event().wait()
+            if outcome == "fails once there is a second":
+                await self.second.wait()
+                raise ConnectionError
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(outcome, Exception):
+            raise outcome
+        return str(outcome)
+
+
+async def test_a_try_that_is_quick_stays_alone() -> None:
+    tries = Tries("first", "second")
+
+    assert await hedged(tries, delay=5, may=lambda: True) == "first"
+    assert tries.begun == 1
+
+
+async def test_a_second_try_answers_for_one_that_hangs_and_ends_it() -> None:
+    tries = Tries("hangs", "second")
+
+    assert await hedged(tries, delay=0, may=lambda: True) == "second"
+    assert (tries.begun, tries.cancelled) == (2, 1)
+
+
+async def test_without_leave_there_is_no_second_try() -> None:
+    tries = Tries("hangs", "second")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await hedged(tries, delay=0, may=lambda: False)
+
+    assert (tries.begun, tries.cancelled) == (1, 1)
+
+
+async def test_a_try_that_fails_early_is_not_repeated_here() -> None:
+    tries = Tries(ConnectionError(), "second")
+    with pytest.raises(ConnectionError):
+        await hedged(tries, delay=5, may=lambda: True)
+
+    assert tries.begun == 1
+
+
+async def test_one_that_fails_leaves_it_to_the_other() -> None:
+    tries = Tries("fails once there is a second", "second")
+
+    assert await hedged(tries, delay=0, may=lambda: True) == "second"
+
+
+async def test_when_both_fail_the_error_of_the_last_is_raised() -> None:
+    tries = Tries("fails once there is a second", ZeroDivisionError())
+    with pytest.raises((ConnectionError, ZeroDivisionError)):
+        await hedged(tries, delay=0, may=lambda: True)
+
+    assert tries.begun == 2
+
+
+async def test_a_caller_that_is_cancelled_ends_both() -> None:
+    tries = Tries("hangs", "hangs")
+    before = asyncio.all_tasks()
+    call = asyncio.create_task(hedged(tries, delay=0, may=lambda: True))
+    await tries.second.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert tries.cancelled == 2
+    assert asyncio.all_tasks() == before
+
+
+def test_a_percentile_of_too_few_latencies_is_none() -> None:
+    latencies = Latencies()
+    for _ in range(19):
+        latencies.note(1)
+    assert latencies.p95 is None
+
+    latencies.note(1)
+    assert latencies.p95 == 1
+
+
+def test_ninety_five_percent_of_the_latest_were_quicker() -> None:
+    latencies = Latencies()
+    for _ in range(KEPT):
+        latencies.note(1000)
+    for seconds in range(KEPT):
+        latencies.note(seconds)
+
+    assert latencies.p95 == 95
