@@ -1,6 +1,7 @@
 """An upstream on a real socket that says exactly what a test wants, byte for byte."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ class RawUpstream:
     base_url: str = ""
     heads: list[str] = field(default_factory=list)
     connections: int = 0
+    replies: deque[bytes] = field(default_factory=deque)  # the first ones, before the usual
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -42,7 +44,7 @@ async def serve_raw(reply: bytes | Reply) -> AsyncIterator[RawUpstream]:
                 if callable(reply):
                     await reply(writer)
                     break
-                writer.write(reply)
+                writer.write(upstream.replies.popleft() if upstream.replies else reply)
                 await writer.drain()
         writer.close()
 

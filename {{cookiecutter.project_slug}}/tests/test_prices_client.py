@@ -123,3 +123,17 @@ async def test_the_configured_upstream_is_asked(settings: Settings) -> None:
 
     assert str(price) == "1.50"
     assert served.heads[0].startswith("GET /v1/prices/AAPL HTTP/1.1\r\n")
+
+
+async def test_prices_are_kept_where_the_settings_say_so(settings: Settings) -> None:
+    reply = http(b'{"symbol": "AAPL", "price": 1.50}', "Cache-Control: max-age=60")
+    async with serve_raw(reply) as served:
+        base_url = HttpUrl(served.base_url)
+        client = PricesClient.from_settings(
+            settings.model_copy(update={"prices_base_url": base_url, "prices_cache": True})
+        )
+        async with client.upstream.open():
+            prices = [await client.price("AAPL") for _ in range(2)]
+
+    assert prices == [Decimal("1.50")] * 2
+    assert len(served.heads) == 1

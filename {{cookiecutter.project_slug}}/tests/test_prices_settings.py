@@ -2,6 +2,7 @@
 
 import pytest
 
+from {{ cookiecutter.package_name }} import settings
 from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -21,9 +22,9 @@ def test_production_names_everything_that_it_refuses() -> None:
 
 
 def test_production_starts_with_an_upstream() -> None:
-    settings = load_settings(environment="production", prices_base_url="https://prices.example/v1")
+    loaded = load_settings(environment="production", prices_base_url="https://prices.example/v1")
 
-    assert str(settings.prices_base_url) == "https://prices.example/v1"
+    assert str(loaded.prices_base_url) == "https://prices.example/v1"
 
 
 def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
@@ -32,3 +33,21 @@ def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
 
     assert str(error.value).startswith("PRICES_BASE_URL should be a valid URL")
     assert "s3cret" not in str(error.value)
+
+
+def test_a_cache_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(prices_cache="true").prices_cache
+
+    monkeypatch.setattr(settings, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError) as error:
+        load_settings(prices_cache="true")
+
+    assert str(error.value).startswith(
+        "PRICES_CACHE needs the extra `cache`: uv sync --extra cache (whether "
+    )
+
+
+def test_the_password_of_a_redis_is_not_shown() -> None:
+    loaded = load_settings(prices_cache_redis_url="redis://:s3cret@cache.example/0")
+
+    assert "s3cret" not in repr(loaded)

@@ -1,11 +1,15 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
 from difflib import get_close_matches
+# jinja: if cookiecutter.include_example
+from importlib.util import find_spec
+# jinja: endif
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 # jinja: if cookiecutter.include_example
 from pydantic.networks import HttpUrl
+from pydantic.types import SecretStr
 # jinja: endif
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -122,6 +126,12 @@ class Settings(BaseSettings):
     prices_required: bool = Field(
         default=False, description="whether /readyz says no while the upstream is left alone"
     )
+    prices_cache: bool = Field(
+        default=False, description="whether replies are used again as their Cache-Control allows"
+    )
+    prices_cache_redis_url: SecretStr | None = Field(
+        default=None, description="the Redis that keeps them; without one, each worker's memory"
+    )
     stub_delay_ms: float = Field(
         default=50,
         ge=0,
@@ -147,6 +157,14 @@ class Settings(BaseSettings):
     )
 
     # jinja: if cookiecutter.include_example
+    @field_validator("prices_cache")
+    @classmethod
+    def _no_cache_without_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
+        if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
+            message = "needs the extra `cache`: uv sync --extra cache"
+            raise ValueError(message)
+        return value
+
     @field_validator("prices_base_url")
     @classmethod
     def _no_stub_in_production(cls, value: HttpUrl | None, info: ValidationInfo) -> HttpUrl | None:

@@ -41,7 +41,7 @@ async def attempt(
         raise _typed(upstream, error) from error
     if content is None:
         raise UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes")
-    if not response.is_success:
+    if not (response.is_success or _is_confirmation(request, response)):
         raise _refusal(upstream, response)
     headers = response.headers
     if headers.pop("Content-Encoding", None):
@@ -72,6 +72,12 @@ def _typed(upstream: str, error: httpx.HTTPError) -> UpstreamError:
             return UpstreamInvalid(upstream, "sent a reply that cannot be read")
     detail = "cannot be reached or broke off its reply"
     return UpstreamUnavailable(upstream, detail, transient=True)
+
+
+def _is_confirmation(request: httpx.Request, response: httpx.Response) -> bool:
+    # RFC 9111 section 4.3: what the cache keeps is still good, as the request has asked.
+    asked = "If-None-Match" in request.headers or "If-Modified-Since" in request.headers
+    return response.status_code == HTTPStatus.NOT_MODIFIED and asked
 
 
 def _refusal(upstream: str, response: httpx.Response) -> UpstreamError:

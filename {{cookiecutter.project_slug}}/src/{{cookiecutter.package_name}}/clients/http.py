@@ -1,15 +1,14 @@
 """One upstream over HTTP: pooled while the service runs, patient within limits, typed in errors.
 
 A call goes down through the methods of `Upstream`: `_in_time` bounds it and shares it with those
-that are identical, `_answer` tries again, `_hedge` tries twice at once, `_try` minds the circuit
-breaker, and `attempt` talks to the upstream.
+that are identical, `_answer` asks the cache, `_fetch` tries again, `_hedge` tries twice at once,
+`_try` minds the circuit breaker, and `attempt` talks to the upstream.
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Hashable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from time import monotonic
 
@@ -19,43 +18,28 @@ from flask import g, has_app_context
 from ..deadline import BUDGET_HEADER, DeadlineExceeded, Limit
 from .attempt import attempt
 from .breaker import Breaker
-from .coalescing import SharedCalls
 from .errors import UpstreamTimeout
 from .hedging import Latencies, hedged
+from .pool import Connections, OpenCache, Pool, Transport
 from .retries import IDEMPOTENT, RetryBudget, with_retries
-from .transport import AiohttpTransport
+from .transport import AiohttpTransport, tls_context
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Pool:
-    """Connections of one event loop, and the calls under way on it."""
-
-    loop: asyncio.AbstractEventLoop
-    transport: httpx.AsyncBaseTransport
-    shared: SharedCalls[httpx.Response] = field(default_factory=SharedCalls)
-
-
-@dataclass(frozen=True, slots=True)
 class _Call:
-    """A request, the connections it may use, and how long it may take."""
+    """A request, what carries it, and how long that may take."""
 
     request: httpx.Request
-    pool: _Pool
+    transport: httpx.AsyncBaseTransport
     limit: Limit
     hedge: bool
 
 
 @dataclass(eq=False)
 class Upstream:
-    """A service that this one calls, and the connections to it.
-
-    A pool belongs to the event loop it was opened on. Under ASGI every view runs on one loop, so
-    the lifespan opens one pool per process. Under WSGI, the test client or a shell each async view
-    gets a loop of its own, so there a connection lives for one call. What is learnt about the
-    upstream (breaker, retry budget, latencies) is the process's either way.
-    """
+    """A service that this one calls, the connections to it, and what is learnt about it."""
 
     name: str  # what errors and logs call it
     base_url: str
@@ -64,40 +48,32 @@ class Upstream:
     max_connections: int
     max_response_bytes: int = 10 * 1024 * 1024  # of one body, decoded
     max_retries: int = 2  # per call
-    retry_share: float = 0.2  # further tries, hedges included, as a share of all calls
+    retry_share: float = 0.2  # the further tries, hedges included, as a share of the calls
     breaker_failures: int = 20  # in a row
     breaker_seconds: float = 2.0
     coalesce: bool = True  # identical GETs at the same time share one request
     required: bool = False  # whether the service is of no use without it
-    # Another way to reach it than a socket: the embedded stub, a test's fake.
-    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
-    _pool: "_Pool | None" = field(default=None, init=False)
+    cache: OpenCache | None = None  # where replies are kept while it is open
+    transport: Transport | None = None  # another way to it than a socket: a stub, a test's fake
 
     def __post_init__(self) -> None:
         """Prepare what the calls share."""
-        # Reading the certificates blocks for some 20 ms, so it happens here, not on the loop.
-        self._tls = _tls_context(self.base_url)
-        # A later start leaves too little time for a reply.
-        connect = self.timeout / 2
-        self._timeouts = {"pool": connect, "connect": connect}
+        transport = self.transport or partial(
+            AiohttpTransport, max_connections=self.max_connections, tls=tls_context(self.base_url)
+        )
+        self._connections = Connections(self.name, transport, self.cache)
+        # Connecting, or waiting for a free connection, may use up half of a call's time: a later
+        # start leaves too little for a reply.
+        self._timeouts = {"pool": self.timeout / 2, "connect": self.timeout / 2}
         self._budget = RetryBudget(self.retry_share)
         self._latencies = Latencies()
         self.breaker = Breaker(
             self.name, failures=self.breaker_failures, seconds=self.breaker_seconds
         )
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    def open(self) -> AbstractAsyncContextManager[None]:
         """Pool connections on the running loop until the block ends; for the lifespan."""
-        if self._pool is not None:
-            message = f"upstream {self.name} is open already"
-            raise RuntimeError(message)
-        async with self._connect() as pool:
-            self._pool = pool
-            try:
-                yield
-            finally:
-                self._pool = None
+        return self._connections.open()
 
     async def get(
         self,
@@ -138,7 +114,7 @@ class Upstream:
     ) -> httpx.Response:
         limit = Limit(self.timeout)
         try:
-            async with asyncio.timeout(limit.left), self._connected() as pool:
+            async with asyncio.timeout(limit.left), self._connections.lent() as pool:
                 answer = partial(self._answer, request, pool, hedge=hedge)
                 return await (pool.shared.join(same, limit, answer) if same else answer(limit))
         except TimeoutError as error:
@@ -148,13 +124,18 @@ class Upstream:
             raise UpstreamTimeout(self.name, "did not answer in time") from error
 
     async def _answer(
-        self, request: httpx.Request, pool: _Pool, limit: Limit, *, hedge: bool
+        self, request: httpx.Request, pool: Pool, limit: Limit, *, hedge: bool
     ) -> httpx.Response:
+        call = _Call(request, pool.transport, limit, hedge)
+        if pool.cache is None:
+            return await self._fetch(call)
+        return await pool.cache(request, partial(self._fetch, call))
+
+    async def _fetch(self, call: _Call) -> httpx.Response:
         self._budget.note_call()
-        call = _Call(request, pool, limit, hedge)
-        most = self.max_retries if request.method in IDEMPOTENT else 0
-        once = partial(self._hedge if hedge else self._try, call)
-        return await with_retries(once, most=most, budget=self._budget, limit=limit)
+        most = self.max_retries if call.request.method in IDEMPOTENT else 0
+        once = partial(self._hedge if call.hedge else self._try, call)
+        return await with_retries(once, most=most, budget=self._budget, limit=call.limit)
 
     async def _hedge(self, call: _Call) -> httpx.Response:
         if (delay := self._latencies.p95) is None:
@@ -166,7 +147,7 @@ class Upstream:
             began = monotonic()
             call.request.headers[BUDGET_HEADER] = str(max(0, int(call.limit.left * 1000)))
             response = await attempt(
-                self.name, call.pool.transport, call.request, max_bytes=self.max_response_bytes
+                self.name, call.transport, call.request, max_bytes=self.max_response_bytes
             )
             self._latencies.note(monotonic() - began)
             return response
@@ -189,22 +170,6 @@ class Upstream:
             extensions={"timeout": self._timeouts},
         )
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[_Pool]:
-        if self._pool is not None and self._pool.loop is asyncio.get_running_loop():
-            yield self._pool
-        else:
-            async with self._connect() as pool:
-                yield pool
-
-    @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[_Pool]:
-        async with self.transport() if self.transport else self._aiohttp() as transport:
-            yield _Pool(asyncio.get_running_loop(), transport)
-
-    def _aiohttp(self) -> AiohttpTransport:
-        return AiohttpTransport(max_connections=self.max_connections, tls=self._tls)
-
 
 def _ids_of_request() -> list[tuple[str, str]]:
     # Where there is a request, `logs.py` has checked its ids.
@@ -212,10 +177,3 @@ def _ids_of_request() -> list[tuple[str, str]]:
         return []
     ids = (("X-Request-ID", g.get("request_id")), ("traceparent", g.get("traceparent")))
     return [(name, value) for name, value in ids if value]
-
-
-def _tls_context(base_url: str) -> ssl.SSLContext:
-    # Plain HTTP needs no certificates: its context trusts nobody.
-    if httpx.URL(base_url).scheme == "https":
-        return httpx.create_ssl_context()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

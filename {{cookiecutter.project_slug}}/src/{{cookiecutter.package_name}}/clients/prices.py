@@ -2,12 +2,14 @@
 
 import json
 from decimal import Decimal
+from functools import partial
 from typing import NoReturn
 from urllib.parse import quote
 
 from ..settings import Settings
 from .errors import UpstreamInvalid
 from .http import Upstream
+from .pool import OpenCache
 from .stub import StubPrices
 
 # Twelve digits before the point and twelve after it: any sum of a request's prices is then exact
@@ -44,6 +46,7 @@ class PricesClient:
                 breaker_failures=settings.prices_breaker_failures,
                 breaker_seconds=settings.prices_breaker_seconds,
                 required=settings.prices_required,
+                cache=_cache(settings),
                 transport=transport,
             ),
             hedge=settings.prices_hedge,
@@ -64,6 +67,15 @@ class PricesClient:
             return _price(response.content, symbol)
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise UpstreamInvalid(self.upstream.name, "sent a reply without a price") from error
+
+
+def _cache(settings: Settings) -> OpenCache | None:
+    if not settings.prices_cache:
+        return None
+    from .cache import open_cache  # noqa: PLC0415 - needs an extra
+
+    url = settings.prices_cache_redis_url
+    return partial(open_cache, None if url is None else url.get_secret_value())
 
 
 def _price(content: bytes, symbol: str) -> Decimal:

@@ -126,3 +126,15 @@ def _raise_httpx(error: Exception) -> NoReturn:
         if isinstance(error, kind):
             raise httpx_kind(str(error)) from error
     raise httpx.ReadError(str(error)) from error
+
+
+def tls_context(base_url: str) -> ssl.SSLContext:
+    """Return what checks the certificate of the server at `base_url`.
+
+    Reading the trusted ones blocks for some 20 ms, so an upstream does it once, and not on a loop.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` add to them.
+    """
+    # Plain HTTP needs none: this context trusts nobody.
+    if httpx.URL(base_url).scheme == "https":
+        return httpx.create_ssl_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

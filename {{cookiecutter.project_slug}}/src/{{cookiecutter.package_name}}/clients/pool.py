@@ -1,0 +1,69 @@
+"""Where the connections to an upstream live: as long as the service runs, or for one call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from .coalescing import SharedCalls
+
+Fetch = Callable[[], Awaitable[httpx.Response]]
+Cache = Callable[[httpx.Request, Fetch], Awaitable[httpx.Response]]
+OpenCache = Callable[[], AbstractAsyncContextManager[Cache]]
+Transport = Callable[[], httpx.AsyncBaseTransport]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections of one event loop, the calls under way on it, and the replies kept for it."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: httpx.AsyncBaseTransport
+    cache: Cache | None = None
+    shared: SharedCalls[httpx.Response] = field(default_factory=SharedCalls)
+
+
+class Connections:
+    """The pool of an upstream.
+
+    A pool belongs to the event loop it was opened on. Under ASGI every view runs on one loop, so
+    the lifespan opens one per process. Under WSGI, the test client or a shell each async view gets
+    a loop of its own, so there connections live for one call.
+    """
+
+    def __init__(self, upstream: str, transport: Transport, cache: OpenCache | None) -> None:
+        self._upstream = upstream
+        self._transport = transport
+        self._cache = cache
+        self._opened: Pool | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Pool connections on the running loop until the block ends.
+
+        Raises:
+            RuntimeError: they are open already.
+        """
+        if self._opened is not None:
+            message = f"upstream {self._upstream} is open already"
+            raise RuntimeError(message)
+        async with AsyncExitStack() as stack:
+            cache = await stack.enter_async_context(self._cache()) if self._cache else None
+            transport = await stack.enter_async_context(self._transport())
+            self._opened = Pool(asyncio.get_running_loop(), transport, cache)
+            try:
+                yield
+            finally:
+                self._opened = None
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Pool]:
+        """Give the running loop's pool, or one that lives as long as the block."""
+        loop = asyncio.get_running_loop()
+        if self._opened is not None and self._opened.loop is loop:
+            yield self._opened
+        else:
+            async with self._transport() as transport:
+                yield Pool(loop, transport)

@@ -1,0 +1,161 @@
+"""Replies that are kept: for how long, for whom, and where."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+from fakeredis import TcpFakeServer
+
+from {{ cookiecutter.package_name }}.clients.cache import open_cache
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
+from {{ cookiecutter.package_name }}.clients.http import Upstream
+
+from .raw_upstream import RawUpstream, http, serve_raw
+from .serving import free_port
+
+pytestmark = pytest.mark.anyio
+
+FOR_A_MINUTE = "Cache-Control: max-age=60"
+
+
+@pytest.fixture
+def redis() -> Iterator[str]:
+    """Return the URL of a Redis server."""
+    server = TcpFakeServer(("127.0.0.1", 0), server_type="redis")
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"redis://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def redis_url(request: pytest.FixtureRequest) -> str | None:
+    """Return where replies are kept: in memory, or in Redis."""
+    return str(request.getfixturevalue("redis")) if request.param == "redis" else None
+
+
+@asynccontextmanager
+async def calling(served: RawUpstream, redis_url: str | None) -> AsyncIterator[Upstream]:
+    """Open a client that keeps replies."""
+    upstream = Upstream(
+        "raw",
+        served.base_url,
+        timeout=5,
+        max_connections=10,
+        max_retries=0,
+        breaker_failures=1,
+        cache=partial(open_cache, redis_url),
+    )
+    async with upstream.open():
+        yield upstream
+
+
+async def test_a_reply_is_used_again_for_as_long_as_it_allows(redis_url: str | None) -> None:
+    async with (
+        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        calling(served, redis_url) as upstream,
+    ):
+        replies = [(await upstream.get("/")).text for _ in range(3)]
+        await upstream.get("/other")
+
+    assert replies == ["hello"] * 3
+    assert len(served.heads) == 2
+
+
+@pytest.mark.parametrize(
+    "cache_control", ["no-store", "private, max-age=60", "max-age=0", "no-cache"]
+)
+async def test_a_reply_that_may_not_be_used_again_is_not(
+    redis_url: str | None, cache_control: str
+) -> None:
+    async with (
+        serve_raw(http(b"hello", f"Cache-Control: {cache_control}")) as served,
+        calling(served, redis_url) as upstream,
+    ):
+        for _ in range(2):
+            await upstream.get("/")
+
+    assert len(served.heads) == 2
+
+
+async def test_what_was_meant_for_one_user_is_not_given_to_another(redis_url: str | None) -> None:
+    async with (
+        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        calling(served, redis_url) as upstream,
+    ):
+        for user in ("alice", "alice", "bob"):
+            await upstream.get("/", headers={"Authorization": user})
+
+    assert len(served.heads) == 3
+
+
+async def test_what_differs_by_a_header_is_kept_apart(redis_url: str | None) -> None:
+    async with (
+        serve_raw(http(b"hello", FOR_A_MINUTE, "Vary: X-Tenant")) as served,
+        calling(served, redis_url) as upstream,
+    ):
+        for tenant in ("a", "b", "a"):
+            await upstream.get("/", headers={"X-Tenant": tenant})
+
+    assert len(served.heads) == 2
+
+
+async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str | None) -> None:
+    replies = [
+        http(b"hello", "Cache-Control: no-cache", 'ETag: "1"'),
+        http(b"", 'ETag: "1"', status="304 Not Modified"),
+    ]
+    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
+        served.replies.extend(replies)
+        first, second = await upstream.get("/"), await upstream.get("/")
+
+    assert (first.text, second.text) == ("hello", "hello")
+    assert second.status_code == 200
+    assert 'if-none-match: "1"' in served.heads[1].lower()
+
+
+async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | None) -> None:
+    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
+        served.replies.extend([http(b"hello", FOR_A_MINUTE), http(b"", status="500 Oh")])
+        await upstream.get("/")
+        with pytest.raises(UpstreamUnavailable):
+            await upstream.get("/other")
+        assert upstream.breaker.state == "open"
+
+        assert (await upstream.get("/")).text == "hello"
+
+
+async def test_an_error_is_not_kept(redis_url: str | None) -> None:
+    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
+        failed = http(b"", FOR_A_MINUTE, status="404 Not Found")
+        served.replies.extend([failed, http(b"hello", FOR_A_MINUTE)])
+        with pytest.raises(Exception, match="answered 404"):
+            await upstream.get("/")
+
+        assert (await upstream.get("/")).text == "hello"
+
+
+async def test_replicas_share_what_redis_keeps(redis: str) -> None:
+    async with serve_raw(http(b"hello", FOR_A_MINUTE)) as served:
+        for _ in range(2):
+            async with calling(served, redis) as upstream:
+                assert (await upstream.get("/")).text == "hello"
+
+    assert len(served.heads) == 1
+
+
+async def test_without_its_redis_a_call_goes_to_the_upstream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with (
+        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        calling(served, f"redis://127.0.0.1:{free_port()}") as upstream,
+    ):
+        replies = [(await upstream.get("/")).text for _ in range(2)]
+
+    assert replies == ["hello"] * 2
+    assert len(served.heads) == 2
