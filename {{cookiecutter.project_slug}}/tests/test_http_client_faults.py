@@ -100,6 +100,21 @@ async def test_a_call_that_nobody_answers_the_telephone_for_times_out() -> None:
             await upstream.get("/")
 
 
+async def test_a_call_that_gets_no_connection_times_out_without_reaching_anybody() -> None:
+    async with (
+        serve_faulty() as served,
+        calling(served, timeout=0.2, max_connections=1, coalesce=False) as upstream,
+    ):
+        calls = [asyncio.create_task(upstream.get("/hang")) for _ in range(2)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {str(each) for each in outcomes} == {
+        "faulty did not answer in time",
+        "faulty had no connection free in time",
+    }
+    assert served.requests == 1
+
+
 async def test_a_fault_that_passes_is_not_seen() -> None:
     async with serve_faulty() as served, calling(served) as upstream:
         served.plan.extend(["reset", "503"])

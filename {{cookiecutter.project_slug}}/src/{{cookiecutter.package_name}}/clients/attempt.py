@@ -34,30 +34,38 @@ async def attempt(
     try:
         response = await transport.handle_async_request(request)
         try:
-            content = await _read(response, max_bytes)
+            response = await _read(response, max_bytes)
         finally:
             await response.aclose()
     except httpx.HTTPError as error:
         raise _typed(upstream, error) from error
-    if content is None:
-        raise UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes")
-    if not (response.is_success or _is_confirmation(request, response)):
-        raise _refusal(upstream, response)
+    except _TooLarge as error:
+        raise UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes") from error
+    if response.is_success or _is_confirmation(request, response):
+        return response
+    raise _refusal(upstream, response)
+
+
+class _TooLarge(Exception):
+    """A body has more bytes than it may."""
+
+
+async def _read(response: httpx.Response, max_bytes: int) -> httpx.Response:
     headers = response.headers
-    if headers.pop("Content-Encoding", None):
-        headers.pop("Content-Length", None)
-    return httpx.Response(response.status_code, headers=headers, content=content, request=request)
-
-
-async def _read(response: httpx.Response, max_bytes: int) -> bytes | None:
+    length = headers.get("Content-Length", "")
+    if length.isdigit() and int(length) <= max_bytes and "Content-Encoding" not in headers:
+        await response.aread()
+        return response
     # Counted after decoding: a few compressed bytes can stand for a thousand times as many.
     parts, size = [], 0
     async for part in response.aiter_bytes():
         size += len(part)
         if size > max_bytes:
-            return None
+            raise _TooLarge
         parts.append(part)
-    return b"".join(parts)
+    if headers.pop("Content-Encoding", None):
+        headers.pop("Content-Length", None)
+    return httpx.Response(response.status_code, headers=headers, content=b"".join(parts))
 
 
 def _typed(upstream: str, error: httpx.HTTPError) -> UpstreamError:

@@ -90,8 +90,8 @@ class Upstream:
         Raises an `UpstreamError` or `DeadlineExceeded`, and nothing else that an upstream causes.
         """
         request = self._request("GET", path, params=params, headers=headers)
-        same = (request.url, hedge, *sorted(headers.items())) if headers else (request.url, hedge)
-        return await self._in_time(request, hedge=hedge, same=same if self.coalesce else None)
+        same = (request.url, hedge, *sorted((headers or {}).items())) if self.coalesce else None
+        return await self._in_time(request, hedge=hedge, same=same)
 
     async def request(
         self,
@@ -114,9 +114,14 @@ class Upstream:
     ) -> httpx.Response:
         limit = Limit(self.timeout)
         try:
-            async with asyncio.timeout(limit.left), self._connections.lent() as pool:
+            async with asyncio.timeout(limit.left):
+                if (pool := self._connections.kept) is None:
+                    async with self._connections.connect() as pool:
+                        return await self._answer(request, pool, limit, hedge=hedge)
+                if same is None:
+                    return await self._answer(request, pool, limit, hedge=hedge)
                 answer = partial(self._answer, request, pool, hedge=hedge)
-                return await (pool.shared.join(same, limit, answer) if same else answer(limit))
+                return await pool.shared.join(same, limit, answer)
         except TimeoutError as error:
             if limit.is_deadline:
                 message = f"no time was left to wait for {self.name}"

@@ -58,12 +58,14 @@ class Connections:
             finally:
                 self._opened = None
 
+    @property
+    def kept(self) -> Pool | None:
+        """The pool of the running loop, if one is open."""
+        is_here = self._opened is not None and self._opened.loop is asyncio.get_running_loop()
+        return self._opened if is_here else None
+
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Pool]:
-        """Give the running loop's pool, or one that lives as long as the block."""
-        loop = asyncio.get_running_loop()
-        if self._opened is not None and self._opened.loop is loop:
-            yield self._opened
-        else:
-            async with self._transport() as transport:
-                yield Pool(loop, transport)
+    async def connect(self) -> AsyncIterator[Pool]:
+        """Give connections that live as long as the block."""
+        async with self._transport() as transport:
+            yield Pool(asyncio.get_running_loop(), transport)
