@@ -8,14 +8,18 @@ SOURCES := answers.py benchmarks hooks scripts tests
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test bench lint format lock
+.PHONY: demo test test-all bench lint format lock
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
 	@$(RUN) --only-group demo scripts/demo.py
 
-# Everything: lint, the template's tests, and a bake's own tests on every Python found.
+# Lint, the template's tests, and a bake's own tests on every Python found.
 test: lint
+	@$(RUN) pytest --numprocesses auto --dist loadfile -m "not heavy"
+
+# The same, and the heavy tests, which build and run what is deployed.
+test-all: lint
 	@$(RUN) pytest --numprocesses auto --dist loadfile
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes.
