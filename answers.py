@@ -72,9 +72,11 @@ TAKEN = {
 NAMES = {"project_slug", "package_name"}
 LONGEST_SHOWN = 80
 
-# Which answer brings which files. They are left out when the answer is not among the values.
+# Which answer brings which files. They are left out when the answer is not among the values; a file
+# that several answers bring needs them all.
 BROUGHT_BY = {
     ("include_example", (True,)): (
+        "compose.override.yaml",
         "src/{package}/clients/prices.py",
         "src/{package}/clients/stub.py",
         "src/{package}/templates/home.html",
@@ -87,6 +89,30 @@ BROUGHT_BY = {
         "tests/test_prices_client.py",
         "tests/test_prices_settings.py",
         "tests/test_stub.py",
+    ),
+    ("deployment", ("docker", "kubernetes", "all")): (
+        ".dockerignore",
+        "Dockerfile",
+        "compose.override.yaml",
+        "compose.yaml",
+        "tests/test_container.py",
+    ),
+    ("deployment", ("kubernetes", "all")): (
+        "deploy/kubernetes/README.md",
+        "deploy/kubernetes/base/deployment.yaml",
+        "deploy/kubernetes/base/horizontalpodautoscaler.yaml",
+        "deploy/kubernetes/base/kustomization.yaml",
+        "deploy/kubernetes/base/networkpolicy.yaml",
+        "deploy/kubernetes/base/poddisruptionbudget.yaml",
+        "deploy/kubernetes/base/service.yaml",
+        "deploy/kubernetes/base/serviceaccount.yaml",
+        "deploy/kubernetes/base/settings.env",
+        "deploy/kubernetes/overlays/development/kustomization.yaml",
+        "deploy/kubernetes/overlays/development/settings.env",
+        "deploy/kubernetes/overlays/production/ingress.yaml",
+        "deploy/kubernetes/overlays/production/kustomization.yaml",
+        "deploy/kubernetes/overlays/production/settings.env",
+        "tests/test_kubernetes.py",
     ),
 }
 

@@ -35,9 +35,15 @@ def remove(project: Path, left_out: str) -> list[Path]:
         else:
             aside.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-            if path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            remove_empty(path.parent, project)
     return kept
+
+
+def remove_empty(folder: Path, project: Path) -> None:
+    """Removes a folder of the project that holds nothing, and then the ones that only held it."""
+    while folder != project and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 if __name__ == "__main__":

@@ -35,14 +35,14 @@ def test_the_first_hook_lets_good_answers_pass() -> None:
 
 
 def test_what_the_answers_leave_out_is_removed(tmp_path: Path) -> None:
-    write(tmp_path / "src/templates/home.html", "the template's")
-    write(tmp_path / "src/app.py", "the template's")
+    left_out = ("src/templates/home.html", "deploy/site/base/a.yaml", "deploy/site/b.yaml")
+    for name in (*left_out, "src/app.py"):
+        write(tmp_path / name, "the template's")
 
-    kept = post_gen_project.remove(tmp_path, "src/templates/home.html src/missing.py")
+    kept = post_gen_project.remove(tmp_path, f"{' '.join(left_out)} src/missing.py other/missing")
 
     assert kept == []
-    assert contents(tmp_path) == {"src/app.py": b"the template's"}
-    assert not (tmp_path / "src/templates").exists()
+    assert [tmp_path / "src", tmp_path / "src/app.py"] == sorted(tmp_path.rglob("*"))
 
 
 def test_what_a_team_wrote_at_such_a_path_is_put_back(tmp_path: Path) -> None:

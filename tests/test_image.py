@@ -1,0 +1,216 @@
+"""The service's image, built and run: what is in it, what it may do, and how it stops."""
+
+import os
+import stat
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from . import containers, serving
+
+pytestmark = pytest.mark.heavy
+
+IMAGE = "localhost/price-service:tested"
+PORT = 8000
+UPSTREAM_PORT = 9000
+# buildah takes a label from its cache even when a build argument has changed, so these are fixed.
+LABELS = {"version": "1.2.3", "revision": "0f0f0f0", "created": "2026-01-02T03:04:05Z"}
+MAY_BE_WRITTEN = {"run/lock", "tmp", "var/tmp"}  # by everybody, in every Debian
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def image(project: Path) -> str:
+    containers.skip_where_containers_cannot_run()
+    containers.build(project, IMAGE, **LABELS)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def files(image: str) -> Iterator[Path]:
+    with containers.file_system(image) as root:
+        yield root
+
+
+@pytest.fixture(scope="module")
+def container(image: str) -> Iterator[containers.Container]:
+    """A container that answers from the embedded stub upstream."""
+    with containers.running(image, ENVIRONMENT="development") as container:
+        wait_until_ready(container)
+        yield container
+
+
+def wait_until_ready(container: containers.Container) -> None:
+    with container.network() as network:
+        network.submit(serving.wait_until_ready, container.process, PORT).result()
+
+
+def test_the_image_says_what_it_is_made_of(image: str) -> None:
+    labels = containers.inspect(image)["Labels"]
+
+    prefix = "org.opencontainers.image."
+    assert {name: labels[prefix + name] for name in LABELS} == LABELS
+    assert labels[f"{prefix}title"] == "price-service"
+
+
+def test_a_change_of_the_source_leaves_the_layer_of_the_dependencies(
+    image: str, project: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "project"
+    changed.mkdir()
+    containers.command("cp", "-a", f"{project}/.", str(changed))
+    with (changed / "src" / "price_service" / "app.py").open("a") as source:
+        source.write(f"# {image} {os.times().elapsed}\n")
+
+    log = containers.build(changed, f"{IMAGE}-changed", **LABELS)
+
+    steps = log.split("STEP")
+    (dependencies,) = (step for step in steps if "uv sync --locked --no-install-project" in step)
+    (project_itself,) = (step for step in steps if "uv sync --locked --no-editable" in step)
+    assert "Using cache" in dependencies
+    assert "Using cache" not in project_itself
+
+
+def test_there_is_no_compiler_and_no_package_manager(files: Path) -> None:
+    folders = [
+        files / folder for folder in ("usr/bin", "usr/sbin", "usr/local/bin", "app/.venv/bin")
+    ]
+    programs = {path.name for folder in folders for path in folder.iterdir()}
+
+    unwanted = {"apt", "apt-get", "cc", "dpkg", "g++", "gcc", "make", "pip", "pip3", "uv", "uvx"}
+    assert set() == unwanted & programs
+    assert [*files.glob("usr/**/site-packages/pip"), *files.glob("usr/local/**/pip")] == []
+    assert [*files.glob("usr/**/ensurepip")] == []
+
+
+def test_what_scanners_read_is_still_there(files: Path) -> None:
+    assert "Package: libc6" in (files / "var/lib/dpkg/status").read_text(encoding="utf-8")
+
+
+def test_the_service_and_its_dependencies_take_little_room(files: Path) -> None:
+    size = sum(path.stat().st_size for path in (files / "app").rglob("*") if path.is_file())
+
+    assert size < 80 * MEBIBYTE
+
+
+def test_the_modules_are_compiled(files: Path) -> None:
+    (package,) = files.glob("app/.venv/lib/python3*/site-packages/price_service")
+
+    compiled = {path.name.partition(".")[0] for path in package.glob("__pycache__/*.pyc")}
+    assert {path.stem for path in package.glob("*.py")} == compiled
+
+
+def test_its_user_owns_nothing_and_may_write_nothing(image: str, files: Path) -> None:
+    user = int(containers.inspect(image)["User"].partition(":")[0])
+    everything = [path for path in files.rglob("*") if path.is_file() or path.is_dir()]
+
+    assert [path for path in everything if path.lstat().st_uid == user] == []
+    writable = [path for path in everything if path.lstat().st_mode & stat.S_IWOTH]
+    found = {str(path.relative_to(files)) for path in writable if not path.is_symlink()}
+    assert found <= MAY_BE_WRITTEN
+
+
+def test_it_answers(container: containers.Container) -> None:
+    with container.network() as network:
+        answer = network.submit(serving.get, PORT, "/prices?symbol=AAPL&symbol=MSFT").result()
+
+    assert answer.status == 200
+    assert {"AAPL", "MSFT"} == set(answer.json()["prices"])
+
+
+def test_it_is_process_1_and_not_root(container: containers.Container) -> None:
+    status = dict(
+        line.split(":\t", 1) for line in container.run("cat", "/proc/1/status").stdout.splitlines()
+    )
+
+    assert status["Name"] == "price-service"
+    assert {"10001"} == set(status["Uid"].split()) == set(status["Gid"].split())
+    assert int(status["CapEff"], base=16) == 0
+
+
+@pytest.mark.parametrize("path", ["/app/new", "/app/.venv/new", "/etc/new", "/home/new", "/new"])
+def test_it_cannot_write(path: str, container: containers.Container) -> None:
+    done = container.run("touch", path)
+
+    assert "Read-only file system" in done.stderr
+
+
+def test_its_health_check_tells_a_service_from_none(
+    image: str, container: containers.Container
+) -> None:
+    kind, *check = containers.inspect(image)["Healthcheck"]["Test"]
+
+    assert kind == "CMD"
+    assert container.run(*check).returncode == 0
+    assert container.run("env", "PORT=1", *check).returncode != 0
+
+
+def test_production_without_an_upstream_does_not_start(image: str) -> None:
+    with containers.running(image) as container:
+        assert container.process.wait(serving.START_SECONDS) == 2
+        printed = container.log.read_text(encoding="utf-8")
+
+    assert "PRICES_BASE_URL must be set when ENVIRONMENT is production" in printed
+
+
+class HeldUpstream(ThreadingHTTPServer):
+    """An upstream that says when it has been asked, and answers once it may."""
+
+    def __init__(self) -> None:
+        self.asked = Event()
+        self.may_answer = Event()
+        super().__init__(("127.0.0.1", UPSTREAM_PORT), HeldAnswer)
+
+
+class HeldAnswer(BaseHTTPRequestHandler):
+    """One request of `HeldUpstream`."""
+
+    server: HeldUpstream
+
+    def do_GET(self) -> None:
+        """Answers with a price, held back."""
+        self.server.asked.set()
+        self.server.may_answer.wait(serving.STOP_SECONDS)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"symbol": "AAPL", "price": 1.5}')
+
+
+def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
+    settings = {
+        "PRICES_BASE_URL": f"http://127.0.0.1:{UPSTREAM_PORT}",
+        "PRICES_TIMEOUT_SECONDS": str(serving.STOP_SECONDS),
+        "PRICES_DEADLINE_SECONDS": str(serving.STOP_SECONDS),
+        "SHUTDOWN_DELAY_SECONDS": "0.5",
+    }
+    with (
+        containers.running(image, **settings) as container,
+        container.network() as network,
+        network.submit(HeldUpstream).result() as upstream,
+    ):
+        Thread(target=upstream.serve_forever, daemon=True).start()
+        network.submit(serving.wait_until_ready, container.process, PORT).result()
+        in_flight = network.submit(serving.get, PORT, "/prices?symbol=AAPL")
+        assert upstream.asked.wait(serving.START_SECONDS)
+
+        container.signal("TERM")
+        network.submit(wait_until_refused, PORT).result()
+        assert not in_flight.done()
+        upstream.may_answer.set()
+
+        assert in_flight.result().json()["prices"] == {"AAPL": "1.5"}
+        assert container.process.wait(serving.STOP_SECONDS) == 0
+        upstream.shutdown()
+
+
+def wait_until_refused(port: int) -> None:
+    """Returns once the service has said that it wants no more requests, and takes none."""
+    status = 0
+    try:
+        while True:
+            status = serving.get(port, "/readyz").status
+    except ConnectionError:
+        assert status == 503

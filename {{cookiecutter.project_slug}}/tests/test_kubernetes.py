@@ -1,0 +1,71 @@
+"""The Kubernetes manifests agree with each other and with the service that they are about."""
+
+import re
+
+import pytest
+from flask import Flask
+
+from {{ cookiecutter.package_name }}.settings import Settings, load_settings
+
+from .serving import ROOT
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+DEPLOYMENT = (KUBERNETES / "base" / "deployment.yaml").read_text(encoding="utf-8")
+
+# How long the proxy in front keeps an idle connection, in seconds: 60 for ingress-nginx and AWS.
+# When the service closes first, the proxy may just be sending a request, which then fails.
+PROXY_IDLE_SECONDS = 60
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+def numbers(pattern: str) -> list[int]:
+    """Return the numbers that the pattern's group matches in the Deployment."""
+    return [int(number) for number in re.findall(pattern, DEPLOYMENT)]
+
+
+def environment(overlay: str) -> dict[str, str]:
+    """Return what an overlay sets, the base included, by the lower-cased names."""
+    folders = (KUBERNETES / "base", KUBERNETES / "overlays" / overlay)
+    lines = "\n".join((folder / "settings.env").read_text(encoding="utf-8") for folder in folders)
+    return {name.lower(): value for name, value in re.findall(r"^(\w+)=(.*)$", lines, re.MULTILINE)}
+
+
+@pytest.fixture(params=["development", "production"])
+def overlay(request: pytest.FixtureRequest) -> Settings:
+    """Return the settings of an overlay."""
+    return load_settings(**environment(request.param))
+
+
+@pytest.mark.parametrize("name", ["development", "production"])
+def test_an_overlay_sets_nothing_that_the_service_does_not_know(name: str) -> None:
+    assert set(environment(name)) <= set(Settings.model_fields)
+
+
+def test_the_pod_listens_where_it_says(overlay: Settings) -> None:
+    assert [overlay.port] == numbers(r"containerPort: (\d+)")
+    assert overlay.web_concurrency == 1  # replicas, not workers
+
+
+def test_the_probes_ask_for_routes(app: Flask) -> None:
+    paths = re.findall(r"path: (/\S+)", DEPLOYMENT)
+
+    assert len(paths) == 3
+    assert set(paths) <= {rule.rule for rule in app.url_map.iter_rules()}
+
+
+def test_a_pod_has_the_time_that_a_stop_takes(overlay: Settings) -> None:
+    (pre_stop,) = numbers(r"preStop:[^:]*\n +sleep:\n +seconds: (\d+)")
+    (grace_period,) = numbers(r"terminationGracePeriodSeconds: (\d+)")
+
+    # Requests get the grace, and then the background work that they left behind.
+    stop = overlay.shutdown_delay_seconds + 2 * overlay.shutdown_grace_seconds
+    assert pre_stop + stop < grace_period
+
+
+def test_a_stop_waits_for_the_longest_request(overlay: Settings) -> None:
+    assert overlay.request_timeout_seconds <= overlay.shutdown_grace_seconds
+
+
+def test_the_service_keeps_idle_connections_longer_than_the_proxy(overlay: Settings) -> None:
+    assert overlay.keep_alive_seconds > PROXY_IDLE_SECONDS
