@@ -184,13 +184,16 @@ class Container(NamedTuple):
 
 
 @contextmanager
-def running(image: str, **environment: str) -> Iterator[Container]:
+def running(image: str, *arguments: str, **environment: str) -> Iterator[Container]:
     """A container of the image as Kubernetes' restricted level runs one; killed at the end.
 
-    Its file system is read-only but for /tmp, and it has no capability.
+    It runs the image's own command unless `arguments` are another. Its file system is read-only
+    but for /tmp, and it has no capability.
     """
     with file_system(image) as root, TemporaryDirectory(dir=STORE) as bundle:
-        specification = restricted(root, inspect(image), environment)
+        configuration = inspect(image)
+        configuration["Cmd"] = arguments or configuration["Cmd"]
+        specification = restricted(root, configuration, environment)
         Path(bundle, "config.json").write_text(json.dumps(specification), encoding="utf-8")
         name = Path(bundle).name
         log = Path(bundle, "log")  # a pipe that nobody reads would fill up, and stop the service

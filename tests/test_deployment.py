@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .baking import bake
+from .baking import CHOICES, bake
 from .uv import run
 
 TOOLS = Path(sys.executable).parent
@@ -87,11 +87,11 @@ def test_the_stub_is_as_restricted_as_the_service(project: Path) -> None:
 def test_the_manifests_fit_the_schemas_of_kubernetes(overlay: str, baked: Path) -> None:
     from kubernetes_validate import utils  # noqa: PLC0415 (for Linux only)
 
-    versions = [
+    versions = {
         version
         for version in utils.all_versions()
         if tuple(map(int, version.split(".")[:2])) >= OLDEST_KUBERNETES
-    ]
+    }
     assert len(versions) >= 5
     for document in yaml.safe_load_all(rendered(baked, overlay)):
         for version in versions:
@@ -190,6 +190,30 @@ def test_the_memory_holds_the_requests_that_are_let_in(manifests: Manifests) -> 
 
     needed = IDLE_MEGABYTES * 1000_000 + in_flight * KILOBYTES_PER_REQUEST * 1000
     assert needed < 0.75 * limit
+
+
+def test_the_readme_times_a_stop_as_the_manifests_do(project: Path) -> None:
+    readme = (project / "deploy" / "kubernetes" / "README.md").read_text(encoding="utf-8")
+    manifests = by_kind(rendered(project, "production"))
+    pod = manifests["Deployment"]["spec"]["template"]["spec"]
+    settings = manifests["ConfigMap"]["data"]
+
+    assert re.findall(r"^\| (?:up to )?(\d+) \|", readme, re.MULTILINE) == [
+        str(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]),
+        settings["SHUTDOWN_DELAY_SECONDS"],
+        settings["SHUTDOWN_GRACE_SECONDS"],
+        settings["SHUTDOWN_GRACE_SECONDS"],
+        str(pod["terminationGracePeriodSeconds"]),
+    ]
+
+
+@pytest.mark.parametrize("deployment", CHOICES["deployment"])
+def test_the_links_of_the_documents_lead_somewhere(deployment: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, deployment=deployment)
+
+    for document in project.rglob("*.md"):
+        links = re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8"))
+        assert [link for link in links if not (document.parent / link).exists()] == []
 
 
 IMAGE = {".dockerignore", "Dockerfile", "compose.override.yaml", "compose.yaml"}

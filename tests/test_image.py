@@ -2,12 +2,14 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import yaml
 
 from . import containers, serving
 
@@ -154,6 +156,16 @@ def test_production_without_an_upstream_does_not_start(image: str) -> None:
         printed = container.log.read_text(encoding="utf-8")
 
     assert "PRICES_BASE_URL must be set when ENVIRONMENT is production" in printed
+
+
+def test_the_stub_of_the_compose_file_answers_its_health_check(image: str, project: Path) -> None:
+    services = yaml.safe_load((project / "compose.override.yaml").read_text("utf-8"))["services"]
+    _, *check = services["prices"]["healthcheck"]["test"]
+
+    with containers.running(image, *services["prices"]["command"]) as container:
+        deadline = time.monotonic() + serving.START_SECONDS
+        while container.run(*check).returncode:
+            assert time.monotonic() < deadline, container.log.read_text(encoding="utf-8")
 
 
 class HeldUpstream(ThreadingHTTPServer):
