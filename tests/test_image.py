@@ -220,9 +220,12 @@ def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
 
 def wait_until_refused(port: int) -> None:
     """Returns once the service has said that it wants no more requests, and takes none."""
+    deadline = time.monotonic() + serving.STOP_SECONDS
     status = 0
     try:
-        while True:
+        while time.monotonic() < deadline:
             status = serving.get(port, "/readyz").status
     except ConnectionError:
         assert status == 503
+    else:
+        pytest.fail(f"it still answers /readyz, with {status}")
