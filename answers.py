@@ -6,6 +6,7 @@ environment the user's Cookiecutter is installed in. `docs/decisions/answers-ext
 it is an extension and not only a hook.
 """
 
+import json
 import keyword
 import re
 import sys
@@ -114,9 +115,18 @@ BROUGHT_BY = {
         "deploy/kubernetes/overlays/production/settings.env",
         "tests/test_kubernetes.py",
     ),
+    ("ci", ("github",)): (
+        ".github/dependabot.yml",
+        ".github/workflows/ci.yml",
+    ),
+    ("ci", ("gitlab",)): (
+        ".gitlab-ci.yml",
+        "renovate.json",
+    ),
 }
 
-LOCK_FILE = Path(__file__).parent / "{{cookiecutter.project_slug}}" / "uv.lock"
+ROOT = Path(__file__).parent
+LOCK_FILE = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
 
 
 def meanings(name: str) -> Iterator[str]:
@@ -172,11 +182,18 @@ def checked(answers: Mapping[str, object]) -> str:
 def left_out(answers: Mapping[str, object]) -> str:
     """The files that these answers leave out: paths in the project, with spaces between them."""
     return " ".join(
-        path.format(package=answers["package_name"])
+        path.format(slug=answers["project_slug"], package=answers["package_name"])
         for (answer, values), paths in BROUGHT_BY.items()
         if answers[answer] not in values
         for path in paths
     )
+
+
+def and_newer(python: str) -> list[str]:
+    """The Pythons that a service supports whose oldest is this one."""
+    questions = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
+    versions: list[str] = questions["python_version"]
+    return versions[versions.index(python) :]
 
 
 def slug(text: str) -> str:
@@ -200,7 +217,7 @@ def markdown(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])", lambda start: rf"{start[0][:-1]}\{start[0][-1]}", text)
 
 
-FILTERS = (checked, escaped, left_out, markdown, problem, slug)
+FILTERS = (and_newer, checked, escaped, left_out, markdown, problem, slug)
 
 
 class Answers(Extension):

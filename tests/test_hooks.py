@@ -45,6 +45,15 @@ def test_what_the_answers_leave_out_is_removed(tmp_path: Path) -> None:
     assert [tmp_path / "src", tmp_path / "src/app.py"] == sorted(tmp_path.rglob("*"))
 
 
+def test_folders_that_would_be_left_empty_are_removed(tmp_path: Path) -> None:
+    write(tmp_path / ".github/workflows/ci.yml", "the template's")
+    write(tmp_path / "src/app.py", "the template's")
+
+    post_gen_project.remove(tmp_path, ".github/workflows/ci.yml")
+
+    assert [tmp_path / "src"] == list(tmp_path.iterdir())
+
+
 def test_what_a_team_wrote_at_such_a_path_is_put_back(tmp_path: Path) -> None:
     write(tmp_path / "home.py", "a team's")
 
@@ -97,15 +106,15 @@ def test_the_next_commands_are_said(tmp_path: Path, capfd: pytest.CaptureFixture
     assert "\n  cd cafe-prices\n  uv run cafe-prices " in capfd.readouterr().out
 
 
-def test_every_file_that_an_answer_brings_is_in_the_template(tmp_path: Path) -> None:
-    project = bake(tmp_path)
+def test_every_file_that_an_answer_brings_is_in_the_template() -> None:
+    template = ROOT / "{{cookiecutter.project_slug}}"
     brought = [
-        path.format(package="price_service")
+        path.format(slug="{{cookiecutter.project_slug}}", package="{{cookiecutter.package_name}}")
         for paths in answers.BROUGHT_BY.values()
         for path in paths
     ]
 
-    assert [path for path in brought if not (project / path).is_file()] == []
+    assert [path for path in brought if not (template / path).is_file()] == []
 
 
 def test_every_answer_that_brings_files_is_asked_for() -> None:

@@ -1,0 +1,148 @@
+"""The CI files of a bake, and of this repository: what tools find in them, and what they run."""
+
+import json
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .baking import CHOICES, PYTHONS, ROOT, bake, contents, describe
+from .test_readmes import blocks
+from .uv import run
+
+WITH_IMAGE = {"docker", "kubernetes", "all"}
+VARIATIONS = [
+    {"ci": ci, "deployment": deployment, "python_version": python}
+    for ci, deployment, python in product(
+        CHOICES["ci"], CHOICES["deployment"], (PYTHONS[0], PYTHONS[-1])
+    )
+]
+CI_FILES = {
+    "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
+    "gitlab": {".gitlab-ci.yml", "renovate.json"},
+    "none": set(),
+}
+SCHEMAS = {
+    ".github/dependabot.yml": ["vendor.dependabot"],
+    ".github/workflows/ci.yml": ["vendor.github-workflows"],
+    ".gitlab-ci.yml": ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+    "renovate.json": ["vendor.renovate"],
+}
+
+
+@pytest.fixture(scope="session")
+def check() -> Callable[[Path], None]:
+    """Checks the CI files of a project with their tools, once for all bakes of the same files."""
+    checked = set()
+
+    def check(project: Path) -> None:
+        files = {name: data for name, data in contents(project).items() if name in SCHEMAS}
+        if repr(files) in checked:
+            return
+        for name in files:
+            schema, *options = SCHEMAS[name]
+            run("check-jsonschema", "--builtin-schema", schema, *options, name, cwd=project)
+        if ".github/workflows/ci.yml" in files:
+            # No network: what it would look up there is pinned by commit.
+            run("zizmor", "--offline", "--persona=auditor", ".github", cwd=project)
+            run("actionlint", ".github/workflows/ci.yml", cwd=project)
+        checked.add(repr(files))
+
+    return check
+
+
+@pytest.fixture(scope="module", params=VARIATIONS, ids=describe)
+def variation(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The answers that the CI files depend on."""
+    answers: dict[str, str] = request.param
+    return answers
+
+
+@pytest.fixture(scope="module")
+def baked(variation: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project baked with these answers."""
+    return bake(tmp_path_factory.mktemp("ci"), **variation)
+
+
+def test_the_tools_find_nothing(baked: Path, check: Callable[[Path], None]) -> None:
+    check(baked)
+
+
+def test_the_tools_find_nothing_in_this_repository(check: Callable[[Path], None]) -> None:
+    check(ROOT)
+
+
+def test_a_bake_has_the_ci_files_of_its_host_only(baked: Path, variation: dict[str, str]) -> None:
+    hidden = {
+        name
+        for name in contents(baked)
+        if name in SCHEMAS or name.startswith((".github", ".gitlab"))
+    }
+
+    assert CI_FILES[variation["ci"]] == hidden
+    assert (variation["ci"] == "github") == (baked / ".github").exists()
+
+
+def test_every_supported_python_is_tested(baked: Path, variation: dict[str, str]) -> None:
+    supported = PYTHONS[PYTHONS.index(variation["python_version"]) :]
+
+    match variation["ci"]:
+        case "github":
+            assert supported == jobs(baked)["test"]["strategy"]["matrix"]["python"]
+        case "gitlab":
+            assert [{"PYTHON": supported}] == jobs(baked)["test"]["parallel"]["matrix"]
+
+
+def test_an_image_is_built_and_scanned_where_there_is_one(
+    baked: Path, variation: dict[str, str]
+) -> None:
+    built = "docker build" in json.dumps(jobs(baked))
+    scanned = "anchore/" in json.dumps(jobs(baked))
+
+    assert built == scanned == (variation["ci"] != "none" and variation["deployment"] in WITH_IMAGE)
+    if variation["ci"] == "github":
+        updates = yaml.safe_load((baked / ".github/dependabot.yml").read_text("utf-8"))["updates"]
+        assert built == ("docker" in {update["package-ecosystem"] for update in updates})
+
+
+def test_both_hosts_run_the_same_commands(tmp_path: Path) -> None:
+    github = jobs(bake(tmp_path / "github", ci="github"))
+    gitlab = jobs(bake(tmp_path / "gitlab", ci="gitlab"))
+
+    for job in ("lint", "test", "test-lowest-versions"):
+        assert commands(github[job]) == commands(gitlab[job])
+
+
+def test_the_commands_of_ci_are_those_that_other_tests_run(project: Path) -> None:
+    found = jobs(project)
+    readme = next(
+        block.commands
+        for block in blocks((project / "README.md").read_text("utf-8"))
+        if "uv run mypy" in block.commands
+    )
+    lowest = ["uv sync --resolution lowest-direct", "uv run --no-sync pytest"]
+
+    install, *lint = commands(found["lint"])
+    assert "uv sync --locked" == install == commands(found["test"])[0]
+    assert readme == lint + commands(found["test"])[1:]  # by test_readmes.py
+    assert lowest == commands(found["test-lowest-versions"])  # by test_project.py
+
+
+def jobs(project: Path) -> dict[str, Any]:
+    """The jobs of a project's CI, by name; none without CI."""
+    for name in (".github/workflows/ci.yml", ".gitlab-ci.yml"):
+        if (project / name).exists():
+            content: dict[str, Any] = yaml.safe_load((project / name).read_text(encoding="utf-8"))
+            found: dict[str, Any] = content.get("jobs", content)
+            return found
+    return {}
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    """The commands of a job that its own host does not provide."""
+    if "script" in job:
+        return list(job["script"])
+    return [step["run"] for step in job["steps"] if "run" in step]
