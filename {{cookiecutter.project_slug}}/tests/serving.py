@@ -37,10 +37,14 @@ class Server:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a request on a connection of its own."""
-        with closing(HTTPConnection(self.url.removeprefix("http://"), timeout=PATIENCE)) as client:
+        with closing(self.connect()) as client:
             client.request("GET", path)
             response = client.getresponse()
             return response.status, response.read().decode()
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection of its own, for requests that follow one another on it."""
+        return HTTPConnection(self.url.removeprefix("http://"), timeout=PATIENCE)
 
     def accepts(self) -> bool:
         """Tell whether a connection succeeds."""

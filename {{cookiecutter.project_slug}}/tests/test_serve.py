@@ -8,7 +8,8 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
 from importlib.metadata import entry_points
 from pathlib import Path
 from unittest.mock import Mock
@@ -88,6 +89,37 @@ def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
         assert from_async_view.result() == (200, "answered")
         assert from_sync_view.result() == (200, "answered")
         assert server.process.wait(10) == 0
+
+
+def test_a_draining_service_ends_kept_connections() -> None:
+    with serve(env={"SHUTDOWN_DELAY_SECONDS": "60"}) as server, closing(server.connect()) as kept:
+        before = ask(kept, "/livez")
+        server.process.terminate()
+        wait_until(lambda: server.get("/readyz")[0] == 503)
+        after = ask(kept, "/livez")
+
+        assert (before.status, before.getheader("Connection")) == (200, None)
+        assert (after.status, after.getheader("Connection")) == (200, "close")
+        os.killpg(server.process.pid, signal.SIGKILL)
+
+
+def test_a_request_that_is_on_its_way_when_the_socket_closes_is_answered() -> None:
+    with serve("tests.lingering_service") as server, closing(server.connect()) as connected:
+        connected.connect()
+        assert server.get("/livez")[0] == 200  # so the connection before it is accepted too
+        server.process.terminate()
+        wait_until(lambda: not server.accepts())
+
+        assert ask(connected, "/livez").status == 200
+        assert server.process.wait(10) == 0
+
+
+def ask(connection: HTTPConnection, path: str) -> HTTPResponse:
+    """Return the response to a request on a connection that is kept."""
+    connection.request("GET", path)
+    response = connection.getresponse()
+    response.read()
+    return response
 
 
 def test_collections_are_rare_and_leave_out_what_start_up_has_made() -> None:

@@ -23,6 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     readiness = Readiness()
     readiness.ready()  # WSGI has no start-up to wait for; `asgi.py` has, and says so
+    app.after_request(readiness.end_connection)
     app.extensions |= {
         "settings": settings,
         "readiness": readiness,

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from enum import Enum
 from types import FrameType
 
+from flask import Response
+
 # Signals this close together are one stop that arrived twice, in seconds: systemd signals every
 # process of a service, and `uv run` passes on what it gets.
 SAME_STOP_SECONDS = 0.25
@@ -42,6 +44,17 @@ class Readiness:
     def draining(self) -> None:
         """Ask for no more traffic; only `starting` takes this back."""
         self.state = State.DRAINING
+
+    def end_connection(self, response: Response) -> Response:
+        """Make the client take another connection for its next request, once this process drains.
+
+        A connection that is still kept when the server stops may be closed just as a request is on
+        its way, and a proxy must not repeat one that may have had an effect (RFC 9112 section
+        9.3.1).
+        """
+        if self.state is State.DRAINING:
+            response.headers["Connection"] = "close"
+        return response
 
 
 @contextmanager

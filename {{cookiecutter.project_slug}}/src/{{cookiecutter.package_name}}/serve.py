@@ -1,6 +1,7 @@
 """Serves the service with uvicorn, set up for production; `--reload` is for development."""
 
 import argparse
+import asyncio
 import math
 import signal
 import sys
@@ -29,9 +30,33 @@ PACKAGE = __name__.partition(".")[0]
 # not hold it up. In seconds.
 RELOAD_GRACE_SECONDS = 1
 
+# How long a request may need from the client's connection to its first byte.
+ON_ITS_WAY_SECONDS = 0.1
 
-def main(argv: Sequence[str] | None = None) -> None:
+
+class Server(uvicorn.Server):
+    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop, and do not raise the signal once more."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Accept no more connections, answer what has come on those that there are, and close them.
+
+        uvicorn's own closes at once a connection on which no request has arrived yet, also one
+        that it accepted a moment ago, whose request is on its way.
+        """
+        for listener in self.servers:
+            listener.close()
+        await asyncio.sleep(ON_ITS_WAY_SECONDS)
+        await super().shutdown(sockets)
+
+
+def main(argv: Sequence[str] | None = None, server: type[Server] = Server) -> None:
     """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
+
+    With more than one worker, each has a server of uvicorn's own instead of `server`.
 
     Raises `SystemExit`: 2 for a wrong setting or flag, else non-zero for a failed start.
     """
@@ -43,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     logs.configure(settings)
-    _run(_config(settings, reload=reload))
+    _run(_config(settings, reload=reload), server)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,26 +108,19 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
     )
 
 
-def _run(config: uvicorn.Config) -> None:
+def _run(config: uvicorn.Config, server: type[Server]) -> None:
     if config.reload:
-        ChangeReload(config, target=_Server(config).run, sockets=[config.bind_socket()]).run()
+        ChangeReload(config, target=server(config).run, sockets=[config.bind_socket()]).run()
         return
     # A supervisor starts a worker that fails to import again and again, so it fails here first.
     config.load_app()
     if config.workers == 1:
-        _Server(config).run()
+        server(config).run()
         return
     supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     if any(worker.process.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
-
-
-class _Server(uvicorn.Server):
-    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        self.should_exit = True
 
 
 class _Supervisor(Multiprocess):
