@@ -18,9 +18,9 @@ demo:
 test: lint
 	@$(RUN) pytest --numprocesses auto --dist loadfile -m "not heavy"
 
-# The same, and the heavy tests, which build and run what is deployed.
-test-all: lint
-	@$(RUN) pytest --numprocesses auto --dist loadfile
+# The same, and then one by one the heavy tests, which build and run what is deployed.
+test-all: test
+	@$(RUN) pytest -m heavy
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes.
 bench:

@@ -115,6 +115,14 @@ BROUGHT_BY = {
         "deploy/kubernetes/overlays/production/settings.env",
         "tests/test_kubernetes.py",
     ),
+    ("deployment", ("systemd", "all")): (
+        "deploy/nginx/{slug}.conf",
+        "deploy/systemd/README.md",
+        "deploy/systemd/{slug}@.service",
+        "deploy/systemd/{slug}@.socket",
+        "src/{package}/systemd.py",
+        "tests/test_systemd.py",
+    ),
     ("ci", ("github",)): (
         ".github/dependabot.yml",
         ".github/workflows/ci.yml",

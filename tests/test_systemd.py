@@ -1,0 +1,186 @@
+"""The units that a bake ships: what systemd's tools find in them, and what they let the service do.
+
+systemd itself does not run in tests; `units.py` and `systemd-socket-activate` play its part.
+"""
+
+import os
+import re
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from .baking import OLDEST, bake
+from .serving import free_port, get, running
+from .units import Unit, missing
+from .uv import on_python, run
+
+# What `systemd-analyze security` gave, of 10.0, in tenths. RESTRICTED says what the rest is.
+EXPOSURE = 11
+
+needs_systemd = pytest.mark.skipif(
+    bool(missing("systemd-analyze")), reason="not installed: systemd-analyze"
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A service that is deployed under systemd."""
+    return bake(tmp_path_factory.mktemp("systemd"), deployment="systemd")
+
+
+@pytest.fixture(scope="module")
+def python(project: Path) -> Path:
+    """The Python of the project, in which it is installed."""
+    run("uv", "sync", "--locked", "--no-dev", cwd=project, env=on_python(OLDEST))
+    return project / ".venv" / "bin" / "python"
+
+
+@pytest.fixture
+def unit_files(project: Path, tmp_path: Path) -> Path:
+    """The folder of an instance's units; only the path of the service is changed in them."""
+    for path in (project / "deploy" / "systemd").glob("*@.*"):
+        text = path.read_text(encoding="utf-8").replace("/opt/price-service/current", str(project))
+        (tmp_path / path.name.replace("@.", "@8001.")).write_text(text, encoding="utf-8")
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@needs_systemd
+@pytest.mark.usefixtures("python")
+def test_systemd_finds_nothing_wrong_in_the_units(unit_files: Path) -> None:
+    units = [unit_files / f"price-service@8001.{kind}" for kind in ("service", "socket")]
+
+    assert run("systemd-analyze", "verify", "--man=no", *units, cwd=unit_files) == ""
+
+
+@needs_systemd
+def test_the_service_is_as_little_exposed_as_was_recorded(unit_files: Path, project: Path) -> None:
+    options = ("--offline=yes", "--no-pager", f"--threshold={EXPOSURE}")
+    unit = unit_files / "price-service@8001.service"
+
+    run("systemd-analyze", "security", *options, unit, cwd=unit_files)
+
+    readme = (project / "deploy" / "systemd" / "README.md").read_text(encoding="utf-8")
+    assert f" {EXPOSURE / 10} of 10 " in readme
+
+
+def test_the_unit_gives_the_service_time_and_room(project: Path) -> None:
+    unit = service_section(project)
+    settings = defaults(project) | environment(unit)
+
+    stop = float(settings["SHUTDOWN_DELAY_SECONDS"]) + 2 * float(settings["SHUTDOWN_GRACE_SECONDS"])
+    assert stop < int(unit["timeoutstopsec"])
+    assert 2 * int(settings["MAX_IN_FLIGHT"]) < int(unit["limitnofile"])
+    assert 2 * int(settings["WORKER_THREADS"]) < int(unit["tasksmax"])
+    assert environment(unit).keys() <= defaults(project).keys()
+
+
+def test_the_site_agrees_with_the_service(project: Path) -> None:
+    site = (project / "deploy" / "nginx" / "price-service.conf").read_text(encoding="utf-8")
+    upstream, servers = site.split("}", 1)
+    settings = defaults(project)
+
+    assert (
+        int(settings["MAX_CONTENT_LENGTH"])
+        == int(value(servers, "client_max_body_size", "m")) * 2**20
+    )
+    assert int(value(upstream, "keepalive_timeout", "s")) < int(settings["KEEP_ALIVE_SECONDS"])
+    assert int(value(servers, "proxy_read_timeout", "s")) > float(
+        settings["REQUEST_TIMEOUT_SECONDS"]
+    )
+    assert re.findall(r"server ([\d.]+):", upstream) == [settings["FORWARDED_ALLOW_IPS"]] * 2
+
+
+def service_section(project: Path) -> dict[str, str]:
+    """The settings of the service unit, by their names in lower case; those of one name joined."""
+    text = (project / "deploy" / "systemd" / "price-service@.service").read_text(encoding="utf-8")
+    section: dict[str, str] = {}
+    for name, given in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        section[name.lower()] = f"{section.get(name.lower(), '')} {given}".strip()
+    return section
+
+
+def environment(unit: dict[str, str]) -> dict[str, str]:
+    """The settings of the service that its unit makes."""
+    return dict(each.split("=") for each in unit["environment"].split())
+
+
+def defaults(project: Path) -> dict[str, str]:
+    """The settings of the service, as `.env.example` gives them; a test of its own checks it."""
+    text = (project / ".env.example").read_text(encoding="utf-8")
+    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
+
+
+def value(text: str, directive: str, unit: str) -> str:
+    """The number that an nginx directive is given."""
+    [found] = set(re.findall(rf"\b{directive}\s+(\d+){unit};", text))
+    return str(found)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(
+    bool(missing("systemd-socket-activate")), reason="not installed: systemd-socket-activate"
+)
+def test_the_service_takes_its_socket_as_systemd_gives_it(python: Path, tmp_path: Path) -> None:
+    port = free_port()
+    command = ("systemd-socket-activate", f"--listen=127.0.0.1:{port}")
+    # On any other port it would have to open a socket of its own.
+    env = {**os.environ, "PORT": "1"}
+    serving = (*command, "--setenv=PORT", python, "-m", "price_service.systemd")
+
+    with running(*serving, cwd=tmp_path, env=env, port=port) as server:
+        assert get(port, "/livez").status == 200
+
+    assert server.returncode == 0
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(
+    bool(missing("systemd-analyze", "strace")),
+    reason=f"not installed: {', '.join(missing('systemd-analyze', 'strace'))}",
+)
+def test_the_unit_forbids_nothing_that_the_service_does(
+    project: Path, python: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    # With -D the service keeps the process id that its socket is for.
+    strace = (str(shutil.which("strace")), "-D", "-f", "-qq", "-o", trace)
+    env = {
+        **environment(service_section(project)),
+        "PRICES_BASE_URL": f"http://localhost:{free_port()}",
+    }
+    with closing(
+        Unit(tmp_path / "unit", env, *strace, python, "-m", "price_service.systemd")
+    ) as unit:
+        unit.start()
+        assert get(unit.port, "/livez").status == 200
+        assert get(unit.port, "/prices?symbol=AAPL").status == 502  # nobody answers there
+        assert get(unit.port, "/nowhere").status == 404
+        unit.stop()
+    calls = re.findall(r"^\d+ +(\w+)\((.*)$", trace.read_text(errors="replace"), re.MULTILINE)
+    allowed = service_section(project)
+
+    assert {name for name, _ in calls} - allowed_calls(allowed["systemcallfilter"]) == set()
+    families = {given.split(",")[0] for name, given in calls if name == "socket"}
+    assert families <= set(allowed["restrictaddressfamilies"].split())
+    assert [given for name, given in calls if name == "bind" and "AF_INET" in given] == []
+    assert [given for name, given in calls if "PROT_WRITE|PROT_EXEC" in given] == []
+
+
+def allowed_calls(filters: str) -> set[str]:
+    """The system calls that are allowed by filters as a unit gives them, the first being a list."""
+    allowed, _, forbidden = filters.partition("~")
+    return members(allowed) - members(forbidden)
+
+
+def members(groups: str) -> set[str]:
+    """The system calls in systemd's groups."""
+    calls = set()
+    for group in groups.split():
+        listed = run("systemd-analyze", "syscall-filter", "--no-pager", group, cwd=Path("/"))
+        names = re.findall(r"^ +(@?[\w-]+)$", listed, re.MULTILINE)
+        calls |= {name for name in names if not name.startswith("@")}
+        calls |= members(" ".join(name for name in names if name.startswith("@")))
+    return calls
