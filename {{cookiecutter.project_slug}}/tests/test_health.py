@@ -126,3 +126,21 @@ async def test_a_process_is_ready_only_while_its_upstreams_are_open(app: Flask) 
         assert readiness.state.value == "ready"
 
     assert upstream.seen == ["starting", "draining"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "state", "expected"),
+    [
+        ("HTTP/1.1", "ready", None),
+        ("HTTP/1.1", "draining", "close"),
+        ("HTTP/2", "draining", None),  # forbids the header
+    ],
+)
+def test_a_process_that_drains_ends_the_connections_of_its_clients(
+    app: Flask, client: FlaskClient, protocol: str, state: str, expected: str | None
+) -> None:
+    getattr(app.extensions["readiness"], state)()
+
+    response = client.get("/livez", environ_overrides={"SERVER_PROTOCOL": protocol})
+
+    assert response.headers.get("Connection") == expected

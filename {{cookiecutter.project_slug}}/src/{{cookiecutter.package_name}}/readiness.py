@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import Enum
 from types import FrameType
 
-from flask import Response
+from flask import Response, request
 
 # Signals this close together are one stop that arrived twice, in seconds: systemd signals every
 # process of a service, and `uv run` passes on what it gets.
@@ -50,9 +50,9 @@ class Readiness:
 
         A connection that is still kept when the server stops may be closed just as a request is on
         its way, and a proxy must not repeat one that may have had an effect (RFC 9112 section
-        9.3.1).
+        9.3.1). HTTP/2 has other means, and forbids the header (RFC 9113 section 8.2.2).
         """
-        if self.state is State.DRAINING:
+        if self.state is State.DRAINING and request.environ["SERVER_PROTOCOL"].startswith("HTTP/1"):
             response.headers["Connection"] = "close"
         return response
 
