@@ -1,6 +1,6 @@
 """The service's image, built and run: what is in it, what it may do, and how it stops."""
 
-import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -61,19 +61,17 @@ def test_the_image_says_what_it_is_made_of(image: str) -> None:
 def test_a_change_of_the_source_leaves_the_layer_of_the_dependencies(
     image: str, project: Path, tmp_path: Path
 ) -> None:
-    changed = tmp_path / "project"
-    changed.mkdir()
-    containers.command("cp", "-a", f"{project}/.", str(changed))
+    changed = shutil.copytree(project, tmp_path / "project", ignore=shutil.ignore_patterns(".*env"))
     with (changed / "src" / "price_service" / "app.py").open("a") as source:
-        source.write(f"# {image} {os.times().elapsed}\n")
+        source.write("# changed\n")
 
-    log = containers.build(changed, f"{IMAGE}-changed", **LABELS)
+    log = containers.build(changed, f"{image}-changed", **LABELS)
 
-    steps = log.split("STEP")
-    (dependencies,) = (step for step in steps if "uv sync --locked --no-install-project" in step)
-    (project_itself,) = (step for step in steps if "uv sync --locked --no-editable" in step)
+    (dependencies,) = (step for step in log.split("STEP") if "--no-install-project" in step)
     assert "Using cache" in dependencies
-    assert "Using cache" not in project_itself
+    with containers.file_system(f"{image}-changed") as root:
+        (module,) = root.glob("app/.venv/lib/python3*/site-packages/price_service/app.py")
+        assert "# changed" in module.read_text(encoding="utf-8")
 
 
 def test_there_is_no_compiler_and_no_package_manager(files: Path) -> None:

@@ -32,6 +32,12 @@ def test_the_image_listens_where_it_says() -> None:
     assert [port] == found("compose.yaml", r'^ +- "127\.0\.0\.1:.*:(\d+)"$')
 
 
+def test_the_image_runs_the_python_that_it_was_made_with() -> None:
+    builder, final = found("Dockerfile", r"^FROM (\S+/python:\S+)")
+
+    assert builder == final
+
+
 def test_the_image_starts_the_command_of_the_project() -> None:
     (command,) = found("Dockerfile", r'^CMD \["(.+)"\]$')
 
