@@ -68,6 +68,11 @@ def build(project: Path, tag: str, **arguments: str) -> str:
     )  # fmt: skip
 
 
+def remove_working_containers() -> None:
+    """Removes, and unmounts, what builds have left: buildah keeps one for a stage without steps."""
+    command(*BUILDAH, "rm", "--all")
+
+
 def provide(image: str) -> None:
     """Has a base image in the store: the real one, or a stand-in where no registry answers.
 

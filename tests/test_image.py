@@ -25,10 +25,13 @@ MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def image(project: Path) -> str:
+def image(project: Path) -> Iterator[str]:
     containers.skip_where_containers_cannot_run()
-    containers.build(project, IMAGE, **LABELS)
-    return IMAGE
+    try:
+        containers.build(project, IMAGE, **LABELS)
+        yield IMAGE
+    finally:
+        containers.remove_working_containers()
 
 
 @pytest.fixture(scope="module")
