@@ -10,13 +10,19 @@ import json
 import keyword
 import re
 import sys
+import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment
 from jinja2.ext import Extension
+
+
+TEMPLATE = Path(__file__).parent
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 
 
 class Rule(NamedTuple):
@@ -64,6 +70,22 @@ UNWRITABLE = re.compile(
 TAKEN = {
     "a folder of every project": {"src", "tests", "docs", "deploy", "templates", "build", "dist"},
     "a program of every Python environment": {"python", "python3", "pip", "uv", "uvx", "activate"},
+    # In one supported version of Python at least; `sys` knows only the one that runs this.
+    "a module of Python's standard library": {
+        *(
+            "annotationlib",
+            "compression",
+            "aifc",
+            "asynchat",
+            "asyncore",
+            "audioop",
+            "cgi",
+            "cgitb",
+        ),
+        *("chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis"),
+        *("nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib"),
+        *("uu", "xdrlib"),
+    },
     # Import names that differ from the name the package is installed by.
     "a package that the service uses": {"attr", "dotenv", "pythonjsonlogger", "_pytest"},
     "a name that Windows keeps for a device": {"con", "prn", "aux", "nul"}
@@ -133,8 +155,26 @@ BROUGHT_BY = {
     ),
 }
 
-ROOT = Path(__file__).parent
-LOCK_FILE = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
+
+@cache
+def questions() -> dict[str, Any]:
+    """Every question of `cookiecutter.json` with its default, a list of choices or a yes or no."""
+    return json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+@cache
+def own_expressions() -> set[str]:
+    """The texts that Cookiecutter renders one by one, as this template has them."""
+    defaults = {default for default in questions().values() if isinstance(default, str)}
+    hooks = {path.read_text("utf-8") for path in TEMPLATE.glob("hooks/*.py")}
+    return defaults | hooks | {PROJECT.name}
+
+
+@cache
+def dependencies() -> set[str]:
+    """The names of all packages that the service locks."""
+    lock = (PROJECT / "uv.lock").read_text("utf-8")
+    return set(re.findall(r'^name = "([\w.-]+)"$', lock, re.MULTILINE))
 
 
 def meanings(name: str) -> Iterator[str]:
@@ -143,7 +183,7 @@ def meanings(name: str) -> Iterator[str]:
         yield "a keyword of Python"
     if name in sys.stdlib_module_names:
         yield "a module of Python's standard library"
-    if name in re.findall(r'^name = "([\w.-]+)"$', LOCK_FILE.read_text("utf-8"), re.MULTILINE):
+    if name in dependencies():
         yield "a package that the service uses"
     yield from (meaning for meaning, names in TAKEN.items() if name in names)
 
@@ -166,13 +206,30 @@ def faults(variable: str, value: object) -> Iterator[str]:
             yield from (f"is {meaning}" for meaning in meanings(name))
 
 
-def problem(answers: Mapping[str, object]) -> str:
-    """What is wrong with the answers given so far, as one sentence; empty when nothing is."""
+def refused_choices(answers: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """The answers that are not among the choices, as `refusals` gives them."""
+    for variable, default in questions().items():
+        choices = [True, False] if isinstance(default, bool) else default
+        if variable.startswith("_") or not isinstance(choices, list) or variable not in answers:
+            continue
+        if answers[variable] not in choices:
+            yield variable, "is not one of the choices", " or ".join(map(str, choices))
+
+
+def refusals(answers: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """Every refused answer: its name, what is wrong with it, and what is accepted."""
     for variable in filter(answers.__contains__, RULES):
         for fault in faults(variable, answers[variable]):
-            value = ascii(answers[variable])
-            shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
-            return f"{variable} {shown} {fault}; accepted is {RULES[variable].accepted}."
+            yield variable, fault, RULES[variable].accepted
+    yield from refused_choices(answers)
+
+
+def problem(answers: Mapping[str, object]) -> str:
+    """What is wrong with the answers given so far, as one sentence; empty when nothing is."""
+    for variable, fault, accepted in refusals(answers):
+        value = ascii(answers[variable])
+        shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
+        return f"{variable} {shown} {fault}; accepted is {accepted}."
     return ""
 
 
@@ -199,8 +256,7 @@ def left_out(answers: Mapping[str, object]) -> str:
 
 def and_newer(python: str) -> list[str]:
     """The Pythons that a service supports whose oldest is this one."""
-    questions = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
-    versions: list[str] = questions["python_version"]
+    versions: list[str] = questions()["python_version"]
     return versions[versions.index(python) :]
 
 
@@ -229,10 +285,29 @@ FILTERS = (and_newer, checked, escaped, left_out, markdown, problem, slug)
 
 
 class Answers(Extension):
-    """Gives the functions of this module to every template and hook as filters."""
+    """Gives the functions of this module to every template and hook as filters.
+
+    It also stands between Cookiecutter and every text that it renders on its own: a default or an
+    answer, the name of the project's folder, a hook.
+    """
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.filters |= {function.__name__: function for function in FILTERS}
+        project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text("utf-8"))["project"]
+        environment.globals["template_version"] = project["version"]
         # An update renders two versions of the template in one process; each must import its own.
         sys.modules.pop(__name__, None)
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The text to render: checks all answers known by then, and lets no answer be a template.
+
+        Cookiecutter renders what came from the command line or a configuration like the defaults
+        of `cookiecutter.json`, and makes the project's folder before any hook runs. Files, and the
+        names in the project, are rendered later and with a loader.
+        """
+        del filename
+        if name is not None or self.environment.loader is not None:
+            return source
+        as_given = source if source in own_expressions() else f"{{{{ {ascii(source)} }}}}"
+        return "{{ cookiecutter | checked }}" + as_given

@@ -1,20 +1,12 @@
-"""Refuses bad answers once more, and sets aside what a team wrote where this bake writes.
+"""Sets aside what a team wrote where this bake writes.
 
-The check in `cookiecutter.json` comes first and leaves the disk untouched; this one is for a bake
-that skips it, such as a replay of edited answers. Cookiecutter renders this file with Jinja and
-runs it in the new project; an answer enters it only through a filter that quotes it.
+Cookiecutter renders this file with Jinja and runs it in the new project; an answer enters it only
+through a filter that quotes it. `answers.py` has checked the answers by then, hooks or not.
 """
 
-import sys
 from pathlib import Path
 
 ASIDE = ".set-aside"
-
-
-def refuse(problem: str) -> None:
-    """Ends the bake with the sentence that says what is wrong, if anything is."""
-    if problem:
-        sys.exit(f"Error: {problem}")
 
 
 def set_aside(project: Path, left_out: str) -> None:
@@ -29,5 +21,4 @@ def set_aside(project: Path, left_out: str) -> None:
 
 
 if __name__ == "__main__":
-    refuse("{{ cookiecutter | problem | escaped }}")
     set_aside(Path.cwd(), "{{ cookiecutter | left_out | escaped }}")

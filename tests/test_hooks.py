@@ -25,15 +25,6 @@ pre_gen_project = hook("pre_gen_project")
 post_gen_project = hook("post_gen_project")
 
 
-def test_the_first_hook_ends_the_bake_with_the_problem() -> None:
-    with pytest.raises(SystemExit, match=r"^Error: email 'x' is wrong\.$"):
-        pre_gen_project.refuse("email 'x' is wrong.")
-
-
-def test_the_first_hook_lets_good_answers_pass() -> None:
-    pre_gen_project.refuse("")
-
-
 def test_what_the_answers_leave_out_is_removed(tmp_path: Path) -> None:
     left_out = ("src/templates/home.html", "deploy/site/base/a.yaml", "deploy/site/b.yaml")
     for name in (*left_out, "src/app.py"):

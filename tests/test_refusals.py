@@ -1,18 +1,28 @@
 """A bad answer ends the bake with one sentence, and nothing has been written."""
 
+import json
+import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from .baking import ROOT, contents
+from .baking import ROOT, bake, contents
 
 
-def cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def replay_file() -> Path:
+    """Where Cookiecutter keeps the answers of the last bake."""
+    config = Path(os.environ["COOKIECUTTER_CONFIG"]).read_text(encoding="utf-8")
+    return Path(yaml.safe_load(config)["replay_dir"], f"{ROOT.name}.json")
+
+
+def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A bake on the command line, as a user or a CI system runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "cookiecutter", ROOT, "--no-input", "-o", folder, *arguments],
+        [sys.executable, "-m", "cookiecutter", ROOT, "-o", folder, *arguments],
         cwd=folder,
         text=True,
         encoding="utf-8",
@@ -31,6 +41,9 @@ def cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
         "project_slug=json",
         "package_name=class",
         "package_name=../escape",
+        "package_name=..\\escape",
+        "project_slug=C:\\escape",
+        "project_slug={{ 7 * 7 }}",
         "full_name=line\nbreak",
         "email=nobody",
         "github_username=../x",
@@ -43,7 +56,7 @@ def test_a_refused_bake_says_one_sentence_and_leaves_the_disk_alone(
     output = tmp_path / "one" / "two" / "three"
     output.mkdir(parents=True)
 
-    refused = cookiecutter(output, "--accept-hooks", hooks, answer)
+    refused = run_cookiecutter(output, "--no-input", "--accept-hooks", hooks, answer)
 
     assert refused.returncode == 1
     assert refused.stdout == ""
@@ -53,12 +66,75 @@ def test_a_refused_bake_says_one_sentence_and_leaves_the_disk_alone(
     assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
 
 
-@pytest.mark.parametrize("answer", ["project_slug=json", 'package_name=x"; print("executed'])
-def test_a_bake_that_skips_the_check_is_refused_by_the_hook(answer: str, tmp_path: Path) -> None:
-    refused = cookiecutter(tmp_path, "__names=skipped", "__answers=skipped", answer)
+@pytest.mark.parametrize("hooks", ["yes", "no"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project_slug", "../../outside/of/it"),
+        ("package_name", "../../outside"),
+        ("license", "../../cookiecutter.json"),
+        ("python_version", '3.11"\nlicense = "'),
+        ("include_example", "perhaps"),
+    ],
+)
+def test_a_replay_of_edited_answers_is_refused_too(
+    name: str, value: str, hooks: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "one" / "two" / "three"
+    output.mkdir(parents=True)
+    bake(tmp_path / "good")
+    edited = json.loads(replay_file().read_text(encoding="utf-8"))
+    edited["cookiecutter"][name] = value
+    (tmp_path / "replay.json").write_text(json.dumps(edited), encoding="utf-8")
+    before = contents(tmp_path)
 
-    assert refused.returncode != 0
-    assert refused.stderr.startswith("Error: ")
-    assert "executed" not in refused.stdout
-    assert contents(tmp_path) == {}
+    refused = run_cookiecutter(
+        output, "--replay-file", str(tmp_path / "replay.json"), "--accept-hooks", hooks
+    )
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: {name} ")
+    assert refused.stderr.count("\n") == 1
+    assert before.keys() == contents(tmp_path).keys()
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{{ 7 * 7 }}",
+        "{{ cookiecutter.email }}",
+        "{{ cycler.__init__.__globals__.os.mkdir('executed') }}",
+        "{% for x in range(3) %}x{% endfor %}",
+        "{% raw %} {# comment #} }} {{",
+        "# jinja: if cookiecutter.email",
+        "${{ github.token }} $(mkdir executed) `mkdir executed`",
+        '"""; import os; os.mkdir("executed")  # "',
+        "'; __import__('os').mkdir('executed'); '",
+    ],
+)
+def test_no_answer_is_executed(answer: str, tmp_path: Path) -> None:
+    names = [f"{name}={answer}" for name in ("project_name", "project_description", "full_name")]
+
+    baked = run_cookiecutter(tmp_path, "--no-input", "project_slug=plain", *names)
+
+    assert baked.returncode == 0, baked.stderr
+    assert [tmp_path / "plain"] == list(tmp_path.iterdir())
+    assert list(tmp_path.rglob("executed")) == []
+    metadata = tomllib.loads((tmp_path / "plain" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert answer == metadata["description"]
+    assert answer == metadata["authors"][0]["name"]
+    compile((tmp_path / "plain/src/plain/__init__.py").read_text("utf-8"), "it", "exec")
+
+
+@pytest.mark.parametrize("answer", ["license=GPL", "include_example=perhaps"])
+def test_cookiecutter_itself_refuses_a_choice_that_is_none(answer: str, tmp_path: Path) -> None:
+    name, value = answer.split("=")
+
+    refused = run_cookiecutter(tmp_path, "--no-input", answer)
+
+    # It does so with a traceback, before it loads anything of the template.
+    assert refused.returncode == 1
+    assert f"{value} provided for" in refused.stderr.splitlines()[-1]
+    assert name in refused.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -1,1 +1,1 @@
-"""{{ cookiecutter.project_name }}."""
+"""The service; README.md says what it does and where things are."""
