@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from jinja2 import Environment
 from jinja2.ext import Extension
 
-
 TEMPLATE = Path(__file__).parent
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 
@@ -70,24 +69,16 @@ UNWRITABLE = re.compile(
 TAKEN = {
     "a folder of every project": {"src", "tests", "docs", "deploy", "templates", "build", "dist"},
     "a program of every Python environment": {"python", "python3", "pip", "uv", "uvx", "activate"},
+    "a keyword of Python": {"type"},  # since 3.12
     # In one supported version of Python at least; `sys` knows only the one that runs this.
     "a module of Python's standard library": {
-        *(
-            "annotationlib",
-            "compression",
-            "aifc",
-            "asynchat",
-            "asyncore",
-            "audioop",
-            "cgi",
-            "cgitb",
-        ),
-        *("chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis"),
-        *("nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib"),
-        *("uu", "xdrlib"),
+        *("aifc", "annotationlib", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk"),
+        *("compression", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib"),
+        *("nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau"),
+        *("telnetlib", "test", "uu", "xdrlib"),
     },
     # Import names that differ from the name the package is installed by.
-    "a package that the service uses": {"attr", "dotenv", "pythonjsonlogger", "_pytest"},
+    "a package that the service uses": {"attr", "dotenv", "mypyc", "py", "pythonjsonlogger"},
     "a name that Windows keeps for a device": {"con", "prn", "aux", "nul"}
     | {f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)},
 }
@@ -309,5 +300,5 @@ class Answers(Extension):
         del filename
         if name is not None or self.environment.loader is not None:
             return source
-        as_given = source if source in own_expressions() else f"{{{{ {ascii(source)} }}}}"
+        as_given = source if source in own_expressions() else f"{{{{ {source!a} }}}}"
         return "{{ cookiecutter | checked }}" + as_given

@@ -1,0 +1,200 @@
+"""Bakes only what holds answers, and compares what the files say with what was answered.
+
+A reader of each language turns a file into plain data. The data of a bake must be those of a bake
+with tame answers, with each tame answer replaced by the real one: nothing more, nothing less. So a
+file or a question that is added later is compared without a new test.
+"""
+
+import ast
+import json
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cookiecutter.main import cookiecutter
+from markdown_it import MarkdownIt
+
+from .baking import QUESTIONS, ROOT
+
+# An answer that no language gives a meaning, for every question that takes a text.
+TAME = {
+    name: "tame" + name.replace("_", "")
+    for name, default in QUESTIONS.items()
+    if isinstance(default, str) and not name.startswith("_")
+} | {"email": "tameemail@example.org"}
+
+FREE_TEXTS = set(TAME) - {"project_slug", "package_name"}
+
+# How an answer is quoted in each language, whether or not the service has such a file today: what
+# stands around the answers, and what holds each of them.
+PROBES = {
+    "probe.toml": ("{}", '{variable} = "{{{{ cookiecutter.{variable} | escaped }}}}"\n'),
+    "probe.yaml": ("{}", '{variable}: "{{{{ cookiecutter.{variable} | escaped }}}}"\n'),
+    "probe.json": ("[{}0]", '"{{{{ cookiecutter.{variable} | escaped }}}}",\n'),
+    "probe.py": ("{}", '{variable} = "{{{{ cookiecutter.{variable} | escaped }}}}"\n'),
+    "probe.html": (
+        "{}",
+        '<p title="{0}">{0}</p>\n'.format("{{{{ cookiecutter.{variable} | e }}}}"),
+    ),
+    "probe.md": (
+        "{}",
+        "# {0}\n\n{0}\n\n- {0}\n\n| a | b |\n|---|---|\n| {0} | b |\n\n".format(
+            "{{{{ cookiecutter.{variable} | markdown }}}}"
+        ),
+    ),
+}
+
+
+class Elements(HTMLParser):
+    """What a page says: its tags with their attributes, its text, and nothing in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Any] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keeps a tag with its attributes."""
+        self.found.append([tag, attrs])
+
+    def handle_endtag(self, tag: str) -> None:
+        """Keeps where an element ends."""
+        self.found.append(["/" + tag])
+
+    def handle_comment(self, data: str) -> None:
+        """Keeps a comment."""
+        self.found.append(["!--", data])
+
+    def handle_decl(self, decl: str) -> None:
+        """Keeps a declaration."""
+        self.found.append(["!", decl])
+
+    def handle_data(self, data: str) -> None:
+        """Keeps a text, in one piece."""
+        if self.found and isinstance(self.found[-1], str):
+            data = self.found.pop() + data
+        self.found.append(data)
+
+
+def html(text: str) -> list[Any]:
+    """A page as its tags, attributes and texts."""
+    elements = Elements()
+    elements.feed(text)
+    elements.close()
+    return elements.found
+
+
+def markdown(text: str) -> list[Any]:
+    """A document as the page that it is shown as."""
+    rules = ["table", "strikethrough"]
+    return html(MarkdownIt("commonmark").enable(rules).render(text))
+
+
+def python(text: str) -> Any:  # noqa: ANN401 (plain data)
+    """A module as its syntax tree."""
+
+    def plain(node: object) -> object:
+        if isinstance(node, ast.AST):
+            return [type(node).__name__, *(plain(value) for _, value in ast.iter_fields(node))]
+        return [plain(child) for child in node] if isinstance(node, list) else node
+
+    return plain(ast.parse(text))
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    ".html": html,
+    ".json": json.loads,
+    ".md": markdown,
+    ".py": python,
+    ".toml": tomllib.loads,
+    ".yaml": lambda text: list(yaml.safe_load_all(text)),
+    ".yml": lambda text: list(yaml.safe_load_all(text)),
+}
+
+
+def read(path: Path) -> Any:  # noqa: ANN401 (plain data)
+    """The data in a file of this project, by its kind; its text where no kind is known."""
+    return READERS.get(path.suffix, str)(path.read_text(encoding="utf-8"))
+
+
+def with_answers(data: Any, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
+    """The data of a bake with tame answers, with each of them replaced by the real one."""
+    if isinstance(data, str):
+        real = {tame: answers[name] for name, tame in TAME.items()}
+        return re.sub("|".join(map(re.escape, real)), lambda tame: real[tame[0]], data)
+    if isinstance(data, dict):
+        return {
+            with_answers(key, answers): with_answers(value, answers) for key, value in data.items()
+        }
+    if isinstance(data, list | tuple):
+        return type(data)(with_answers(value, answers) for value in data)
+    return data
+
+
+def bake(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
+    """Bakes in this process; gives the sentence with which the answers are refused, or nothing."""
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):
+            cookiecutter(str(template), no_input=True, extra_context=answers, output_dir=folder)
+    except SystemExit as refusal:
+        return str(refusal.code)
+    return ""
+
+
+class Service:
+    """The template without the files that hold no free text, and its bake with tame answers."""
+
+    def __init__(self, folder: Path) -> None:
+        """Copies what is needed of the template into `folder`."""
+        self.template = folder / "template"
+        project = self.template / "{{cookiecutter.project_slug}}"
+        whole = folder / "whole"
+        assert bake(ROOT, whole, TAME) == ""
+        sources = ROOT / project.name
+        for source in filter(Path.is_file, sources.rglob("*")):
+            name = source.relative_to(sources).as_posix()
+            for variable in ("project_slug", "package_name"):
+                name = name.replace(f"{{{{cookiecutter.{variable}}}}}", TAME[variable])
+            text = (
+                (whole / TAME["project_slug"] / name).read_text("utf-8") if "{%" not in name else ""
+            )
+            if any(TAME[variable] in text for variable in FREE_TEXTS):
+                self.keep(source, project / source.relative_to(sources))
+        for name in ("answers.py", "cookiecutter.json", "pyproject.toml"):
+            self.keep(ROOT / name, self.template / name)
+        shutil.copytree(ROOT / "templates", self.template / "templates")
+        names = re.findall(r'^name = ".*"$', (sources / "uv.lock").read_text("utf-8"), re.MULTILINE)
+        (project / "uv.lock").write_text("\n".join(names), encoding="utf-8")
+        for name, (around, each) in PROBES.items():
+            text = "".join(each.format(variable=variable) for variable in sorted(FREE_TEXTS))
+            (project / name).write_text(around.format(text), encoding="utf-8")
+        self.tame = self.data(folder / "tame", TAME)
+
+    @staticmethod
+    def keep(source: Path, target: Path) -> None:
+        """Copies one file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+    def data(self, folder: Path, answers: Mapping[str, str]) -> dict[str, Any] | str:
+        """What every file of a bake says; the refusal where there is one."""
+        if refusal := bake(self.template, folder, answers):
+            return refusal
+        project = folder / answers["project_slug"]
+        files = [path for path in sorted(project.rglob("*")) if path.is_file()]
+        return {
+            path.relative_to(project).as_posix(): read(path)
+            for path in files
+            if path.name != "uv.lock"
+        }
+
+    def expected(self, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
+        """What every file of a bake with these answers must say."""
+        return with_answers(self.tame, answers)

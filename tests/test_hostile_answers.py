@@ -1,0 +1,160 @@
+"""No answer breaks a file, leaves its folder or runs: it comes out as it went in, or is refused."""
+
+import re
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from .baking import ROOT
+from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
+from .roundtrip import TAME, Service
+
+SENTENCE = r"""Error: (\w+) ['"].* .+; accepted is .+\."""
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """The template without the files that hold no free text."""
+    return Service(tmp_path_factory.mktemp("service"))
+
+
+def refused(service: Service, answers: Mapping[str, str]) -> str:
+    """The answer that is refused, or nothing when all came out as they went in.
+
+    The bake goes into a folder deep enough in an empty one that a way out of it would be seen.
+    """
+    with TemporaryDirectory() as folder:
+        output = Path(folder, "one", "two", "three")
+        output.mkdir(parents=True)
+        data = service.data(output, answers)
+        created = set(Path(folder).rglob("*")) - {output, *output.parents}
+        if isinstance(data, str):
+            refusal = re.fullmatch(SENTENCE, data)
+            assert refusal, data
+            assert data.isprintable()
+            assert data.isascii()
+            assert created == set()
+            return refusal[1]
+        project = output / answers["project_slug"]
+        assert all(path.is_relative_to(project) for path in created)
+        assert service.expected(answers) == data
+        return ""
+
+
+def test_the_table_of_hostile_answers_is_long() -> None:
+    assert len({(name, value) for name in TAME for value in ACCEPTED[name] + REFUSED[name]}) >= 200
+    assert TAME.keys() == ACCEPTED.keys() == REFUSED.keys()
+
+
+def test_the_accepted_answers_of_the_table_come_out_as_they_went_in(service: Service) -> None:
+    for values in zip_longest(*ACCEPTED.values()):
+        given_here = zip(ACCEPTED, values, strict=True)
+        answers = TAME | {name: value for name, value in given_here if value is not None}
+        assert (answers, "") == (answers, refused(service, answers))
+
+
+@pytest.mark.parametrize("variable", sorted(REFUSED))
+def test_the_refused_answers_of_the_table_are_named(variable: str, service: Service) -> None:
+    for value in REFUSED[variable]:
+        assert (value, variable) == (value, refused(service, TAME | {variable: value}))
+
+
+def writable(text: str) -> bool:
+    """Whether a text can be seen and written as it is, said in other words than in `answers.py`."""
+    hidden = {"Cc", "Cs", "Zl", "Zp"}
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return text.strip() == text != "" and not any(
+        unicodedata.category(character) in hidden
+        or unicodedata.bidirectional(character) in turning
+        or character in "\u061c\u200e\u200f\ufeff\ufffe\uffff"
+        for character in text
+    )
+
+
+# Any text, and texts of what has a meaning somewhere.
+texts = st.text(st.characters(), max_size=120) | st.lists(
+    st.sampled_from([*ACCEPTED_TEXTS, *"\\\"'`{}%$#<>&*_[]|~:-=!@ \t\n"]), max_size=12
+).map("".join)
+good_texts = texts.map(str.strip).filter(writable)
+names = st.from_regex(r"[a-z](-?[a-z0-9]){1,30}", fullmatch=True)
+given_names = st.one_of(names, names, names, st.sampled_from(REFUSED_NAMES), texts)
+
+
+@settings(
+    max_examples=500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    free=st.fixed_dictionaries(
+        {
+            "project_name": st.one_of(good_texts.map(lambda text: text[:100].strip()), texts),
+            "project_description": st.one_of(good_texts, texts),
+            "full_name": good_texts.map(lambda text: text[:100].strip()),
+        }
+    ),
+    named=st.fixed_dictionaries(
+        {},
+        optional={
+            "project_slug": given_names,
+            "package_name": given_names.map(lambda name: name.replace("-", "_")),
+            "email": st.sampled_from(ACCEPTED["email"] + REFUSED["email"]) | texts,
+            "github_username": st.sampled_from(ACCEPTED["github_username"]) | texts,
+        },
+    ),
+)
+@example(free=dict.fromkeys(("project_name", "project_description", "full_name"), '"""'), named={})
+def test_all_answers_at_once_come_out_as_they_went_in_or_one_is_named(
+    free: dict[str, str], named: dict[str, str], service: Service
+) -> None:
+    longest = {"project_name": 100, "project_description": 500, "full_name": 100}
+    bad = {name for name, text in free.items() if not writable(text) or len(text) > longest[name]}
+
+    wrong = refused(service, TAME | free | named)
+
+    assert wrong in bad | named.keys() if wrong else not bad
+
+
+@pytest.mark.parametrize("hooks", ["yes", "no"])
+@pytest.mark.parametrize("number", range(4))
+def test_the_command_line_says_the_same(number: int, hooks: str, tmp_path: Path) -> None:
+    output = tmp_path / "one" / "two" / "three"
+    output.mkdir(parents=True)
+    sample = {name: REFUSED[name][len(REFUSED[name]) * number // 4] for name in sorted(REFUSED)}
+    for name, value in sample.items():
+        if "\0" in value or not value.isprintable():
+            continue  # no command line can hold it
+        command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "-o", str(output)]
+        arguments = ["--accept-hooks", hooks, f"{name}={value}"]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+        assert (value, 1) == (value, done.returncode)
+        assert re.fullmatch(SENTENCE + "\n", done.stderr), done.stderr
+        assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
+
+
+def test_an_import_name_that_the_service_needs_is_refused(tools: Path, service: Service) -> None:
+    libraries = next(tools.parent.rglob("site-packages"))
+    modules = {
+        path.stem.split(".")[0]
+        for path in libraries.iterdir()
+        if path.suffix not in {".dist-info", ".pth"}
+    }
+    allowed = [
+        name
+        for name in sorted(modules)
+        if re.fullmatch("[a-z](_?[a-z0-9])*", name)
+        and refused(service, TAME | {"package_name": name}) == ""
+    ]
+
+    assert allowed == []
