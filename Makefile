@@ -8,7 +8,7 @@ SOURCES := answers.py benchmarks hooks scripts tests
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all bench lint format lock
+.PHONY: demo test test-all bench lint format lock copier
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -39,3 +39,7 @@ format:
 lock:
 	@sh scripts/uv lock $(if $(UPGRADE),--upgrade)
 	@$(RUN) --only-group demo scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+# Writes copier.yml anew from cookiecutter.json.
+copier:
+	@$(RUN) scripts/copier.py

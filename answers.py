@@ -14,7 +14,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from jinja2 import Environment
@@ -249,6 +249,26 @@ def and_newer(python: str) -> list[str]:
     """The Pythons that a service supports whose oldest is this one."""
     versions: list[str] = questions()["python_version"]
     return versions[versions.index(python) :]
+def excluded(answers: Mapping[str, object]) -> str:
+    """The files that these answers leave out and the folders that they empty, each on a line.
+
+    They are patterns for Copier, which writes no such file in the first place.
+    """
+    files = {PurePosixPath(path) for path in left_out(answers).split()}
+    kept = {path for path in sources(answers) if path not in files}
+    folders = {folder for path in files for folder in path.parents}
+    folders -= {folder for path in kept for folder in path.parents}
+    return "\n".join(f"/{path}" for path in sorted(files | folders))
+
+
+def sources(answers: Mapping[str, object]) -> Iterator[PurePosixPath]:
+    """Every file of a project with these answers, also those that they leave out."""
+    for path in PROJECT.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(PROJECT).as_posix()
+            for variable in sorted(NAMES):
+                name = name.replace(f"{{{{cookiecutter.{variable}}}}}", str(answers[variable]))
+            yield PurePosixPath(name)
 
 
 def slug(text: str) -> str:
@@ -272,7 +292,7 @@ def markdown(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])", lambda start: rf"{start[0][:-1]}\{start[0][-1]}", text)
 
 
-FILTERS = (and_newer, checked, escaped, left_out, markdown, problem, slug)
+FILTERS = (and_newer, checked, escaped, excluded, left_out, markdown, problem, slug)
 
 
 class Answers(Extension):

@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 
 from .baking import OLDEST, ROOT, bake
+from .releases import Release
+from .releases import release as make_release
 from .uv import on_python, run
 
 # Variables that would change what the tests' commands do.
 REMOVED = ("PYENV_VERSION", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "VIRTUAL_ENV", "PRICES_BASE_URL")
+
+# Git as it is installed, with nobody's settings.
+GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Your Name"), ("EMAIL", "you@example.com"))
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +35,8 @@ def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name, raising=False)
         patch.setenv("COOKIECUTTER_CONFIG", str(config))
         patch.setenv("UV_PYTHON_DOWNLOADS", "never")
+        for name, value in GIT.items():
+            patch.setenv(name, value)
         yield
 
 
@@ -45,3 +56,9 @@ def tools(project: Path) -> Path:
     env = on_python(OLDEST) | {"UV_PROJECT_ENVIRONMENT": str(folder)}
     run("uv", "sync", "--locked", "--no-install-project", cwd=project, env=env)
     return folder / ("bin" if os.name == "posix" else "Scripts")
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A repository of the template with two releases, at the second."""
+    return make_release(tmp_path_factory.mktemp("template") / "template")

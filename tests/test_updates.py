@@ -1,0 +1,212 @@
+"""A change of the template reaches a service that a team has edited, and the edits stay."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .baking import ROOT, contents
+from .releases import PROGRAMS, Release, append, commit, fails, git, program
+
+pytestmark = pytest.mark.heavy
+
+# Bakes of old versions: the commit that each was made from, and what it came to. One is added with
+# each release.
+OLD_BAKES: list[dict[str, str]] = json.loads((ROOT / "tests/old_bakes.json").read_text("utf-8"))
+
+NAME = 'Ann\'s "Prices" {{ 7 * 7 }} \\ 🍏'
+
+
+def with_cruft(release: Release, folder: Path, version: str) -> Path:
+    """A service that was made with cruft."""
+    context = json.dumps({"project_name": NAME, "project_slug": "prices", "license": "Apache-2.0"})
+    arguments = ("--checkout", version, "--extra-context", context)
+    program("cruft", "create", str(release.repository), "--no-input", *arguments, cwd=folder)
+    return folder / "prices"
+
+
+def with_copier(release: Release, folder: Path, version: str) -> Path:
+    """A service that was made with Copier."""
+    answers = (f"project_name={NAME}", "project_slug=prices", "license=Apache-2.0")
+    data = [part for answer in answers for part in ("--data", answer)]
+    arguments = ("--trust", "--defaults", "--vcs-ref", version, *data)
+    program("copier", "copy", *arguments, str(release.repository), "prices", cwd=folder)
+    return folder / "prices"
+
+
+def update_cruft(service: Path) -> None:
+    """The update that a person confirms."""
+    fails(PROGRAMS / "cruft", "check", cwd=service)
+    program("cruft", "update", "--skip-apply-ask", cwd=service)
+    program("cruft", "check", cwd=service)
+
+
+def update_copier(service: Path) -> None:
+    """The update that a person confirms."""
+    program("copier", "update", "--trust", "--defaults", cwd=service)
+
+
+Tool = tuple[Callable[[Release, Path, str], Path], Callable[[Path], None]]
+
+TOOLS: dict[str, Tool] = {
+    "cruft": (with_cruft, update_cruft),
+    "copier": (with_copier, update_copier),
+}
+
+
+@pytest.fixture(params=TOOLS)
+def tool(
+    request: pytest.FixtureRequest,
+) -> Tool:
+    """How a tool makes a service and how it updates one."""
+    return TOOLS[request.param]
+
+
+def edit(service: Path) -> dict[str, bytes]:
+    """Works on a service as a team does, and gives the files that are theirs alone."""
+    git(service, "init", "--quiet")
+    commit(service, "feat: start from the template")
+    package = service / "src/prices"
+    append(package / "problems.py", "\n\ndef ours() -> int:\n    return 1\n")
+    append(package / "__init__.py", "\nOURS = True\n")
+    readme = service / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("## Run it", "Ours.\n\n## Run it"), "utf-8")
+    (package / "orders.py").write_text('"""Ours."""\n', encoding="utf-8")
+    (package / "views/home.py").unlink()
+    (service / "news").mkdir()
+    (service / "news/kept.txt").write_text("ours", encoding="utf-8")
+    commit(service, "feat: work on it")
+    names = ("src/prices/problems.py", "src/prices/__init__.py", "src/prices/orders.py")
+    return {name: contents(service)[name] for name in (*names, "news/kept.txt")}
+
+
+def files(service: Path) -> dict[str, bytes]:
+    """Every file of a service; what cruft and git keep there is theirs."""
+    return {
+        name: data
+        for name, data in contents(service).items()
+        if not name.startswith(".git/") and name != ".cruft.json"
+    }
+
+
+def digest(service: Path) -> str:
+    """One number for all names and bytes of a service."""
+    return hashlib.sha256(repr(sorted(files(service).items())).encode()).hexdigest()
+
+
+def template_version(service: Path) -> str:
+    """The version of the template that a service says it follows."""
+    settings = tomllib.loads((service / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(settings["tool"]["cookiecutter-flask-async"]["version"])
+
+
+def test_an_update_brings_the_change_and_leaves_the_edits(
+    tool: Tool,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    make, update = tool
+    service = make(release, tmp_path, release.first)
+    assert template_version(service) == "1.0.0"
+    ours = edit(service)
+    before = files(service)
+
+    update(service)
+
+    updated = files(service)
+    readme = updated["README.md"].decode()
+    assert template_version(service) == "1.1.0"
+    assert readme.count("Ours.") == 1
+    assert readme.endswith("The second release says more.\n")
+    assert updated["NEWS.md"] == b"News of prices.\n"
+    assert b"news/" in updated[".gitignore"]
+    assert ours == {name: updated[name] for name in ours}
+    assert updated.keys() - before.keys() == {"NEWS.md"}
+    assert before.keys() - updated.keys() == {".editorconfig"}
+    assert [name for name in updated if name.endswith((".rej", ".orig", ".set-aside"))] == []
+    assert not any(b"<<<<<<<" in data for data in updated.values())
+
+
+def test_an_update_keeps_the_answers_as_they_were_given(
+    tool: Tool,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    make, update = tool
+    service = make(release, tmp_path, release.first)
+    git(service, "init", "--quiet")
+    commit(service, "feat: start from the template")
+    (tmp_path / "new").mkdir()
+    fresh = files(make(release, tmp_path / "new", release.second))
+
+    update(service)
+
+    assert fresh == files(service)
+
+
+def test_a_conflict_is_shown_and_nothing_of_the_team_is_lost(
+    tool: Tool,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    make, update = tool
+    service = make(release, tmp_path, release.first)
+    git(service, "init", "--quiet")
+    append(service / "README.md", "\n## Ours\n\nOur last words.\n")
+    commit(service, "feat: start from the template")
+
+    update(service)
+
+    readme = (service / "README.md").read_text(encoding="utf-8")
+    assert "Our last words." in readme
+    assert "The second release says more." in readme or (service / "README.md.rej").exists()
+
+
+@pytest.mark.parametrize("old", OLD_BAKES, ids=lambda old: old["version"])
+def test_a_service_of_an_old_version_is_made_again_and_updated(
+    old: dict[str, str], release: Release, tmp_path: Path
+) -> None:
+    """With cruft: Copier knows only versions that have a `copier.yml`."""
+    try:
+        git(release.repository, "cat-file", "-e", old["commit"])
+    except pytest.fail.Exception:
+        pytest.skip("this clone has no such commit: it is shallow, or an archive")
+    create = ("create", str(release.repository), "--no-input", "--checkout")
+    program("cruft", *create, old["commit"], cwd=tmp_path)
+    service = tmp_path / "price-service"
+    assert old["sha256"] == digest(service)
+    git(service, "init", "--quiet")
+    (service / "src/price_service/orders.py").write_text('"""Ours."""\n', encoding="utf-8")
+    commit(service, "feat: start from the template")
+    (tmp_path / "new").mkdir()
+    program("cruft", *create, release.second, cwd=tmp_path / "new")
+
+    update_cruft(service)
+
+    updated = files(service)
+    assert updated.pop("src/price_service/orders.py") == b'"""Ours."""\n'
+    assert files(tmp_path / "new" / "price-service") == updated
+
+
+def test_an_update_does_not_overwrite_work_that_is_not_committed(
+    tool: Tool,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    make, _ = tool
+    service = make(release, tmp_path, release.first)
+    git(service, "init", "--quiet")
+    commit(service, "feat: start from the template")
+    append(service / "README.md", "\nNot committed.\n")
+    before = files(service)
+    updates = {
+        "with_cruft": (PROGRAMS / "cruft", "update", "--skip-apply-ask"),
+        "with_copier": (PROGRAMS / "copier", "update", "--trust", "--defaults"),
+    }
+
+    fails(*updates[make.__name__], cwd=service)
+
+    assert before == files(service)
