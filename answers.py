@@ -249,6 +249,8 @@ def and_newer(python: str) -> list[str]:
     """The Pythons that a service supports whose oldest is this one."""
     versions: list[str] = questions()["python_version"]
     return versions[versions.index(python) :]
+
+
 def excluded(answers: Mapping[str, object]) -> str:
     """The files that these answers leave out and the folders that they empty, each on a line.
 

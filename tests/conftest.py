@@ -62,3 +62,17 @@ def tools(project: Path) -> Path:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A repository of the template with two releases, at the second."""
     return make_release(tmp_path_factory.mktemp("template") / "template")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what the tests of many sets of options covered."""
+    covered = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "covered"
+    ]
+    if covered:
+        terminalreporter.section("covered")
+        for line in covered:
+            terminalreporter.line(line)

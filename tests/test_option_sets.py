@@ -1,0 +1,146 @@
+"""Every set of options gives a project that passes its own checks, and a few pass their tests."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from .baking import CHOICES, OLDEST, ROOT, bake, contents, describe
+from .rendering import Renderer, all_sets, pairwise_sets
+from .roundtrip import READERS
+from .uv import on_python, run
+
+FOLDERS = ROOT / ".cache" / "option-sets"  # kept, so that mypy knows what it has checked
+
+pytestmark = pytest.mark.heavy
+
+
+def as_checked(files: Mapping[str, str]) -> str:
+    """What the tools see of a project: two that are alike need one check."""
+    settings = tomllib.loads(files["pyproject.toml"])
+    python = sorted((name, text) for name, text in files.items() if name.endswith(".py"))
+    seen = repr((python, settings["tool"], settings["project"]["requires-python"]))
+    return hashlib.sha256(seen.encode()).hexdigest()
+
+
+def as_tested(files: Mapping[str, str]) -> str:
+    """What a project's own tests see of it: not its licence."""
+    seen = {name: text for name, text in files.items() if name not in {"LICENSE", "README.md"}}
+    seen["pyproject.toml"] = re.sub("^license = .*", "", seen["pyproject.toml"], flags=re.MULTILINE)
+    return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Makes a folder hold these files and no others, touching those only that differ."""
+    for path in filter(Path.is_file, list(folder.rglob("*"))):
+        if path.relative_to(folder).as_posix() not in files and ".mypy_cache" not in path.parts:
+            path.unlink()
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def complaints(files: Mapping[str, str], folder: Path, tools: Path) -> str:
+    """What the project's own linter, formatter and type checker say against it."""
+    write(folder, files)
+    commands = (
+        ("ruff", "check", "--no-cache"),
+        ("ruff", "format", "--check", "--no-cache"),
+        ("mypy",),
+    )
+    for name, *arguments in commands:
+        done = subprocess.run(
+            [tools / name, *arguments], cwd=folder, text=True, capture_output=True, check=False
+        )
+        if done.returncode:
+            return f"{name}: {done.stdout}{done.stderr}"
+    return ""
+
+
+def test_what_is_rendered_here_is_what_cookiecutter_bakes(tmp_path: Path) -> None:
+    renderer = Renderer()
+    for number, answers in enumerate(pairwise_sets()):
+        baked = contents(bake(tmp_path / str(number), **answers))
+        rendered = {name: text.encode() for name, text in renderer.render(answers).items()}
+
+        assert (answers, baked.keys()) == (answers, rendered.keys())
+        assert [name for name in baked if baked[name] != rendered[name]] == []
+
+
+def test_every_set_of_options_passes_the_static_checks(
+    tools: Path, record_property: Callable[[str, object], None]
+) -> None:
+    renderer = Renderer()
+    texts: set[tuple[str, str]] = set()
+    projects: dict[str, tuple[str, dict[str, str]]] = {}
+    count = 0
+    for count, answers in enumerate(all_sets(), start=1):  # noqa: B007 (the last is the number)
+        files = renderer.render(answers)
+        texts |= files.items()
+        projects.setdefault(as_checked(files), (describe(answers), files))
+    for name, text in texts:
+        READERS.get(Path(name).suffix, str)(text)
+        assert "cookiecutter." not in text, name
+        assert "jinja:" not in text, name
+        assert text == "" or (text[-1] == "\n" != text[-2:-1]), name
+    workers = os.cpu_count() or 1
+    folders: SimpleQueue[Path] = SimpleQueue()
+    for number in range(workers):
+        folders.put(FOLDERS / str(number) / "project")
+
+    def check(project: tuple[str, dict[str, str]]) -> str:
+        folder = folders.get()
+        try:
+            wrong = complaints(project[1], folder, tools)
+        finally:
+            folders.put(folder)
+        return f"{project[0]}: {wrong}" if wrong else ""
+
+    with ThreadPoolExecutor(workers) as pool:
+        wrong = list(filter(None, pool.map(check, projects.values())))
+
+    record_property(
+        "covered",
+        f"{count} sets of {len(CHOICES)} options rendered: {len(texts)} different files were read,"
+        f" {len(projects)} different projects linted, formatted and type-checked",
+    )
+    assert wrong == []
+
+
+def test_a_pairwise_set_of_options_passes_its_own_tests(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    renderer = Renderer()
+    tested: set[str] = set()
+    sets = pairwise_sets()
+    without = set()
+    for answers in sets:
+        files = renderer.render(answers)
+        if as_tested(files) in tested:
+            continue
+        try:
+            env = on_python(answers.get("python_version", OLDEST))
+        except pytest.skip.Exception:
+            without.add(answers["python_version"])
+            continue
+        project = bake(tmp_path, **answers)
+        run("uv", "sync", "--locked", cwd=project, env=env)
+        run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
+        shutil.rmtree(project)
+        tested.add(as_tested(files))
+    lacking = f"; no Python {', '.join(sorted(without))} here" if without else ""
+    record_property(
+        "covered",
+        f"{len(sets)} sets in which every pair of options meets: {len(tested)} different projects"
+        f" passed their own tests{lacking}",
+    )
