@@ -123,17 +123,14 @@ def read(path: Path) -> Any:  # noqa: ANN401 (plain data)
     return READERS.get(path.suffix, str)(path.read_text(encoding="utf-8"))
 
 
-def with_answers(data: Any, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
+def replaced(data: Any, real: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
     """The data of a bake with tame answers, with each of them replaced by the real one."""
     if isinstance(data, str):
-        real = {tame: answers[name] for name, tame in TAME.items()}
         return re.sub("|".join(map(re.escape, real)), lambda tame: real[tame[0]], data)
     if isinstance(data, dict):
-        return {
-            with_answers(key, answers): with_answers(value, answers) for key, value in data.items()
-        }
+        return {replaced(key, real): replaced(value, real) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return type(data)(with_answers(value, answers) for value in data)
+        return type(data)(replaced(value, real) for value in data)
     return data
 
 
@@ -197,4 +194,4 @@ class Service:
 
     def expected(self, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
         """What every file of a bake with these answers must say."""
-        return with_answers(self.tame, answers)
+        return replaced(self.tame, {tame: answers[name] for name, tame in TAME.items()})

@@ -12,7 +12,11 @@ from scripts import demo, lock
 
 from .baking import QUESTIONS, ROOT
 
-WORKFLOWS = [*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("{{*/.github/workflows/*.yml")]
+WORKFLOWS = [
+    *ROOT.glob(".github/workflows/*.yml"),
+    *ROOT.glob("{{*/.github/workflows/*.yml"),
+    ROOT / "docs/update-template.yml",
+]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)

@@ -1,0 +1,89 @@
+"""What the page for teams shows works, and so does the workflow that it offers."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .baking import ROOT, contents
+from .releases import PROGRAMS, Release, append, commit, git, program
+from .uv import run
+
+pytestmark = pytest.mark.heavy
+
+PAGE = ROOT / "docs" / "teams.md"
+WORKFLOW = ROOT / "docs" / "update-template.yml"
+URL = "https://github.com/your-org/cookiecutter-flask-async"
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def programs(folder: Path) -> dict[str, str]:
+    """A `uvx` that runs what is installed here, and a `gh` that writes down what it is asked."""
+    folder.mkdir()
+    uvx = f"""#!/bin/sh
+[ "$1" = --with ] && shift 2
+name=${{1%%@*}}
+shift
+exec "{PROGRAMS}/$name" "$@"
+"""
+    gh = f'#!/bin/sh\necho "$@" >> "{folder}/asked"\n'
+    for name, script in (("uvx", uvx), ("gh", gh)):
+        (folder / name).write_text(script, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_commands_of_the_page_work(release: Release, tmp_path: Path) -> None:
+    env = programs(tmp_path / "programs")
+    uri = release.repository.as_uri()
+    lines = "".join(BLOCK.findall(PAGE.read_text(encoding="utf-8"))).splitlines()
+    # Of a file's address, cruft and git want the plain form; Cookiecutter and Copier do not.
+    plain = re.compile("cruft (create|link)|git clone")
+    script = "\n".join(
+        line[2:].replace(URL, uri if plain.search(line) else f"git+{uri}") for line in lines
+    )
+
+    run("bash", "-c", f"set -euo pipefail\n{script}", cwd=tmp_path, env=env)
+
+    owners = {}
+    versions = {}
+    for name in ("orders", "stocks", "returns", "baskets"):
+        settings = tomllib.loads((tmp_path / name / "pyproject.toml").read_text(encoding="utf-8"))
+        owners[name] = settings["project"]["authors"][0]["name"]
+        versions[name] = settings["tool"]["cookiecutter-flask-async"]["version"]
+    assert owners == {
+        "orders": "Example Ltd",
+        "stocks": "Your Name",
+        "returns": "Your Name",
+        "baskets": "Example Ltd",
+    }
+    assert versions == dict.fromkeys(owners, "1.1.0")
+
+
+def test_the_workflow_opens_a_pull_request_when_there_is_something_new(
+    release: Release, tmp_path: Path
+) -> None:
+    env = programs(tmp_path / "programs")
+    create = ("create", release.repository.as_uri(), "--no-input", "--checkout")
+    program("cruft", *create, release.first, cwd=tmp_path)
+    service = tmp_path / "price-service"
+    git(service, "init", "--quiet")
+    append(service / "README.md", "")
+    commit(service, "feat: start from the template")
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(service, "remote", "add", "origin", tmp_path / "origin.git")
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
+    script = ("bash", "-e", "-o", "pipefail", "-c", steps[-1]["run"])
+
+    run(*script, cwd=service, env=env)
+    asked = (tmp_path / "programs" / "asked").read_text(encoding="utf-8")
+    git(service, "clean", "--force", "-d", "--quiet")
+    run(*script, cwd=service, env=env)
+
+    assert "pr create --title Follow the template" in asked
+    assert asked == (tmp_path / "programs" / "asked").read_text(encoding="utf-8")
+    assert git(tmp_path / "origin.git", "branch") == "follow-the-template"
+    assert contents(service)["NEWS.md"] == b"News of price-service.\n"
