@@ -47,7 +47,7 @@ def test_a_bake_passes_its_own_checks(baked: Path, check: Callable[[Path], None]
 
 def test_a_bake_holds_no_markup_and_plain_lines(baked: Path) -> None:
     for name, data in contents(baked).items():
-        assert b"cookiecutter" not in data, name
+        assert b"cookiecutter." not in data, name
         assert b"jinja:" not in data, name
         assert b"\r" not in data, name
         assert data == b"" or data.endswith(b"\n"), name
