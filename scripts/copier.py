@@ -28,7 +28,7 @@ README.md says the rest. The commands need uv: https://docs.astral.sh/uv/
 
 # What Copier must do as Cookiecutter does, to make the same bytes.
 SETTINGS: dict[str, Any] = {
-    "_min_copier_version": "9.10",
+    "_min_copier_version": "9.18",  # the first that takes many patterns from one template
     "_subdirectory": "{% raw %}{{cookiecutter.project_slug}}{% endraw %}",
     "_templates_suffix": "",
     "_envops": {
