@@ -10,7 +10,7 @@ from . import load
 PACKAGES = (
     *("flask", "werkzeug", "asgiref", "greenlet", "a2wsgi", "quart", "fastapi", "starlette"),
     *("pydantic", "uvicorn", "uvloop", "httptools", "gunicorn"),
-    *("httpx", "httpcore", "httpx-aiohttp", "aiohttp"),
+    *("httpx", "httpcore", "aiohttp"),
 )
 
 

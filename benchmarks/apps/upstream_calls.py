@@ -35,7 +35,13 @@ class _Opened:
 async def opened() -> AsyncIterator[None]:
     """Opens the client for a block; for a lifespan."""
     if CLIENT == "template":
-        upstream = Upstream("upstream", URL, timeout=TIMEOUT, max_connections=CONNECTIONS)
+        upstream = Upstream(
+            "upstream",
+            URL,
+            timeout=TIMEOUT,
+            max_connections=CONNECTIONS,
+            coalesce=False,  # identical calls of several requests would else be one
+        )
         async with upstream.open():
             _Opened.get = upstream.get
             yield
