@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
-from {{ cookiecutter.package_name }}.clients.hedging import KEPT, Latencies, hedged
+from {{ cookiecutter.package_name }}.clients.hedging import (
+    KEPT,
+    Latencies,
+    hedged,
+)
 
 pytestmark = pytest.mark.anyio
 

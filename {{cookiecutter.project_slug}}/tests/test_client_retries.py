@@ -7,7 +7,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamError, UpstreamUnavailable
+from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from {{ cookiecutter.package_name }}.clients.retries import (
     RetryBudget,
     retry_after,

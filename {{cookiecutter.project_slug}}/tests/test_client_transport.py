@@ -10,7 +10,10 @@ import httpx
 import pytest
 import trustme
 
-from {{ cookiecutter.package_name }}.clients.transport import AiohttpTransport, NotHTTP
+from {{ cookiecutter.package_name }}.clients.transport import (
+    AiohttpTransport,
+    NotHTTP,
+)
 
 from .faulty import serve_faulty, serve_silence
 from .serving import free_port
