@@ -24,8 +24,8 @@ class Call:
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:
+            await settle()
             self.cancelled += 1
-            await asyncio.sleep(0)
             raise
         return f"answer {self.begun}"
 

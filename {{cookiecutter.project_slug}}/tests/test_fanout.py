@@ -155,6 +155,15 @@ async def test_a_call_whose_turn_never_came_has_waited_for_nothing() -> None:
     assert isinstance(result.failed["b"], DeadlineExceeded)
 
 
+async def test_a_call_that_finds_no_time_left_is_an_outcome() -> None:
+    async def call(_: str) -> None:
+        raise DeadlineExceeded
+
+    result = await fan_out(call, "a", deadline=5, max_concurrency=1)
+
+    assert isinstance(result.failed["a"], DeadlineExceeded)
+
+
 async def test_a_timeout_of_the_call_itself_is_not_taken_for_the_deadline() -> None:
     async def call(_: str) -> None:
         raise TimeoutError

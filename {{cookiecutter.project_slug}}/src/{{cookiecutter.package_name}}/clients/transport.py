@@ -94,7 +94,7 @@ class _Body(httpx.AsyncByteStream):
 
     def __init__(self, response: aiohttp.ClientResponse, release: Callable[[], None]) -> None:
         self._response = response
-        self._release: Callable[[], None] | None = release
+        self._release = release
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -109,10 +109,8 @@ class _Body(httpx.AsyncByteStream):
         return chunk
 
     async def aclose(self) -> None:
-        release, self._release = self._release, None
-        if release is not None:
-            self._response.release()  # a connection with a body that was not read to its end closes
-            release()
+        self._response.release()  # a connection with a body that was not read to its end closes
+        self._release()
 
 
 async def _with_httpx_errors(
