@@ -22,7 +22,8 @@ test: lint
 test-all: test
 	@$(RUN) pytest -m heavy
 
-# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes.
+# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes,
+# and ONLY=goodput measures what becomes of requests while upstream calls fail, in three.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
 

@@ -1,6 +1,7 @@
 """`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
 
 `make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
+`make bench ONLY=goodput` measures that alone, and keeps the other published figures.
 """
 
 import json
@@ -9,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from . import machine, plot, run, summary
 from .bake import baked_sources
-from .peers import PEERS
+from .peers import CALLERS, PEERS
 from .plan import Plan, plan
 from .serving import CACHE, BenchError, Cores
 
@@ -33,25 +34,58 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     Raises:
         BenchError: when something that is needed is missing, or a peer does not start.
     """
-    about = {"machine": machine.machine(), "versions": machine.versions()}
+    about = _about()
     _raise_open_files()
     bench = run.Bench(chosen, Cores(), baked_sources())
     recipe = _shown(console, "beside the recipe", run.beside_the_recipe(bench))
     in_flight = _shown(console, "in flight", run.in_flight(bench))
     samples = _shown(console, "load", run.loads(bench))
     medians = summary.medians(samples)
-    ratios = [
-        ratio._asdict() | {"reached": ratio.reached} for ratio in summary.ratios(medians, in_flight)
-    ]
+    goodput = _shown(console, "goodput", run.goodput(bench))
     return about | {
         "rounds": chosen.rounds,
         "quick": chosen.quick,
-        "ratios": ratios,
+        "ratios": _ratios(medians, in_flight, goodput),
         "recipe": recipe,
         "in_flight": in_flight,
         "medians": medians,
         "samples": samples,
+        "goodput": goodput,
     }
+
+
+def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
+    """The published results, with the goodput measured anew.
+
+    Raises:
+        BenchError: when the others are of another machine or other versions, and as in `measure`.
+    """
+    about = _about()
+    published: dict[str, Any] = json.loads((PUBLISHED / "results.json").read_text(encoding="utf-8"))
+    versions = published["versions"].items()
+    if about["machine"] != published["machine"] or not about["versions"].items() <= versions:
+        message = "The other figures are of another machine or other versions. Leave out ONLY."
+        raise BenchError(message)
+    bench = run.Bench(chosen, Cores(), baked_sources())
+    goodput = _shown(console, "goodput", run.goodput(bench))
+    ratios = _ratios(published["medians"], published["in_flight"], goodput)
+    return published | {"ratios": ratios, "goodput": goodput}
+
+
+def _chosen_by(only: str) -> Callable[[Console, Plan], dict[str, Any]]:
+    try:
+        return {"": measure, "goodput": measure_goodput}[only]
+    except KeyError as error:
+        message = f"ONLY={only} is not known; ONLY=goodput is."
+        raise BenchError(message) from error
+
+
+def _about() -> dict[str, Any]:
+    return {"machine": machine.machine(), "versions": machine.versions()}
+
+
+def _ratios(*measured: list[run.Row]) -> list[run.Row]:
+    return [ratio._asdict() | {"reached": ratio.reached} for ratio in summary.ratios(*measured)]
 
 
 def _shown(console: Console, what: str, rows: Iterable[run.Row]) -> list[run.Row]:
@@ -84,7 +118,7 @@ def as_text(results: dict[str, Any]) -> str:
 
 
 def print_tables(console: Console, results: dict[str, Any]) -> None:
-    """Prints what is compared with the recipe, every median, and every ratio."""
+    """Prints what is compared with the recipe, every median, the goodput and every ratio."""
     table = Table(
         "one worker",
         *("10 x 0.2 s", "kept alive", "errors", "inside of 100", "threads"),
@@ -112,6 +146,7 @@ def print_tables(console: Console, results: dict[str, Any]) -> None:
             _figure(row["cpu_us_per_request"]),
         )
     console.print(table)
+    console.print(_goodput_table(results["goodput"]))
     table = Table("this template", "ratio", "aim", "", title="Aims", box=SIMPLE_HEAD)
     for row in results["ratios"]:
         aims = [("at least", row["least"]), ("at most", row["most"])]
@@ -122,6 +157,22 @@ def print_tables(console: Console, results: dict[str, Any]) -> None:
             {True: "✓", False: "✗", None: ""}[row["reached"]],
         )
     console.print(table)
+
+
+def _goodput_table(rows: Iterable[run.Row]) -> Table:
+    table = Table(
+        *("calls failing", "caller", "answered in time", "complete", "upstream load", "p99 ms"),
+        title="While upstream calls fail",
+        box=SIMPLE_HEAD,
+    )
+    for row in rows:
+        shares = ("answered_share", "complete_share")
+        table.add_row(
+            *(f"{row['failing_share']:.0%}", CALLERS[row["peer"]].label),
+            *(f"{row[share]:.1%}" for share in shares),
+            *(f"{row['upstream_load']:.3f}", _figure(row["latency_ms"]["99"])),
+        )
+    return table
 
 
 def _figure(value: float | None) -> str:
@@ -136,7 +187,7 @@ def main() -> int:
     folder = CACHE / "quick" if chosen.quick else PUBLISHED
     start = time.monotonic()
     try:
-        results = measure(console, chosen)
+        results = _chosen_by(os.environ.get("ONLY", ""))(console, chosen)
     except BenchError as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return 1

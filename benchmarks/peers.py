@@ -24,7 +24,7 @@ class Peer(NamedTuple):
     application: str
     options: tuple[str, ...] = ()
     server: str = "uvicorn"
-    client: str = "template"  # for the upstream: see apps/upstream_calls.py
+    client: str = "template"  # for the upstream: see apps/upstream_calls.py and apps/prices.py
 
     def command(self, port: int) -> list[str]:
         """The command that serves it on this port."""
@@ -51,4 +51,16 @@ PEERS = {
         "WsgiToAsgi, context reset", "recipes:wsgi_to_asgi", ("--reset-contextvars",)
     ),
     "recipe-context": Peer("WsgiToAsgi, own context", "recipes:in_own_context"),
+}
+
+# Who calls an upstream that fails.
+CALLERS = {
+    "template": Peer("this template", "prices_template:asgi"),
+    "template-hedged": Peer("this template, hedging", "prices_template:asgi", client="hedged"),
+    "fastapi": Peer("FastAPI, httpx", "prices_fastapi:app", client="naive"),
+    "quart": Peer("Quart, httpx", "prices_quart:app", client="naive"),
+    "fastapi-partial": Peer(
+        "FastAPI, httpx, partial answers", "prices_fastapi:app", client="partial"
+    ),
+    "fastapi-tries": Peer("FastAPI, httpx, three tries", "prices_fastapi:app", client="tries"),
 }

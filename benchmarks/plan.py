@@ -59,6 +59,18 @@ IN_FLIGHT: Mapping[str, Sequence[int]] = {
     "recipe-context": (100, 1000),
 }
 
+# The shares of upstream calls that fail, for each way of calling.
+AIMED_SHARE = 0.3
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+GOODPUT: Mapping[str, Sequence[float]] = {
+    "template": SHARES,
+    "template-hedged": (0.1, 0.3, 0.5),
+    "fastapi": SHARES,
+    "quart": (0.3,),
+    "fastapi-partial": (0.1, 0.3, 0.5),
+    "fastapi-tries": (0.1, 0.3, 0.5),
+}
+
 # Beside the recipe of Flask's documentation, for the README.
 RECIPES = ("recipe", "recipe-reset", "recipe-context", "template")
 
@@ -70,6 +82,7 @@ class Plan(NamedTuple):
     loads: Mapping[str, Mapping[str, Sequence[int]]]
     in_flight: Mapping[str, Sequence[int]]
     recipes: Sequence[str]
+    goodput: Mapping[str, Sequence[float]]
     quick: bool
 
     def seconds(self, work: str, connections: int) -> int:
@@ -80,14 +93,21 @@ class Plan(NamedTuple):
             return 1
         return 6 if connections > 1000 else 3 if connections > 400 else 2  # noqa: PLR2004
 
+    def goodput_seconds(self, peer: str, share: float) -> int:
+        """How long requests come: longest where one in a hundred is what matters."""
+        if self.quick:
+            return 1
+        return 20 if peer == "template" and share == AIMED_SHARE else 5
+
 
 def plan(*, quick: bool) -> Plan:
     """The whole run, or one of two minutes whose figures only show that all works."""
     if not quick:
-        return Plan(3, FULL, IN_FLIGHT, RECIPES, quick)
+        return Plan(3, FULL, IN_FLIGHT, RECIPES, GOODPUT, quick)
     loads = {
         work: {peer: [n for n in counts if n in {50, 1000}] for peer, counts in peers.items()}
         for work, peers in FULL.items()
     }
     in_flight = {peer: [n for n in counts if n <= 1000] for peer, counts in IN_FLIGHT.items()}  # noqa: PLR2004
-    return Plan(1, loads, in_flight, ("recipe", "template"), quick)
+    goodput = {peer: [n for n in shares if n == AIMED_SHARE] for peer, shares in GOODPUT.items()}
+    return Plan(1, loads, in_flight, ("recipe", "template"), goodput, quick)

@@ -11,13 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .peers import PEERS
+from .peers import CALLERS, PEERS
 from .summary import MANY_ERRORS
 
 COLOURS = {
     "template": "#c2410c",
     "fastapi": "#0f766e",
     "quart": "#1d4ed8",
+    "template-hedged": "#f59e0b",
+    "fastapi-partial": "#7c3aed",
+    "fastapi-tries": "#64748b",
     "fastapi-stock": "#5eada5",
     "fastapi-raised": "#5eada5",
     "pool": "#7c3aed",
@@ -62,6 +65,7 @@ def draw(results: dict[str, Any], folder: Path) -> None:
             "latency": latency(results["medians"]),
             "in-flight": in_flight(results["in_flight"]),
             "calls": calls(results["medians"]),
+            "goodput": goodput(results["goodput"]),
         }.items():
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
@@ -143,6 +147,29 @@ def calls(medians: Sequence[Row]) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_title("Requests per second, each gathering three upstream calls of 50 ms")
+    return figure
+
+
+def goodput(rows: Sequence[Row]) -> Figure:
+    """What callers get and what the upstream bears, against the share of calls that fail."""
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    panels = list(figure.subplots(1, 3))
+    figures = {
+        "answered_share": ("Answered in time, in part or in full", "% of requests"),
+        "complete_share": ("Answered in time and complete", "% of requests"),
+        "upstream_load": ("Upstream load", "% of the calls that were offered"),
+    }
+    for axes, (name, (title, y_label)) in zip(panels, figures.items(), strict=True):
+        for peer, caller in CALLERS.items():
+            own = [row for row in rows if row["peer"] == peer]
+            shares = [100 * row["failing_share"] for row in own]
+            _line(axes, peer, shares, [100 * row[name] for row in own], label=caller.label)
+        axes.set_title(title)
+        axes.set_xlabel("% of upstream calls failing")
+        axes.set_ylabel(y_label)
+        axes.set_ylim(bottom=0)
+    panels[2].axhline(120, color=INK, linewidth=1, linestyle=":", label="aim: at most 120 %")
+    _legend(figure, panels)
     return figure
 
 

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .load import wrk
-from .peers import PEERS
+from .open_loop import CALLS
+from .peers import CALLERS, PEERS
 from .plan import Plan
-from .serving import ROOT, BenchError, Cores, Server, serving, upstream_on
+from .serving import ROOT, BenchError, Cores, Server, ask, serving, upstream_on
 
 WARM_UP_SECONDS = 1
+
+# Of callers of a service whose upstream fails: requests a second, and how long each waits.
+RATE = 50
+PATIENCE_SECONDS = 1.0
+OPEN_WARM_UP_SECONDS = 0.4
 
 Row = dict[str, Any]
 
@@ -105,6 +111,42 @@ def beside_the_recipe(bench: Bench) -> Iterator[Row]:
             }
 
 
+def goodput(bench: Bench) -> Iterator[Row]:
+    """What callers get, and what the upstream bears, while a share of its calls fail."""
+    cores = bench.cores
+    with upstream_on(cores.upstream, "faulty_upstream") as upstream:
+        for name, shares in bench.plan.goodput.items():
+            for share in shares:
+                ask(upstream, "/fail/0", timeout=5)
+                with serving(
+                    f"prices-{name}",
+                    CALLERS[name],
+                    core=cores.server,
+                    sources=bench.sources,
+                    upstream=upstream,
+                ) as server:
+                    _ask_openly(server.port, OPEN_WARM_UP_SECONDS, core=cores.load)
+                    ask(upstream, f"/fail/{share}", timeout=5)
+                    seconds = bench.plan.goodput_seconds(name, share)
+                    row = _ask_openly(server.port, seconds, core=cores.load)
+                    calls = int(ask(upstream, "/received", timeout=5))
+                yield {"peer": name, "failing_share": share} | _goodput(row, calls)
+
+
+def _goodput(row: Row, calls: int) -> Row:
+    requests = row["requests"]
+    return row | {
+        "upstream_calls": calls,
+        "answered_share": round((row["complete"] + row["partial"]) / requests, 4),
+        "complete_share": round(row["complete"] / requests, 4),
+        "upstream_load": round(calls / (CALLS * requests), 4),
+    }
+
+
+def _ask_openly(port: int, seconds: float, *, core: int) -> Row:
+    return _printed("open_loop", port, RATE, seconds, PATIENCE_SECONDS, core=core)
+
+
 @contextmanager
 def _served(bench: Bench, name: str) -> Iterator[Server]:
     # Every measurement has a new process: memory once taken is seldom given back.
@@ -135,7 +177,12 @@ def _hold(bench: Bench, server: Server, count: int, seconds: float) -> Row:
 
 
 def _ask_to_hold(port: int, count: int, seconds: float, *, core: int) -> Row:
-    command = [sys.executable, "-m", "benchmarks.in_flight", *map(str, (port, count, seconds))]
+    return _printed("in_flight", port, count, seconds, core=core)
+
+
+def _printed(client: str, *arguments: float, core: int) -> Row:
+    """What a client of our own prints."""
+    command = [sys.executable, "-m", f"benchmarks.{client}", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         os.sched_setaffinity(process.pid, {core})
@@ -143,7 +190,7 @@ def _ask_to_hold(port: int, count: int, seconds: float, *, core: int) -> Row:
     finally:
         process.kill()
     if process.returncode:
-        message = f"The client for requests in flight exited {process.returncode}."
+        message = f"The client {client} exited {process.returncode}."
         raise BenchError(message)
     row: Row = json.loads(printed)
     return row

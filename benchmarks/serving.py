@@ -135,12 +135,12 @@ def serving(
 
 
 @contextmanager
-def upstream_on(core: int) -> Iterator[int]:
+def upstream_on(core: int, module: str = "upstream") -> Iterator[int]:
     """The upstream's port, while it runs."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.upstream", str(port)]
-    with started(command, "upstream", core=core) as process:
-        wait_until_ready(process, "upstream", port)
+    command = [sys.executable, "-m", f"benchmarks.{module}", str(port)]
+    with started(command, module, core=core) as process:
+        wait_until_ready(process, module, port)
         yield port
 
 
@@ -151,16 +151,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def ask(port: int, *, timeout: float) -> None:
-    """Returns once one request is answered.
+def ask(port: int, path: str = "/noop", *, timeout: float) -> str:
+    """The answer to one request.
 
     Raises:
-        OSError, HTTPException: when it is not.
+        OSError, HTTPException: when there is none.
     """
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request("GET", "/noop", headers={"Connection": "close"})
-        connection.getresponse().read()
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().read().decode()
     finally:
         connection.close()
 

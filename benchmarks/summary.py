@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .peers import PEERS
+from .plan import AIMED_SHARE
 
 Row = dict[str, Any]
 Point = tuple[str, str, int]  # work, peer, connections
@@ -66,7 +67,7 @@ def _median(values: Any) -> float | None:  # noqa: ANN401 (an iterable of number
     return statistics.median(known) if known else None
 
 
-def ratios(rows: Sequence[Row], in_flight: Sequence[Row]) -> list[Ratio]:
+def ratios(rows: Sequence[Row], in_flight: Sequence[Row], goodput: Sequence[Row]) -> list[Ratio]:
     """The figures that the project aims for, from the medians of one run."""
     throughput = _by_point(rows, "requests_per_second")
     cost = _by_point(rows, "cpu_us_per_request")
@@ -105,6 +106,20 @@ def ratios(rows: Sequence[Row], in_flight: Sequence[Row]) -> list[Ratio]:
             each = round(row["memory_per_request"] / 1000, 1)
             found.append(Ratio(f"{what}: KB of memory each", each, most=memory))
             found.append(Ratio(f"{what}: lost", row["lost"], most=lost))
+    return found + _of_failing(goodput)
+
+
+def _of_failing(goodput: Sequence[Row]) -> list[Ratio]:
+    """What is aimed for while upstream calls fail, in per cent."""
+    found = []
+    for row in goodput:
+        if (row["peer"], row["failing_share"]) == ("template", AIMED_SHARE):
+            what = f"{AIMED_SHARE:.0%} of upstream calls failing"
+            answered, load = (
+                round(100 * row[name], 2) for name in ("answered_share", "upstream_load")
+            )
+            found.append(Ratio(f"{what}: % of requests answered in time", answered, least=99.0))
+            found.append(Ratio(f"{what}: upstream load in %", load, most=120.0))
     return found
 
 

@@ -1,8 +1,11 @@
 """What the benchmarks make of what they measure; how fast anybody is, no test asserts."""
 
+import json
+
 import pytest
 
-from benchmarks import load, peers, plan, summary
+from benchmarks import load, open_loop, peers, plan, summary
+from benchmarks.faulty_upstream import Faults
 
 CLEAN = """\
 Running 2s test @ http://127.0.0.1:8000/noop
@@ -87,7 +90,7 @@ def test_a_median_is_of_the_rounds_of_one_point() -> None:
 def test_a_ratio_compares_the_template_and_says_whether_the_aim_is_reached() -> None:
     rows = summary.medians([row(120.0), row(100.0, peer="quart"), row(240.0, peer="fastapi")])
 
-    by_quart, by_fastapi = summary.ratios(rows, in_flight=[])
+    by_quart, by_fastapi = summary.ratios(rows, in_flight=[], goodput=[])
 
     assert (by_quart.value, by_quart.least, by_quart.reached) == (1.2, 1.15, True)
     assert (by_fastapi.value, by_fastapi.reached) == (0.5, None)
@@ -99,3 +102,73 @@ def test_a_plan_names_peers_that_there_are(*, quick: bool) -> None:
 
     named = {*chosen.recipes, *chosen.in_flight}.union(*chosen.loads.values())
     assert named == set(peers.PEERS)
+    assert set(chosen.goodput) == set(peers.CALLERS)
+
+
+def answer(status: str, *, prices: int = 0, failed: int = 0) -> bytes:
+    body = {
+        "prices": {str(number): 1 for number in range(prices)},
+        "failed": {str(number): "" for number in range(prices, prices + failed)},
+    }
+    return f"HTTP/1.1 {status}\r\nx: 1\r\n\r\n{json.dumps(body)}".encode()
+
+
+@pytest.mark.parametrize(
+    ("expected", "reply"),
+    [
+        ("complete", answer("200 OK", prices=3)),
+        ("partial", answer("200 OK", prices=1, failed=2)),
+        ("failed", answer("200 OK", failed=3)),
+        ("failed", answer("200 OK", prices=2)),
+        ("failed", answer("502 Bad Gateway", prices=3)),
+        ("failed", answer("200 OK", prices=3)[:-1]),
+        ("failed", b""),
+    ],
+)
+def test_an_answer_counts_when_it_has_a_price_and_names_what_is_missing(
+    expected: str, reply: bytes
+) -> None:
+    assert expected == open_loop.outcome(reply)
+
+
+def test_only_useful_answers_have_a_latency() -> None:
+    summed_up = open_loop.summed_up(
+        [("complete", 0.1), ("partial", 0.1), ("failed", 9.0), ("late", 9.0)]
+    )
+
+    assert [summed_up[outcome] for outcome in ("complete", "partial", "failed", "late")] == [
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert summed_up["latency_ms"] == {"50": 100, "90": 100, "99": 100}
+
+
+def test_upstream_calls_fail_in_the_chosen_share_evenly_by_kind_and_alike_for_a_seed() -> None:
+    faults, same = Faults(seed=3), Faults(seed=3)
+    faults.fail(0.3)
+    same.fail(0.3)
+
+    kinds = [faults.next() for _ in range(10_000)]
+
+    assert kinds == [same.next() for _ in range(10_000)]
+    assert faults.received == 10_000
+    for kind in ("refuse", "reset", "hang"):
+        assert pytest.approx(1000, rel=0.1) == kinds.count(kind)
+
+
+def test_a_missed_aim_of_goodput_is_shown_as_missed() -> None:
+    rows = [
+        {"peer": peer, "failing_share": share, "answered_share": answered, "upstream_load": 1.2017}
+        for peer, share, answered in [
+            ("template", 0.1, 1.0),
+            ("template", 0.3, 0.995),
+            ("fastapi", 0.3, 0.344),
+        ]
+    ]
+
+    answered, load = summary.ratios([], in_flight=[], goodput=rows)
+
+    assert (answered.value, answered.reached) == (99.5, True)
+    assert (load.value, load.reached) == (120.17, False)
