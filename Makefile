@@ -16,7 +16,7 @@ demo:
 
 # Lint, the template's tests, and a bake's own tests on every Python found.
 test: lint
-	@$(RUN) pytest --numprocesses auto --dist loadfile -m "not heavy"
+	@$(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not heavy"
 
 # The same, and then one by one the heavy tests, which build and run what is deployed.
 test-all: test

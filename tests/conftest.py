@@ -23,6 +23,15 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 }
 
 
+# Files that take minutes. Begun last, one of them would keep one worker busy when the others rest.
+LONG = {"test_project.py", "test_readmes.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files that take longest."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Gives Cookiecutter a configuration of the tests' own, and nothing that a user set."""

@@ -28,7 +28,10 @@ TAME = {
     name: "tame" + name.replace("_", "")
     for name, default in QUESTIONS.items()
     if isinstance(default, str) and not name.startswith("_")
-} | {"email": "tameemail@example.org"}
+} | {
+    "email": "tameemail@example.org",
+    "github_username": "tameGitHubUsername",  # where it names an image it is in lower case
+}
 
 FREE_TEXTS = set(TAME) - {"project_slug", "package_name"}
 
@@ -135,11 +138,20 @@ def replaced(data: Any, real: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain 
 
 
 def bake(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
-    """Bakes in this process; gives the sentence with which the answers are refused, or nothing."""
+    """Bakes in this process; gives the sentence with which the answers are refused, or nothing.
+
+    Without the hooks, so that no file is left out whatever the other answers are.
+    """
     printed = StringIO()
     try:
         with redirect_stderr(printed):
-            cookiecutter(str(template), no_input=True, extra_context=answers, output_dir=folder)
+            cookiecutter(
+                str(template),
+                no_input=True,
+                extra_context=answers,
+                output_dir=folder,
+                accept_hooks=False,
+            )
     except SystemExit as refusal:
         return str(refusal.code)
     return ""
@@ -162,7 +174,7 @@ class Service:
             text = (
                 (whole / TAME["project_slug"] / name).read_text("utf-8") if "{%" not in name else ""
             )
-            if any(TAME[variable] in text for variable in FREE_TEXTS):
+            if any(TAME[variable].lower() in text.lower() for variable in FREE_TEXTS):
                 self.keep(source, project / source.relative_to(sources))
         for name in ("answers.py", "cookiecutter.json", "pyproject.toml"):
             self.keep(ROOT / name, self.template / name)
@@ -194,4 +206,6 @@ class Service:
 
     def expected(self, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
         """What every file of a bake with these answers must say."""
-        return replaced(self.tame, {tame: answers[name] for name, tame in TAME.items()})
+        real = {tame: answers[name] for name, tame in TAME.items()}
+        user = "github_username"
+        return replaced(self.tame, real | {TAME[user].lower(): answers[user].lower()})

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         default=2, ge=0, description="how often one call that failed for a moment is tried again"
     )
     prices_retry_share: float = Field(
-        default=0.2,
+        default=0.19,
         ge=0,
         le=1,
         description="the most that retries and hedges may add to the calls, as a share of them",

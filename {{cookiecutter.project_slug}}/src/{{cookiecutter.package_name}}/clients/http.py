@@ -48,7 +48,7 @@ class Upstream:
     max_connections: int
     max_response_bytes: int = 10 * 1024 * 1024  # of one body, decoded
     max_retries: int = 2  # per call
-    retry_share: float = 0.2  # the further tries, hedges included, as a share of the calls
+    retry_share: float = 0.19  # the further tries, hedges included, as a share of the calls
     breaker_failures: int = 20  # in a row
     breaker_seconds: float = 2.0
     coalesce: bool = True  # identical GETs at the same time share one request
