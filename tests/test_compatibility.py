@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from .baking import ROOT
+from .baking import ROOT, bake
 from .compat import suites
 
 DOCUMENT = (ROOT / "docs" / "flask-compatibility.md").read_text(encoding="utf-8")
 
 Run = Callable[[str, str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A default bake with an environment of its own."""
+    return bake(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture(scope="module")

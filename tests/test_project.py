@@ -19,8 +19,8 @@ from .uv import on_python, run
         *PYTHONS[-2:],
     ],
 )
-def test_the_tests_of_a_default_bake_pass(python: str, project: Path) -> None:
-    run_tests(project, on_python(python))
+def test_the_tests_of_a_default_bake_pass(python: str, tmp_path: Path) -> None:
+    run_tests(bake(tmp_path), on_python(python))
 
 
 def test_the_tests_of_a_bake_without_the_example_pass(tmp_path: Path) -> None:

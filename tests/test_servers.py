@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .baking import OLDEST
+from .baking import OLDEST, bake
 from .serving import free_port, running
 from .uv import on_python, run
 
@@ -138,6 +138,12 @@ asgi = FlaskToAsgi(app, lifespan=lifespan)
 
 every_asgi_server = pytest.mark.parametrize("server", ASGI)
 every_wsgi_server = pytest.mark.parametrize("server", WSGI)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A default bake with an environment of its own."""
+    return bake(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture(scope="module")

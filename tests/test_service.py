@@ -3,9 +3,17 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from .baking import OLDEST, bake
 from .serving import free_port, get, running
 from .uv import on_python, run
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A default bake with an environment of its own."""
+    return bake(tmp_path_factory.mktemp("installed"))
 
 
 def install(project: Path) -> dict[str, str]:
