@@ -50,21 +50,25 @@ def test_a_process_that_starts_or_drains_is_not_ready(
     assert response.headers["Cache-Control"] == "no-store"
 
 
+def unreachable(*, breaker_seconds: float, required: bool) -> Upstream:
+    return Upstream(
+        "raw",
+        f"http://127.0.0.1:{free_port()}",
+        timeout=5,
+        max_connections=1,
+        breaker_failures=1,
+        breaker_seconds=breaker_seconds,
+        required=required,
+    )
+
+
 @pytest.mark.parametrize(
     ("required", "status", "said"), [(False, 200, "ready"), (True, 503, "The upstream raw fails.")]
 )
 def test_a_breaker_that_is_open_is_shown_and_counts_where_the_upstream_is_required(
     app: Flask, client: FlaskClient, required: object, status: int, said: str
 ) -> None:
-    upstream = Upstream(
-        "raw",
-        f"http://127.0.0.1:{free_port()}",
-        timeout=5,
-        max_connections=1,
-        breaker_failures=1,
-        breaker_seconds=60,
-        required=bool(required),
-    )
+    upstream = unreachable(breaker_seconds=60, required=bool(required))
     app.extensions["upstreams"] = [upstream]
     assert client.get("/readyz").json == {"status": "ready", "upstreams": {"raw": "closed"}}
 
@@ -81,15 +85,7 @@ def test_a_breaker_that_is_open_is_shown_and_counts_where_the_upstream_is_requir
 def test_a_required_upstream_costs_no_readiness_once_it_may_be_tried_again(
     app: Flask, client: FlaskClient
 ) -> None:
-    upstream = Upstream(
-        "raw",
-        f"http://127.0.0.1:{free_port()}",
-        timeout=5,
-        max_connections=1,
-        breaker_failures=1,
-        breaker_seconds=1e-9,
-        required=True,
-    )
+    upstream = unreachable(breaker_seconds=1e-9, required=True)
     app.extensions["upstreams"] = [upstream]
     with pytest.raises(UpstreamUnavailable):
         asyncio.run(call(upstream))
