@@ -1,7 +1,9 @@
 """URLs that are remembered are answered as Flask answers them."""
 
+from typing import Any
+
 import pytest
-from flask import Flask, request, url_for
+from flask import Flask, Request, request, url_for
 from werkzeug.routing import Map, MapAdapter
 from werkzeug.test import TestResponse
 
@@ -77,8 +79,27 @@ def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.delattr(Map, "bind")
     monkeypatch.delattr(MapAdapter, "match")
+    monkeypatch.delattr("flask.app.get_host", raising=False)  # checks the host
 
     assert app.test_client().get("/plain").status_code == 200
+
+
+def test_what_was_trusted_once_is_not_trusted_for_ever() -> None:
+    app = make_app()
+    routing.remember_urls(app)
+    client, here = app.test_client(), {"Host": "one.example.com"}
+
+    assert client.get("/plain", headers=here).status_code == 200
+    app.config["TRUSTED_HOSTS"] = ["two.example.com"]
+    assert client.get("/plain", headers=here).status_code == 400
+    app.config["TRUSTED_HOSTS"] = [".example.com"]
+    assert client.get("/plain", headers=here).status_code == 200
+    assert client.get("/plain", headers=here).json == {
+        "here": "http://one.example.com/plain",
+        "rule": "/plain",
+        "there": "http://one.example.com/items/3",
+        "values": {},
+    }
 
 
 def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,20 +107,35 @@ def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(routing, "MOST_RULES", 2)
     app = make_app()
     routing.remember_urls(app)
+    memory = app.create_url_adapter.__self__  # type: ignore[attr-defined] # put there
 
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         host = {"Host": f"{method}.example.com"}
         assert app.test_client().open("/plain", method=method, headers=host).status_code == 200
+        assert 1 <= len(memory.hosts) <= 2
 
-    memory = vars(app.url_map)["bind_to_environ"].__self__
-    assert memory.host.cache_info().currsize == 2
+    memory.hosts.clear()
+    assert app.test_client().get("/plain", headers={"Host": 200 * "a."}).status_code == 200
+
+    assert not memory.hosts
     assert len(memory.rules) == 2
 
 
-@pytest.mark.parametrize("options", [{"subdomain_matching": True}, {"host_matching": True}])
-def test_a_map_that_matches_hosts_is_left_alone(options: dict[str, bool]) -> None:
-    static = {"static_host": "example.com"} if "host_matching" in options else {}
-    app = Flask(__name__, **options, **static)  # type: ignore[arg-type]
+class _OwnFlask(Flask):
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        return super().create_url_adapter(request)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Flask, {"subdomain_matching": True}),
+        (Flask, {"host_matching": True, "static_host": "example.com"}),
+        (_OwnFlask, {}),
+    ],
+)
+def test_another_way_to_find_urls_is_left_alone(kind: type[Flask], options: dict[str, Any]) -> None:
+    app = kind(__name__, **options)
     routing.remember_urls(app)
 
-    assert "bind_to_environ" not in vars(app.url_map)
+    assert "create_url_adapter" not in vars(app)

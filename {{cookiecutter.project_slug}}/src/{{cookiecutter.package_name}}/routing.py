@@ -1,64 +1,66 @@
 """URL matching that remembers, because a service is asked for the same few URLs again and again.
 
-Flask binds its URL map to each request and matches it anew, which is a sixth of what a small
-request costs. What is remembered here is what Werkzeug found; it is asked whenever the answer
-could be another one.
+Flask checks the host of each request, binds its URL map to it and matches the URL anew, which is a
+sixth of what a small request costs. What is remembered here is what Flask and Werkzeug found;
+they are asked whenever the answer could be another one.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wsgi import get_path_info
 
-# More than any service has. What is beyond is found each time, so that nobody can fill the memory.
+# More than any service has, so that nobody can fill the memory. Anyone can make up hosts: when
+# there are too many, they are forgotten. What is beyond the other limits is found each time.
 MOST_HOSTS = 256
 MOST_RULES = 1024
+LONGEST_HOST = 255  # octets of a name: RFC 1035 section 2.3.4
 
-# All that an adapter depends on, apart from the path, the method and the query (PEP 3333).
+# All of a request that its host, and how the map is bound to it, depend on (PEP 3333).
 _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
 
 
 def remember_urls(app: Flask) -> None:
     """Let `app` find a host or a URL without variable parts once, and know it from then on.
 
-    Where the host is part of what is matched, or the map is one of the application's own, nothing
-    changes.
+    Where the host is part of what is matched, or the application finds URLs in a way of its own,
+    nothing changes.
     """
     urls = app.url_map
-    if type(urls) is Map and not urls.host_matching and not app.subdomain_matching:
-        vars(urls)["bind_to_environ"] = _Memory(urls).bind_to_environ  # Flask calls nothing else
+    is_plain = type(urls) is Map and type(app).create_url_adapter is Flask.create_url_adapter
+    if is_plain and not urls.host_matching and not app.subdomain_matching:
+        vars(app)["create_url_adapter"] = _Memory(app).create_url_adapter
 
 
 class _Memory:
-    """What was found in one URL map."""
+    """What was found for one application."""
 
-    def __init__(self, urls: Map) -> None:
-        self.urls = urls
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.find = app.create_url_adapter
+        self.hosts: dict[tuple[object, ...], tuple[str, MapAdapter]] = {}
         self.rules: dict[tuple[str, str], Rule] = {}
-        self.host = functools.lru_cache(MOST_HOSTS)(self._bind_to_host)
 
-    def bind_to_environ(
-        self,
-        environ: Any,  # noqa: ANN401 - an environ, or what has one, as Werkzeug allows
-        server_name: str | None = None,
-        subdomain: str | None = None,
-    ) -> MapAdapter:
-        environ = getattr(environ, "environ", environ)
-        if "HTTP_UPGRADE" in environ:  # may be a WebSocket, for which other rules match
-            return Map.bind_to_environ(self.urls, environ, server_name, subdomain)
-        host = self.host(server_name, subdomain, *map(environ.get, _HOST))
-        return _Adapter(host, environ, self.rules)
-
-    def _bind_to_host(
-        self, server_name: str | None, subdomain: str | None, *host: str | None
-    ) -> MapAdapter:
-        given = zip(_HOST, host, strict=True)
-        environ = {name: value for name, value in given if value is not None}
-        environ["REQUEST_METHOD"] = "GET"  # no request's, but Werkzeug wants one
-        return Map.bind_to_environ(self.urls, environ, server_name, subdomain)
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None or "HTTP_UPGRADE" in request.environ:  # a WebSocket has other rules
+            return self.find(request)
+        config, environ = self.app.config, request.environ
+        if (trusted := config["TRUSTED_HOSTS"]) is not None:
+            request.trusted_hosts = trusted
+        trusted = request.trusted_hosts and tuple(request.trusted_hosts)
+        key = (config["SERVER_NAME"], trusted, *map(environ.get, _HOST))
+        if (known := self.hosts.get(key)) is None:
+            adapter = self.find(request)
+            assert adapter is not None  # noqa: S101 - there is a request
+            known = request.host, adapter
+            if len(request.environ.get("HTTP_HOST", "")) <= LONGEST_HOST:
+                if len(self.hosts) >= MOST_HOSTS:
+                    self.hosts.clear()
+                self.hosts[key] = known
+        request.host, adapter = known
+        return _Adapter(adapter, environ, self.rules)
 
 
 class _Adapter(MapAdapter):

@@ -20,10 +20,10 @@ def declares_body(scope: HTTPScope) -> bool:
     """
     if not scope["http_version"].startswith("1"):
         return True
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in scope["headers"]
-    )
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False
 
 
 def announced_length(scope: HTTPScope) -> int | None:
