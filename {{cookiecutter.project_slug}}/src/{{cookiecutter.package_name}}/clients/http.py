@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic
 
 import httpx
@@ -168,12 +168,16 @@ class Upstream:
     ) -> httpx.Request:
         return httpx.Request(
             method,
-            self.base_url.rstrip("/") + path,
-            params=params,
+            _url(self.base_url.rstrip("/") + path, None if params is None else (*params.items(),)),
             headers=[*_HEADERS, *_ids_of_request(), *(headers or {}).items()],
             json=json,
             extensions={"timeout": self._timeouts},
         )
+
+
+@lru_cache(maxsize=1024)  # to parse one takes as long as to send its request
+def _url(url: str, params: tuple[tuple[str, str], ...] | None) -> httpx.URL:
+    return httpx.URL(url) if params is None else httpx.URL(url, params=params)
 
 
 def _ids_of_request() -> list[tuple[str, str]]:
