@@ -95,6 +95,23 @@ async def test_a_path_is_added_to_the_base_url_with_its_parameters_and_headers()
     assert "x-request-id: 42\r\n" in head.lower()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_header_that_is_given_takes_the_place_of_the_usual_one(method: str) -> None:
+    given = {"Host": "prices.example.com", "accept": "text/csv"}
+    async with serve_raw(http(b"")) as served:
+        upstream = connect(served)
+        if method == "GET":
+            await upstream.get("/", headers=given)
+        else:
+            await upstream.request(method, "/", headers=given)
+
+    [head] = served.heads
+    assert [line for line in head.lower().splitlines() if line.startswith(("host", "accept:"))] == [
+        "host: prices.example.com",
+        "accept: text/csv",
+    ]
+
+
 async def test_a_compressed_reply_is_decoded_once() -> None:
     reply = http(gzip.compress(b"hello"), "Content-Encoding: gzip")
     async with serve_raw(reply) as served:
