@@ -44,10 +44,10 @@ FULL: Mapping[str, Mapping[str, Sequence[int]]] = {
         "recipe-context": (50,),
     },
     "calls": {
-        "template": (50, 400),
-        "fastapi": (50, 400),
+        "template": (50, 100, 400),
+        "fastapi": (50, 100, 400),
         "quart": (50,),
-        "fastapi-stock": (50,),
+        "fastapi-stock": (50, 100),
         "fastapi-raised": (50,),
     },
 }

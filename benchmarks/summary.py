@@ -89,9 +89,9 @@ def ratios(rows: Sequence[Row], in_flight: Sequence[Row], goodput: Sequence[Row]
     compare("sync", "pool", (50, 400, 1000), 2.5)
     compare("sync", "quart", (50, 400, 1000))
     compare("sync", "fastapi", (50, 400, 1000))
-    compare("calls", "fastapi-stock", (50,), 20.0)
-    compare("calls", "fastapi-raised", (50,))
-    compare("calls", "fastapi", (50, 400), 1.0)
+    compare("calls", "fastapi-stock", (50, 100), 20.0)
+    compare("calls", "fastapi-raised", (50,), 20.0)
+    compare("calls", "fastapi", (50, 100, 400), 1.0)
     compare("calls", "quart", (50, 400))
     for peer in ("template", "fastapi", "quart"):
         many, few = ("noop", peer, 5000), ("noop", peer, 50)
