@@ -294,7 +294,8 @@ async def test_the_ids_of_the_request_and_what_it_has_left_go_along(
     app: Flask, client: FlaskClient
 ) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    sent = {"X-Request-ID": "abc", "traceparent": traceparent, BUDGET_HEADER: "1000"}
+    tracing = {"traceparent": traceparent, "tracestate": "a=1,b@c=2"}
+    sent = {"X-Request-ID": "abc", **tracing, BUDGET_HEADER: "1000"}
     async with serve_faulty() as served:
         upstream = Upstream("faulty", served.base_url, timeout=5, max_connections=1)
 
@@ -306,7 +307,7 @@ async def test_the_ids_of_the_request_and_what_it_has_left_go_along(
         await asyncio.to_thread(client.get, "/call", headers=sent)
 
     assert header(served.heads[0], "X-Request-ID") == "abc"
-    assert header(served.heads[0], "traceparent") == traceparent
+    assert {name: header(served.heads[0], name) for name in tracing} == tracing
     assert int(header(served.heads[0], BUDGET_HEADER) or "") <= 1000
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }} import logs
@@ -136,6 +136,26 @@ def test_an_invalid_traceparent_is_ignored(
 
     [line] = lines.access()
     assert "trace_id" not in line
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "tracestate", "kept"),
+    [
+        (f"00-{IDS}-01", "a=1, b@c=2", "a=1, b@c=2"),
+        (f"00-{IDS}-01", "a=" + 511 * "x", None),
+        (f"00-{IDS}-01", "a=\x7f", None),
+        (f"00-{IDS}-01", "", None),
+        ("", "a=1", None),
+    ],
+)
+def test_what_tracers_add_is_kept_beside_a_valid_traceparent(
+    app: Flask, traceparent: str, tracestate: str, kept: str | None
+) -> None:
+    headers = {"traceparent": traceparent, "tracestate": tracestate}
+    with app.test_client() as client:
+        client.get("/livez", headers=headers)
+
+        assert g.get("tracestate") == kept
 
 
 @pytest.mark.anyio

@@ -23,6 +23,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
+# What tracers add to it for themselves: section 3.3, which asks for up to 512 characters to be
+# passed on.
+_TRACESTATE = re.compile(r"[\t -~]{1,512}")
 
 # nginx's word for a client that closed the connection before its answer; HTTP has none.
 CLIENT_CLOSED_REQUEST = 499
@@ -101,6 +104,8 @@ def _start() -> None:
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     if traceparent := _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
         g.traceparent, g.trace_id = traceparent[0], traceparent[1]
+        if tracestate := _TRACESTATE.fullmatch(headers.get("tracestate", "")):
+            g.tracestate = tracestate[0]
 
 
 def _note_status(response: Response) -> Response:

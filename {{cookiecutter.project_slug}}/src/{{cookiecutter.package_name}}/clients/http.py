@@ -25,6 +25,7 @@ from .retries import IDEMPOTENT, RetryBudget, with_retries
 from .transport import AiohttpTransport, tls_context
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
+_IDS = {"X-Request-ID": "request_id", "traceparent": "traceparent", "tracestate": "tracestate"}
 _NO_BODY = httpx.ByteStream(b"")
 
 
@@ -191,5 +192,5 @@ def _ids_of_request() -> list[tuple[str, str]]:
     # Where there is a request, `logs.py` has checked its ids.
     if not has_app_context():
         return []
-    ids = (("X-Request-ID", g.get("request_id")), ("traceparent", g.get("traceparent")))
-    return [(name, value) for name, value in ids if value]
+    ids = {name: g.get(attribute) for name, attribute in _IDS.items()}
+    return [(name, value) for name, value in ids.items() if value]
