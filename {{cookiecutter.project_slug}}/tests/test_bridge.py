@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from blockbuster import BlockingError
-from flask import Flask, Response, abort, current_app, request
+from flask import Flask, Response, abort, after_this_request, current_app, request
 from flask.views import MethodView
 from werkzeug.exceptions import ClientDisconnected
 
@@ -680,7 +682,81 @@ async def test_a_stream_may_last_longer_than_the_time_to_respond(app: Flask) -> 
     assert (200, b"ab") == await ask(app, http_scope(), request_timeout=0.02)
 
 
-# Cancellation by the server
+# Cancellation
+
+
+@pytest.mark.parametrize(("cause", "status"), [("leaves", 499), ("waits", 504), ("stops", 499)])
+async def test_what_a_cancelled_view_put_off_is_done_once_and_before_teardown(
+    app: Flask, cause: str, status: int
+) -> None:
+    entered = asyncio.Event()
+    done: list[object] = []
+
+    @app.get("/")
+    async def view() -> str:
+        @after_this_request
+        async def note(response: Response) -> Response:
+            await asyncio.sleep(0)
+            done.append(response.status_code)
+            return response
+
+        entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    @app.teardown_request
+    def note_teardown(error: BaseException | None) -> None:
+        done.append(type(error))
+
+    FlaskToAsgi(app)  # wrapped twice, as by the tests of a service
+    bridge = FlaskToAsgi(app, request_timeout=0.2 if cause == "waits" else None)
+    client = Client(bridge, http_scope())
+    client.received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    await entered.wait()
+    if cause == "leaves":
+        client.received.put_nowait({"type": "http.disconnect"})
+    elif cause == "stops":
+        client.done.cancel()
+    await asyncio.wait([client.done])
+
+    assert [status, asyncio.CancelledError] == done
+
+
+async def test_a_cancelled_view_is_torn_down_even_if_what_it_put_off_fails(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    torn_down: list[object] = []
+
+    @app.get("/")
+    async def view() -> str:
+        @after_this_request
+        def fail(_response: Response) -> Response:
+            raise RuntimeError
+
+        await asyncio.Event().wait()
+        return "never"
+
+    @app.teardown_request
+    def note_teardown(error: BaseException | None) -> None:
+        torn_down.append(type(error))
+
+    assert 504 == (await ask(app, http_scope(), request_timeout=0.01))[0]
+    assert [asyncio.CancelledError] == torn_down
+    assert ["What follows a cancelled view failed"] == [each.message for each in caplog.records]
+
+
+async def test_nothing_of_a_request_outlives_it(app: Flask) -> None:
+    bodies: list[weakref.ref[object]] = []
+
+    @app.get("/")
+    async def view() -> str:
+        bodies.append(weakref.ref(request.environ["wsgi.input"]))
+        return "ok"
+
+    await ask(app, http_scope())
+    gc.collect()
+
+    assert [None] == [body() for body in bodies]
 
 
 async def test_a_server_that_stops_cancels_the_view(app: Flask) -> None:

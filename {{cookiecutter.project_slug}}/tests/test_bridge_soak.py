@@ -69,7 +69,7 @@ async def test_clients_that_go_away_leave_nothing_behind(server: Server) -> None
     for what in ("tasks", "files", "greenlets", "threads"):
         assert after[what] <= before[what] + 2, f"{what}: {before[what]}, then {after[what]}"
     assert after["resident"] - before["resident"] < 6 * 1024  # 4,000 abort to the same 4 MiB
-    assert b"0" == (await get(server.url, "/event/after-request")).body
+    assert str(ABORTED + AT_ONCE).encode() == (await get(server.url, "/event/after-request")).body
 
 
 # Clients that share a server

@@ -277,6 +277,21 @@ async def test_a_request_whose_client_went_away_is_logged_as_499(app: Flask, lin
     assert (line["route"], line["status"]) == ("/hang", 499)
 
 
+@pytest.mark.anyio
+async def test_a_request_that_took_too_long_is_logged_as_504(app: Flask, lines: Lines) -> None:
+    @app.get("/hang")
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    transport = httpx.ASGITransport(FlaskToAsgi(app, request_timeout=0.01))  # type: ignore[arg-type] # httpx's own types
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/hang")).status_code == 504
+
+    [line] = lines.access()
+    assert (line["route"], line["status"]) == ("/hang", 504)
+
+
 def test_a_context_that_somebody_pushed_is_no_request(app: Flask, lines: Lines) -> None:
     with app.test_request_context("/livez"):
         pass

@@ -7,6 +7,7 @@ The protocols are `ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>`_
 side and WSGI (PEP 3333) on Flask's.
 """
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Collection
@@ -15,14 +16,17 @@ from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
-from flask import Flask, Request
+from flask import Flask, Request, request
 from werkzeug.wsgi import get_path_info
 
 from .bodies import make_response
 from .concurrency import ThreadPool, waiter
-from .exchange import Exchange, refuse_for_load
+from .exchange import CANCELLED_STATUS, Exchange, refuse_for_load
 from .routing import remember_urls
 from .wsgi import declares_body
+
+# nginx's word for a client that closed the connection before its answer; HTTP has none.
+CLIENT_CLOSED_REQUEST = 499
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
 
@@ -69,10 +73,11 @@ class FlaskToAsgi(WsgiToAsgi):
         self._urls = app.url_map.bind("localhost")
         self._is_async = functools.lru_cache(maxsize=1024)(self._is_async)  # type: ignore[method-assign]
         remember_urls(app)
-        # Flask means both methods to be replaced. Outside a server they do what they always did.
+        # Flask means its methods to be replaced. Outside a server they do what they always did.
         vars(app).update(
             async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),
             make_response=functools.partial(make_response, app.make_response, self.threads),
+            do_teardown_request=functools.partial(_tear_down, app, app.do_teardown_request),
         )
 
     async def __call__(
@@ -158,3 +163,24 @@ def _async_to_sync(
         return wait(function(*args, **kwargs))
 
     return call
+
+
+def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException | None) -> None:
+    try:
+        if error and isinstance(error[-1], asyncio.CancelledError):
+            _run_deferred(app)
+    finally:
+        tear_down(*error)
+
+
+def _run_deferred(app: Flask) -> None:
+    # A cancelled view leaves no response, yet what it put off until there is one, such as removing
+    # a file (`after_this_request`), has to be done. Once, however often the application is wrapped.
+    environ = request.environ
+    status = environ.get(CANCELLED_STATUS, CLIENT_CLOSED_REQUEST)
+    environ[CANCELLED_STATUS] = None
+    if status is not None:
+        try:
+            app.process_response(app.response_class(status=status))
+        except Exception:
+            app.logger.exception("What follows a cancelled view failed")

@@ -40,6 +40,7 @@ class _PausableCall(greenlet):
                 self.result = call()
             except BaseException as error:  # noqa: BLE001 - `run_on_loop` raises it in its caller
                 self.raised = error
+            del call  # an idle greenlet must not keep the last request alive
             self.finished = True
             call = self.pause()
 

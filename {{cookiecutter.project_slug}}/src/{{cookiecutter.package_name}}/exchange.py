@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import contextvars
-import functools
 import io
 import itertools
 import json
@@ -37,10 +36,14 @@ LINGER_SECONDS = 1.0  # enough for what is on its way to arrive, and for the res
 # Seconds. To watch for a client that goes away costs a task, which a short wait need not pay for.
 LONG_WAIT = 0.1
 
+# The environ's key for the status that a request has when its view is cancelled, if not 499.
+CANCELLED_STATUS = "flask_to_asgi.cancelled_status"
+
 
 class Exchange:
     """One request and its response."""
 
+    environ: dict[str, Any]
     start_event: HTTPResponseStartEvent
     chunks: Iterator[bytes]
     response_body: Iterable[bytes] | None = None
@@ -126,7 +129,8 @@ class Exchange:
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application where it belongs, and send what it answers."""
         try:
-            environ = build_environ(self.scope, request_body, self.bridge.duplicate_header_limit)
+            limit = self.bridge.duplicate_header_limit
+            environ = self.environ = build_environ(self.scope, request_body, limit)
         except ValueError:
             detail = "A header is repeated too often."
             await refuse(self.send, HTTPStatus.BAD_REQUEST, detail)
@@ -139,7 +143,7 @@ class Exchange:
         else:
             run = self.run_in_thread
         try:
-            chunk = await run(functools.partial(self.call_application, environ))
+            chunk = await run(self.call_application)
             self.response_started = True
             await self.send(self.start_event)
             if not self.closed:
@@ -203,15 +207,16 @@ class Exchange:
         """Cancel the view, if it has not begun to respond."""
         if not self.response_started:
             self.timed_out = True
+            self.environ[CANCELLED_STATUS] = HTTPStatus.GATEWAY_TIMEOUT
             self.task.cancel()
 
     def run_in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
         """Return the outcome of `call`, run in a thread in the application's context."""
         return self.bridge.threads.run(call, self.context)
 
-    def call_application(self, environ: dict[str, Any]) -> bytes:
+    def call_application(self) -> bytes:
         """Return the first part of the response's body."""
-        self.response_body = self.bridge.wsgi_application(environ, self.start_response)
+        self.response_body = self.bridge.wsgi_application(self.environ, self.start_response)
         self.chunks = itertools.chain(self.written, self.response_body)
         return self.next_chunk()
 

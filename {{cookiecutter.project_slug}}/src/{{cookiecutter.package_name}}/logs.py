@@ -120,7 +120,7 @@ def _log_access(error: BaseException | None) -> None:
     if "started" not in g:  # a context that somebody pushed by hand, as a shell does
         return
     cancelled = isinstance(error, asyncio.CancelledError)
-    status = CLIENT_CLOSED_REQUEST if cancelled else g.get("status", 500)
+    status = g.get("status", CLIENT_CLOSED_REQUEST if cancelled else 500)
     rule = request.url_rule
     route = rule.rule if rule else None
     duration_ms = round((time.perf_counter() - g.started) * 1000, 1)
