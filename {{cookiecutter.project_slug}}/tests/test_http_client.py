@@ -95,6 +95,14 @@ async def test_a_path_is_added_to_the_base_url_with_its_parameters_and_headers()
     assert "x-request-id: 42\r\n" in head.lower()
 
 
+async def test_a_parameter_may_have_several_values() -> None:
+    async with serve_raw(http(b"")) as served:
+        await connect(served).get("/", params=httpx.QueryParams([("q", "x"), ("q", "y")]))
+
+    [head] = served.heads
+    assert head.startswith("GET /?q=x&q=y HTTP/1.1\r\n")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_header_that_is_given_takes_the_place_of_the_usual_one(method: str) -> None:
     given = {"Host": "prices.example.com", "accept": "text/csv"}

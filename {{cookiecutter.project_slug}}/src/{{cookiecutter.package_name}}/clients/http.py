@@ -168,8 +168,7 @@ class Upstream:
         headers: Mapping[str, str] | None,
         json: object = None,
     ) -> httpx.Request:
-        address = self.base_url.rstrip("/") + path
-        url = _url(address, None if params is None else tuple(params.items()))
+        url = _url(self.base_url.rstrip("/") + path, _pairs(params))
         request = httpx.Request(
             method,
             url,
@@ -181,6 +180,12 @@ class Upstream:
         )
         request.headers.update(headers)
         return request
+
+
+def _pairs(params: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
+    if isinstance(params, httpx.QueryParams):  # may have several values for a name
+        return tuple(params.multi_items())
+    return None if params is None else tuple(params.items())
 
 
 @lru_cache(maxsize=1024)  # parsing one takes a seventh of the processor time of a call
