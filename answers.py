@@ -89,6 +89,7 @@ LONGEST_SHOWN = 80
 # Which answer brings which files. They are left out when the answer is not among the values; a file
 # that several answers bring needs them all.
 BROUGHT_BY = {
+    ("python_version", ("3.11",)): ("tests/coverage_plugin.py",),
     ("include_example", (True,)): (
         "compose.override.yaml",
         "src/{package}/clients/prices.py",

@@ -36,6 +36,43 @@ def test_the_tests_of_a_bake_pass_with_the_oldest_dependencies_it_allows(tmp_pat
     run_tests(project, on_python(OLDEST), "--resolution", "lowest-direct")
 
 
+# Eight times a hundred threads, eight of which end together, with code that is called for each.
+THREADS_THAT_END = """
+import faulthandler, sys, threading, weakref
+
+from greenlet import getcurrent
+
+faulthandler.dump_traceback_later(30, exit=True)
+
+def freed(reference):
+    pass
+
+def end_together(barrier):
+    references.append(weakref.ref(getcurrent(), freed))
+    barrier.wait()
+
+references = []
+for _ in range(100):
+    barrier = threading.Barrier(8)
+    threads = [threading.Thread(target=end_together, args=[barrier]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+assert sys.gettrace(), "not measured"
+"""
+
+
+def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    (project / "tests/threads_that_end.py").write_text(THREADS_THAT_END, encoding="utf-8")
+    env = on_python(OLDEST)
+
+    run("uv", "sync", "--locked", cwd=project, env=env)
+    measured = ["coverage", "run", "--source=tests", "-m", "tests.threads_that_end"]
+    run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
+
+
 def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
     """Runs a project's own tests in an environment with what it locks, or other versions."""
     run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
