@@ -36,7 +36,7 @@ def test_the_tests_of_a_bake_pass_with_the_oldest_dependencies_it_allows(tmp_pat
     run_tests(project, on_python(OLDEST), "--resolution", "lowest-direct")
 
 
-# Eight times a hundred threads, eight of which end together, with code that is called for each.
+# A hundred times, eight threads end together, and code is called for the greenlet of each.
 THREADS_THAT_END = """
 import faulthandler, sys, threading, weakref
 
