@@ -61,7 +61,7 @@ def kibibytes(field: str) -> int:
 
 @bp.get("/in-flight")
 async def in_flight() -> str:
-    return str(asgi.in_flight)
+    return str(asgi.admission.in_flight)
 
 
 @bp.get("/event/<name>")

@@ -685,7 +685,7 @@ async def test_a_stream_may_last_longer_than_the_time_to_respond(app: Flask) -> 
 # Cancellation
 
 
-@pytest.mark.parametrize(("cause", "status"), [("leaves", 499), ("waits", 504), ("stops", 499)])
+@pytest.mark.parametrize(("cause", "status"), [("leaves", 499), ("waits", 504), ("stops", 503)])
 async def test_what_a_cancelled_view_put_off_is_done_once_and_before_teardown(
     app: Flask, cause: str, status: int
 ) -> None:
@@ -742,7 +742,8 @@ async def test_a_cancelled_view_is_torn_down_even_if_what_it_put_off_fails(
 
     assert 504 == (await ask(app, http_scope(), request_timeout=0.01))[0]
     assert [asyncio.CancelledError] == torn_down
-    assert ["What follows a cancelled view failed"] == [each.message for each in caplog.records]
+    failed = "What follows a request that was refused or cancelled failed"
+    assert [failed] == [each.message for each in caplog.records]
 
 
 async def test_nothing_of_a_request_outlives_it(app: Flask) -> None:
@@ -759,7 +760,7 @@ async def test_nothing_of_a_request_outlives_it(app: Flask) -> None:
     assert [None] == [body() for body in bodies]
 
 
-async def test_a_server_that_stops_cancels_the_view(app: Flask) -> None:
+async def test_a_server_that_stops_cancels_the_view_and_answers_503(app: Flask) -> None:
     entered = asyncio.Event()
 
     @app.get("/")
@@ -768,9 +769,11 @@ async def test_a_server_that_stops_cancels_the_view(app: Flask) -> None:
         await asyncio.Event().wait()
         return "never"
 
-    task = asyncio.create_task(ask(app, http_scope()))
+    client = Client(FlaskToAsgi(app), http_scope())
+    client.received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
     await entered.wait()
-    task.cancel()
+    client.done.cancel()
+    start = await client.next_sent()
+    await client.done
 
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    assert (503, True) == (start["status"], (b"connection", b"close") in start["headers"])

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -267,11 +268,17 @@ async def test_a_request_whose_client_went_away_is_logged_as_499(app: Flask, lin
         await asyncio.Event().wait()
         return ""
 
-    async with under_asgi(app) as client:
-        request = asyncio.create_task(client.get("/hang"))
-        await inside.wait()
-        request.cancel()
-        await asyncio.gather(request, return_exceptions=True)
+    messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    messages.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/hang"} | {
+        "query_string": b"",
+        "headers": [],
+    }
+    request = FlaskToAsgi(app)(scope, messages.get, AsyncMock())  # type: ignore[arg-type] # plain dicts
+    task = asyncio.create_task(request)
+    await inside.wait()
+    messages.put_nowait({"type": "http.disconnect"})
+    await task
 
     [line] = lines.access()
     assert (line["route"], line["status"]) == ("/hang", 499)

@@ -104,7 +104,7 @@ def test_what_was_trusted_once_is_not_trusted_for_ever() -> None:
 
 def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "MOST_HOSTS", 2)
-    monkeypatch.setattr(routing, "MOST_RULES", 2)
+    monkeypatch.setattr(routing, "MOST_URLS", 2)
     app = make_app()
     routing.remember_urls(app)
     memory = app.create_url_adapter.__self__  # type: ignore[attr-defined] # put there
@@ -115,10 +115,10 @@ def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyP
         assert 1 <= len(memory.hosts) <= 2
 
     memory.hosts.clear()
-    assert app.test_client().get("/plain", headers={"Host": 200 * "a."}).status_code == 200
+    assert app.test_client().get("/plain", headers={"Host": 600 * "a."}).status_code == 200
 
     assert not memory.hosts
-    assert len(memory.rules) == 2
+    assert 1 <= len(memory.rules) <= 2
 
 
 class _OwnFlask(Flask):

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from . import deadline
+from .concurrency import contained
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,14 @@ class Background:
             return
         _, late = await asyncio.wait(self._tasks, timeout=grace)
         for task in late:
-            logger.warning("background work did not end within %g s: %s", grace, task.get_coro())
+            logger.warning("background work did not end within %g s: %s", grace, task.get_name())
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
     def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
         deadline.lift()
-        task = asyncio.get_running_loop().create_task(work)
+        name = getattr(work, "__qualname__", None)
+        task = asyncio.get_running_loop().create_task(contained(work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

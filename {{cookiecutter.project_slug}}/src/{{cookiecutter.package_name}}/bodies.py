@@ -5,15 +5,26 @@ import contextvars
 import functools
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from time import monotonic
 from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable
 from flask import has_request_context, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
-from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
 
 from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
+from .refusals import ERROR
+
+# Bytes per second. A client that sends its body more slowly than this, from the time limit on, is
+# no slow client: Apache's mod_reqtimeout has the same rate as its default.
+LEAST_RATE = 500
 
 
 class Incoming:
@@ -22,20 +33,31 @@ class Incoming:
     Args:
         receive: the ASGI server's. Nobody else may call it.
         on_disconnect: called when the client goes away, unless `stop` was called before.
+        timeout: seconds that the body may take to arrive, and a second more for every
+            `LEAST_RATE` bytes of it; None is no limit.
     """
 
     unread = memoryview(b"")
+    received = 0  # bytes of the body
     more = True
     disconnected = False
     wanted = False  # somebody has begun to read the body
+    awaited = False  # somebody waits for the client to send more of it
     dropping = False
     awaits_continue = False  # asking the server for the body makes it send 100 Continue
     _receiving: asyncio.Task[None] | None = None
     _stopped = False
 
-    def __init__(self, receive: ASGIReceiveCallable, on_disconnect: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        receive: ASGIReceiveCallable,
+        on_disconnect: Callable[[], object],
+        timeout: float | None = None,
+    ) -> None:
         self._receive = receive
         self._on_disconnect = on_disconnect
+        self._timeout = timeout
+        self._began = monotonic()
         # The server's context, kept clean of what the application sets: see `exchange.Exchange`.
         self._context = contextvars.copy_context()
 
@@ -46,6 +68,7 @@ class Incoming:
             self.disconnected = True
         elif message["type"] == "http.request":
             self.unread = memoryview(message.get("body", b""))
+            self.received += len(self.unread)
             self.more = message.get("more_body", False)
 
     async def receive_all(self) -> bytes:
@@ -56,6 +79,25 @@ class Incoming:
             parts.append(self.unread)
         self.unread = memoryview(b"")
         return b"".join(parts)
+
+    def rate(self) -> float:
+        """Return how many bytes of the body have arrived per second so far."""
+        return self.received / max(monotonic() - self._began, 0.001)
+
+    async def receive_in_time(self) -> None:
+        """Wait for more of the body, as `receive_ahead` does, within the time that it may take.
+
+        Raises:
+            TimeoutError: the client sends too slowly, or not at all.
+        """
+        patience = None
+        if self._timeout is not None:
+            may_take = self._timeout + self.received / LEAST_RATE
+            patience = self._began + may_take - monotonic()
+        self.awaited = True
+        async with asyncio.timeout(patience):
+            await self.receive_ahead()
+        self.awaited = False
 
     async def receive_ahead(self) -> None:
         """Wait for the message that `watch` has asked for, or ask for it."""
@@ -71,10 +113,15 @@ class Incoming:
 
         Only one: the rest of a body waits in the socket until this part has been read.
         """
-        full = (self.unread and self.more) or self.awaits_continue
-        if self._receiving is None and not (full or self.disconnected or self._stopped):
+        if self._receiving is None and self._may_receive():
             loop = asyncio.get_running_loop()
-            self._receiving = loop.create_task(self._receive_in_background(), context=self._context)
+            task = loop.create_task(self._receive_in_background(), context=self._context)
+            if not task.done():  # eager tasks may have ended already
+                self._receiving = task
+
+    def _may_receive(self) -> bool:
+        full = (self.unread and self.more) or self.awaits_continue
+        return not (full or self.disconnected or self._stopped)
 
     def drop_unless_wanted(self) -> None:
         """Drop a body that nobody has begun to read, now that the response is on its way.
@@ -102,20 +149,27 @@ class Incoming:
     async def _receive_in_background(self) -> None:
         try:
             await self.receive()
+            while self.dropping and self.more and not (self.disconnected or self._stopped):
+                await self.receive()
+            if self.dropping:
+                self.unread = memoryview(b"")
         finally:
             self._receiving = None
         if self.disconnected and not self._stopped:
             self._on_disconnect()
-        elif self.dropping or not self.more:
-            self.unread = memoryview(b"") if self.dropping else self.unread
+        elif not self.more:  # what comes now is the news that the client goes away
             self.watch()
+
+
+SLOW_BODY = "The body of the request took too long to arrive."
 
 
 class RequestBody(io.RawIOBase):
     """The request's body as a file, ``wsgi.input``, received from the server as it is read."""
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: Incoming, threads: ThreadPool) -> None:
         self._incoming = incoming
+        self._threads = threads
         self._position = 0
 
     def readable(self) -> bool:
@@ -127,6 +181,7 @@ class RequestBody(io.RawIOBase):
 
         Raises:
             ClientDisconnected: the client went away before the end.
+            RequestTimeout: the client takes too long to send the rest.
             RequestEntityTooLarge: the body is longer than MAX_CONTENT_LENGTH.
             RuntimeError: the response has begun, and nobody had read any of the body until then; or
             the bytes have not arrived, and a task or thread that the view started wants them.
@@ -159,7 +214,15 @@ class RequestBody(io.RawIOBase):
                     "task or thread that it starts: read the body in the view and pass it on"
                 )
                 raise RuntimeError(message)
-            block_on(incoming.receive_ahead())
+            self._wait_for_client()
+
+    def _wait_for_client(self) -> None:
+        wait = self._incoming.receive_in_time()
+        try:
+            # On the loop the wait holds nobody up. In a thread it must not hold the thread's place.
+            block_on(wait if is_on_loop() else self._threads.park(wait, self._incoming.rate))
+        except TimeoutError as error:
+            raise RequestTimeout(SLOW_BODY) from error
 
 
 def make_response(
@@ -172,8 +235,9 @@ def make_response(
     An async iterator becomes an iterator that waits for it. A streamed body that is not
     async, such as a file, is read in a thread: reading it on the loop would stop the server.
     """
-    if isinstance(value, HTTPException):  # Flask would make a stream of its page
-        value = value.get_response(request.environ)
+    if isinstance(value, HTTPException):
+        request.environ[ERROR] = value
+        value = value.get_response(request.environ)  # Flask would make a stream of the page
     if isinstance(value, tuple):
         value = (_without_async(value[0]), *value[1:]) if value else value
     else:

@@ -11,22 +11,19 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Collection
-from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
-from flask import Flask, Request, request
-from werkzeug.wsgi import get_path_info
+from flask import Flask, Response, request
+from greenlet import GreenletExit
 
+from .admission import Admission
 from .bodies import make_response
-from .concurrency import ThreadPool, waiter
-from .exchange import CANCELLED_STATUS, Exchange, refuse_for_load
-from .routing import remember_urls
-from .wsgi import declares_body
-
-# nginx's word for a client that closed the connection before its answer; HTTP has none.
-CLIENT_CLOSED_REQUEST = 499
+from .concurrency import ThreadPool, is_cancelled, waiter
+from .exchange import Exchange
+from .refusals import ERROR, run_deferred
+from .routing import AsyncViews, remember_urls
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
 
@@ -40,7 +37,8 @@ class FlaskToAsgi(WsgiToAsgi):
             worker, before the first request, and left after the last.
         threads: how many requests run at once whose view is not ``async def``.
         max_waiting: how many such requests may wait for a thread; more are answered 503.
-        max_in_flight: how many requests may be under way in all; more are answered 503.
+        max_in_flight: how many requests may be under way in all; more are answered 503. While the
+            event loop does not keep up, requests wait in line for a moment before they begin.
         always_answer: paths, such as health checks, that are answered above `max_in_flight` too.
         request_timeout: seconds after which a short body that has not arrived is answered 408, and
             after which an ``async def`` view that has not begun to respond is cancelled and its
@@ -66,17 +64,16 @@ class FlaskToAsgi(WsgiToAsgi):
         self.app = app
         self.lifespan = lifespan or _no_lifespan
         self.threads = ThreadPool(threads, max_waiting)
-        self.max_in_flight = max_in_flight
+        self.admission = Admission(max_in_flight)
         self.always_answer = frozenset(always_answer)
         self.request_timeout = request_timeout
-        self.in_flight = 0
-        self._urls = app.url_map.bind("localhost")
-        self._is_async = functools.lru_cache(maxsize=1024)(self._is_async)  # type: ignore[method-assign]
+        self.has_async_view = AsyncViews(app)
         remember_urls(app)
         # Flask means its methods to be replaced. Outside a server they do what they always did.
         vars(app).update(
             async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),
             make_response=functools.partial(make_response, app.make_response, self.threads),
+            full_dispatch_request=functools.partial(_dispatch, app.full_dispatch_request),
             do_teardown_request=functools.partial(_tear_down, app, app.do_teardown_request),
         )
 
@@ -89,16 +86,16 @@ class FlaskToAsgi(WsgiToAsgi):
             ValueError: the scope's type is none that ASGI defines.
         """
         if scope["type"] == "http":
-            if self.in_flight >= self.max_in_flight and scope["path"] not in self.always_answer:
-                # A body that nobody reads must not be taken for the next request.
-                close = [("connection", "close")] if declares_body(scope) else []
-                await refuse_for_load(send, *close)
+            admission = self.admission
+            may_begin = admission.is_open() or scope["path"] in self.always_answer
+            if not (may_begin or await admission.wait()):
+                await Exchange(self, scope, receive, send).refuse_for_load()
                 return
-            self.in_flight += 1
+            admission.in_flight += 1
             try:
                 await Exchange(self, scope, receive, send).run()
             finally:
-                self.in_flight -= 1
+                admission.in_flight -= 1
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -128,24 +125,6 @@ class FlaskToAsgi(WsgiToAsgi):
         finally:
             self.threads.close()
 
-    def has_async_view(self, environ: dict[str, Any]) -> bool:
-        """Tell whether Flask will answer the request with an ``async def`` view."""
-        if self.app.url_map.host_matching or self.app.subdomain_matching:
-            request = self.app.request_class(environ, populate_request=False)
-            return self._is_async(request.method, request.path, request)
-        return self._is_async(environ["REQUEST_METHOD"], get_path_info(environ))
-
-    def _is_async(self, method: str, path: str, request: Request | None = None) -> bool:
-        # Matching takes some 5 us, and most services are asked for the same paths again and again:
-        # __init__ puts a cache in front.
-        try:
-            urls = self.app.create_url_adapter(request) if request else self._urls
-            rule, _ = urls.match(path, method, return_rule=True, query_args="")  # type: ignore[union-attr] # caught
-            view = self.app.view_functions[rule.endpoint]
-        except Exception:  # noqa: BLE001 - not found, redirected, or a URL converter that wants more
-            return False
-        return iscoroutinefunction(view) or isasyncgenfunction(view)
-
 
 @contextlib.asynccontextmanager
 async def _no_lifespan(_app: Flask) -> AsyncIterator[None]:
@@ -165,22 +144,31 @@ def _async_to_sync(
     return call
 
 
+def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noqa: ANN401 - Flask's
+    # Flask answers an `Exception` with a 500. What else code of the application raises must not end
+    # the server, nor pass for a client that left.
+    try:
+        return dispatch(*args)
+    except (Exception, GeneratorExit, GreenletExit):
+        raise
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        message = "the request waited for a task that somebody else had cancelled"
+        raise RuntimeError(message) from error
+    except BaseException as error:
+        message = f"{error!r} would have ended the server"
+        raise RuntimeError(message) from error
+
+
 def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException | None) -> None:
     try:
         if error and isinstance(error[-1], asyncio.CancelledError):
-            _run_deferred(app)
+            run_deferred(app)
     finally:
         tear_down(*error)
-
-
-def _run_deferred(app: Flask) -> None:
-    # A cancelled view leaves no response, yet what it put off until there is one, such as removing
-    # a file (`after_this_request`), has to be done. Once, however often the application is wrapped.
-    environ = request.environ
-    status = environ.get(CANCELLED_STATUS, CLIENT_CLOSED_REQUEST)
-    environ[CANCELLED_STATUS] = None
-    if status is not None:
-        try:
-            app.process_response(app.response_class(status=status))
-        except Exception:
-            app.logger.exception("What follows a cancelled view failed")
+        # Each of the two leads back to the request through its traceback: a cycle, which only the
+        # garbage collector could free. `Exchange.call` breaks the one of the error.
+        if error and error[-1] is not None:
+            request.environ[ERROR] = error[-1]
+        request.routing_exception = None

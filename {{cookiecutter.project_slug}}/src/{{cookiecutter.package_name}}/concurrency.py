@@ -14,8 +14,8 @@ import functools
 import queue
 import threading
 import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from greenlet import getcurrent, greenlet
 
@@ -53,22 +53,29 @@ class _PausableCall(greenlet):
         # parent, which yields it to the real task.
         resume: Callable[[Any], Any] = coroutine.send
         value: Any = None
-        while True:
-            try:
+        try:
+            while True:
                 future = resume(value)
-            except StopIteration as stop:
-                return cast("T", stop.value)
-            try:
-                value, resume = self.pause(future), coroutine.send
-            except BaseException as error:  # noqa: BLE001 - belongs where the coroutine waits
-                value, resume = error, coroutine.throw
+                try:
+                    value, resume = self.pause(future), coroutine.send
+                except BaseException as error:  # noqa: BLE001 - belongs where the coroutine waits
+                    value, resume = error, coroutine.throw
+        except StopIteration as stop:
+            return cast("T", stop.value)
+        finally:
+            # An error's traceback has this frame. A variable here that holds the error makes a
+            # cycle, which only the garbage collector could free.
+            del value
 
     def take_outcome(self) -> Any:  # noqa: ANN401 - whatever the call returned
         result, raised = self.result, self.raised
         self.result = self.raised = None
-        if raised is not None:
+        if raised is None:
+            return result
+        try:
             raise raised
-        return result
+        finally:
+            del raised  # a cycle, as above
 
 
 class _ThreadState(threading.local):
@@ -84,15 +91,29 @@ class _ThreadState(threading.local):
 _thread = _ThreadState()
 
 
+class Observer(Protocol):
+    """What is told about a call on the loop, before the call itself goes on."""
+
+    def on_wait(self) -> None:
+        """The call is about to wait."""
+
+    def on_cancel(self) -> None:
+        """The wait was cancelled, or what it waited for."""
+
+
+class _Nobody:
+    def on_wait(self) -> None: ...
+
+    def on_cancel(self) -> None: ...
+
+
 @types.coroutine
 def run_on_loop(
-    call: Callable[[], T],
-    context: contextvars.Context,
-    on_wait: Callable[[], None],
+    call: Callable[[], T], context: contextvars.Context, observer: Observer
 ) -> Generator[Any, Any, T]:
     """Return what ``call`` returns; `block_on` inside it pauses it and lets the loop go on.
 
-    It runs in ``context``. Each time it is about to wait, ``on_wait`` is called first.
+    It runs in ``context``.
 
     Raises:
         BaseException: what ``call`` raises. A cancellation is raised where it waits.
@@ -106,10 +127,13 @@ def run_on_loop(
     pausable.finished = False
     future = pausable.switch(call)
     while not pausable.finished:
-        on_wait()
+        observer.on_wait()
         try:
             value = yield future
-        except BaseException as error:  # noqa: BLE001 - a cancellation belongs inside the call
+        except asyncio.CancelledError as error:
+            observer.on_cancel()
+            future = pausable.throw(error)
+        except BaseException as error:  # noqa: BLE001 - belongs inside the call
             future = pausable.throw(error)
         else:
             future = pausable.switch(value)
@@ -122,6 +146,12 @@ def run_on_loop(
 def is_on_loop() -> bool:
     """Tell whether this code runs inside `run_on_loop`, where blocking would stop the server."""
     return isinstance(getcurrent(), _PausableCall)
+
+
+def is_cancelled() -> bool:
+    """Tell whether the request that this code, on the loop, works for is being cancelled."""
+    task = asyncio.current_task() if is_on_loop() else None
+    return task is not None and task.cancelling() > 0
 
 
 def waiter() -> Callable[[Coroutine[Any, Any, Any]], Any] | None:
@@ -148,16 +178,33 @@ def block_on(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(message)
 
 
+async def contained(coroutine: Awaitable[T]) -> T:
+    """Return what ``coroutine`` returns; for every task that is not the server's own.
+
+    asyncio lets these two out of a task and out of the loop's ``run_forever``: one ``sys.exit()``
+    in a view would end the server.
+
+    Raises:
+        RuntimeError: the coroutine raised ``SystemExit`` or ``KeyboardInterrupt``.
+        BaseException: anything else that it raises.
+    """
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"{error!r} would have ended the server"
+        raise RuntimeError(message) from error
+
+
 def _send_to_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     context = contextvars.copy_context()
 
     async def run() -> T:
         # As an async view runs: synchronous code that it calls may wait for the loop as well.
         wait = functools.partial(block_on, coroutine)
-        return await run_on_loop(wait, context, on_wait=lambda: None)
+        return await run_on_loop(wait, context, _Nobody())
 
     try:
-        return asyncio.run_coroutine_threadsafe(run(), loop).result()
+        return asyncio.run_coroutine_threadsafe(contained(run()), loop).result()
     finally:
         # The coroutine ran in a copy of this thread's context. What it set there must be visible
         # here, as it is after an `await`.
@@ -169,12 +216,26 @@ def _send_to_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any
 _UNSET: Any = object()
 
 
-class _ThreadOutcome(asyncio.Future[tuple[Any, BaseException | None]]):
-    """Result and error of a call in a thread, which no cancellation can take back."""
+class _ThreadOutcome(asyncio.Future[None]):
+    """What became of a call in a thread, which no cancellation can take back."""
 
-    def settle(self, outcome: tuple[Any, BaseException | None]) -> None:
+    value: Any = None
+    error: BaseException | None = None
+
+    def settle(self, value: object, error: BaseException | None) -> None:
         if not self.done():
-            self.set_result(outcome)
+            self.value, self.error = value, error
+            self.set_result(None)
+
+    def take(self) -> Any:  # noqa: ANN401 - whatever the call returned
+        value, error = self.value, self.error
+        self.value = self.error = None
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # a cycle, as in `_PausableCall`
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401, ARG002 - asyncio's signature
         # A task whose future refuses is cancelled as soon as that future is done.
@@ -189,6 +250,9 @@ class ThreadPool:
 
     It is full when ``max_waiting`` more calls wait for a thread; whoever calls should ask first.
 
+    A call that waits for its client (`park`) gives its place to another call. Up to ``size`` calls
+    can be parked, so there are never more than twice as many threads.
+
     The threads are daemons: a call that never ends must not keep a server from stopping.
     """
 
@@ -197,11 +261,12 @@ class ThreadPool:
         self.max_waiting = max_waiting
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outcomes: set[_ThreadOutcome] = set()
+        self._parked: dict[asyncio.Task[Any], Callable[[], float]] = {}
         self._threads = 0
 
     def is_full(self) -> bool:
         """Tell whether another call would have to wait behind too many."""
-        return len(self._outcomes) >= self.size + self.max_waiting
+        return len(self._outcomes) - len(self._parked) >= self.size + self.max_waiting
 
     async def run(self, call: Callable[[], T], context: contextvars.Context) -> T:
         """Return what ``call`` returns, run in a thread and in ``context``.
@@ -222,20 +287,57 @@ class ThreadPool:
             except BaseException as raised:  # noqa: BLE001 - `run` raises it in its caller
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(outcome.settle, (result, error))
+                loop.call_soon_threadsafe(outcome.settle, result, error)
 
         self._outcomes.add(outcome)
-        if self._threads < min(len(self._outcomes), self.size):
-            self._threads += 1
-            threading.Thread(target=_serve, args=(self._calls,), name="view", daemon=True).start()
+        self._start_thread_if_needed()
         self._calls.put(work)
         try:
-            result, error = await outcome
+            await outcome
         finally:
             self._outcomes.discard(outcome)
-        if error is not None:
-            raise error
-        return cast("T", result)
+            self._end_thread_if_spare()
+        return cast("T", outcome.take())
+
+    async def park(self, wait: Coroutine[Any, Any, None], worth: Callable[[], float]) -> None:
+        """Await ``wait`` for a call in a thread, and let another call have its place meanwhile.
+
+        When as many calls are parked as there are threads, the one of the least ``worth`` has
+        waited enough.
+
+        Raises:
+            TimeoutError: it was this one.
+            BaseException: what ``wait`` raises.
+        """
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._parked[task] = worth
+        try:
+            if len(self._parked) > self.size:
+                least = min(self._parked, key=lambda parked: self._parked[parked]())
+                del self._parked[least]
+                if least is task:
+                    wait.close()
+                    raise TimeoutError
+                least.cancel()
+            self._start_thread_if_needed()
+            await wait
+        except asyncio.CancelledError:
+            if task in self._parked:
+                raise
+            raise TimeoutError from None
+        finally:
+            self._parked.pop(task, None)
+
+    def _start_thread_if_needed(self) -> None:
+        calls = len(self._outcomes) - len(self._parked)
+        if self._threads - len(self._parked) < min(calls, self.size):
+            self._threads += 1
+            threading.Thread(target=_serve, args=(self._calls,), name="view", daemon=True).start()
+
+    def _end_thread_if_spare(self) -> None:
+        if self._threads - len(self._parked) > self.size:
+            self._threads -= 1
+            self._calls.put(None)
 
     def close(self) -> None:
         """End the threads; give up calls that still run, and leave their threads to themselves."""
@@ -249,6 +351,7 @@ class ThreadPool:
 def _serve(calls: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
     while (work := calls.get()) is not None:
         work()
+        del work  # an idle thread must not keep the last request alive
 
 
 def block_on_thread(threads: ThreadPool, call: Callable[[], T]) -> T:

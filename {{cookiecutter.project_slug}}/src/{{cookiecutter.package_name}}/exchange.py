@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import contextvars
+import functools
 import io
 import itertools
-import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,15 +17,32 @@ from asgiref.typing import (
     HTTPResponseStartEvent,
     HTTPScope,
 )
+from werkzeug.exceptions import (
+    BadRequest,
+    GatewayTimeout,
+    HTTPException,
+    RequestTimeout,
+    ServiceUnavailable,
+)
 
-from .bodies import Incoming, RequestBody
+from .bodies import SLOW_BODY, Incoming, RequestBody
 from .concurrency import run_on_loop
-from .wsgi import announced_length, awaits_continue, build_environ, declares_body
+from .refusals import CANCELLED, ERROR, LATE_RESPONSE, forget_frames, refuse
+from .wsgi import (
+    announced_length,
+    asks_for_upgrade,
+    awaits_continue,
+    build_environ,
+    declares_body,
+    repeats_a_header,
+)
 
 if TYPE_CHECKING:
     from .bridge import FlaskToAsgi
 
 T = TypeVar("T")
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 # Bytes. A server holds as much of each request anyway, so such a body is received whole: before the
 # view runs, and even if nobody reads it, to keep the connection.
@@ -36,14 +52,14 @@ LINGER_SECONDS = 1.0  # enough for what is on its way to arrive, and for the res
 # Seconds. To watch for a client that goes away costs a task, which a short wait need not pay for.
 LONG_WAIT = 0.1
 
-# The environ's key for the status that a request has when its view is cancelled, if not 499.
-CANCELLED_STATUS = "flask_to_asgi.cancelled_status"
+# Seconds. Long enough for a burst to pass, and short enough not to lose a client.
+RETRY_AFTER = 1
 
 
 class Exchange:
     """One request and its response."""
 
-    environ: dict[str, Any]
+    environ: dict[str, Any] | None = None
     start_event: HTTPResponseStartEvent
     chunks: Iterator[bytes]
     response_body: Iterable[bytes] | None = None
@@ -53,6 +69,8 @@ class Exchange:
     timer: asyncio.TimerHandle | None = None
     waits_long = False
     timed_out = False
+    has_body = False
+    must_close = False  # the connection, whatever becomes of the request's body
     hangs_up = False
 
     def __init__(
@@ -64,45 +82,45 @@ class Exchange:
     ) -> None:
         self.bridge = bridge
         self.scope = scope
-        self.send = self.server_send = send
+        self.server_send = send
         self.task = cast("asyncio.Task[None]", asyncio.current_task())
-        self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
+        self.incoming = Incoming(receive, self.task.cancel, bridge.request_timeout)
         # The application runs in a context of its own. A server may start the next request of the
         # connection from within `receive` or `send`, which therefore keep the server's.
         self.context = contextvars.copy_context()
         self.written: list[bytes] = []
 
     async def run(self) -> None:
-        """Answer the request, unless its client goes away.
-
-        Raises:
-            CancelledError: the server stops.
-        """
+        """Answer the request, unless its client goes away."""
         try:
             request_body: io.IOBase = io.BytesIO()
             if declares_body(self.scope):
+                self.has_body = True
                 self.incoming.awaits_continue = awaits_continue(self.scope)
-                self.send = self.send_and_perhaps_hang_up
-                request_body = RequestBody(self.incoming)
+                request_body = RequestBody(self.incoming, self.bridge.threads)
                 if self.has_short_body():
                     request_body = await self.receive_short_body()
             else:
                 await self.incoming.receive()
             if not (self.incoming.disconnected or self.timed_out):
                 await self.respond(request_body)
-        except asyncio.CancelledError:
-            if self.incoming.disconnected:  # there is nobody to answer
-                self.task.uncancel()
-            elif self.timed_out and not self.response_started:
-                self.task.uncancel()
-                detail = f"The request took longer than {self.bridge.request_timeout:g} s."
-                await refuse(self.send, HTTPStatus.GATEWAY_TIMEOUT, detail)
-            else:  # the server stops
-                raise
+        except asyncio.CancelledError as error:
+            await self.end_cancelled(error)
+        except (SystemExit, KeyboardInterrupt) as error:
+            message = f"{error!r} would have ended the server"
+            raise RuntimeError(message) from error
         finally:
             self.incoming.stop()
             if self.timer is not None:
                 self.timer.cancel()
+                self.timer = None  # it holds this object, which would hold it
+
+    async def refuse_for_load(self) -> None:
+        """Answer that there is too much to do, and when to come back (RFC 9110 section 10.2.3)."""
+        # A body that nobody reads must not be taken for the next request.
+        self.must_close = declares_body(self.scope)
+        detail = "The service has as many requests under way as it can take."
+        await self.refuse(ServiceUnavailable(detail, retry_after=RETRY_AFTER))
 
     def has_short_body(self) -> bool:
         """Tell whether to receive the request's body before the view runs."""
@@ -121,29 +139,37 @@ class Exchange:
                 return io.BytesIO(await self.incoming.receive_all())
         except TimeoutError:
             self.timed_out = True
+            self.must_close = True  # RFC 9110 section 15.5.9
             detail = f"The body took longer than {self.bridge.request_timeout:g} s to arrive."
-            close = ("connection", "close")  # RFC 9110 section 15.5.9
-            await refuse(self.send, HTTPStatus.REQUEST_TIMEOUT, detail, close)
+            await self.refuse(RequestTimeout(detail))
             return io.BytesIO()
 
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application where it belongs, and send what it answers."""
-        try:
-            limit = self.bridge.duplicate_header_limit
-            environ = self.environ = build_environ(self.scope, request_body, limit)
-        except ValueError:
-            detail = "A header is repeated too often."
-            await refuse(self.send, HTTPStatus.BAD_REQUEST, detail)
-            return
-        if self.bridge.has_async_view(environ):
-            run = self.run_on_loop
+        self.must_close = asks_for_upgrade(self.scope)
+        environ = self.environ = build_environ(self.scope, request_body)
+        if repeats_a_header(self.scope, self.bridge.duplicate_header_limit):
+            await self.refuse(BadRequest("A header is repeated too often."))
+        elif self.bridge.has_async_view(environ):
+            await self.send_response(self.bridge.wsgi_application, self.run_on_loop)
         elif self.bridge.threads.is_full():
-            await refuse_for_load(self.send)
-            return
+            await self.refuse_for_load()
         else:
-            run = self.run_in_thread
+            await self.send_response(self.bridge.wsgi_application, self.run_in_thread)
+
+    async def refuse(self, error: HTTPException) -> None:
+        """Answer with `error`, without asking a view."""
+        if self.environ is None:
+            self.environ = build_environ(self.scope, io.BytesIO())
+        application = functools.partial(refuse, self.bridge.app, error)
+        await self.send_response(application, self.run_on_loop)
+
+    async def send_response(
+        self, application: Application, run: Callable[[Callable[[], Any]], Awaitable[Any]]
+    ) -> None:
+        """Send what `application` answers; `run` says where it runs."""
         try:
-            chunk = await run(self.call_application)
+            chunk = await run(functools.partial(self.call, application))
             self.response_started = True
             await self.send(self.start_event)
             if not self.closed:
@@ -157,15 +183,49 @@ class Exchange:
             if self.response_body is not None and not self.closed:
                 await run(self.close)
 
+    async def end_cancelled(self, error: asyncio.CancelledError) -> None:
+        """Answer a request whose view was cancelled, if there is somebody to answer.
+
+        Raises:
+            RuntimeError: nobody has cancelled the request. Something that it waited for was.
+        """
+        if not self.task.cancelling():
+            message = "the response waited for a task that somebody else had cancelled"
+            raise RuntimeError(message) from error
+        self.task.uncancel()
+        if self.incoming.disconnected or self.response_started or self.environ is None:
+            return
+        self.must_close = True
+        response = self.environ.pop(LATE_RESPONSE, None)
+        if response is None:  # it was not the view that waited, or the teardown failed
+            await self.refuse(self.why_cancelled())
+        else:
+            await self.send_response(response, self.run_on_loop)
+
+    def why_cancelled(self) -> HTTPException:
+        """Return what to answer a request that was cancelled, while its client still waits."""
+        if not self.timed_out:
+            return ServiceUnavailable("The service stops.")
+        if self.incoming.awaited:
+            return RequestTimeout(SLOW_BODY)
+        return GatewayTimeout(f"The request took longer than {self.bridge.request_timeout:g} s.")
+
+    def send(self, message: ASGISendEvent) -> Awaitable[None]:
+        """Send `message` to the client."""
+        if self.has_body or self.must_close:
+            return self.send_and_perhaps_hang_up(message)
+        return self.server_send(message)
+
     async def send_and_perhaps_hang_up(self, message: ASGISendEvent) -> None:
         """Send; a response that leaves the request's body unread is the connection's last.
 
         Otherwise the server would receive the rest, however long. Worse, a client that was never
         asked for its body may go on with its next request, which the server takes for that body.
         """
-        if message["type"] == "http.response.start" and self.leaves_body_unread():
-            self.hangs_up = True
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        if message["type"] == "http.response.start" and self.is_http_1():
+            self.hangs_up = self.leaves_body_unread()
+            if self.hangs_up or self.must_close:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
         if self.hangs_up and message["type"] == "http.response.body" and not message["more_body"]:
             await self.server_send({**message, "more_body": True})
             message["body"] = b""
@@ -176,16 +236,20 @@ class Exchange:
                     await asyncio.wait_for(self.incoming.discard(), LINGER_SECONDS)
         await self.server_send(message)
 
+    def is_http_1(self) -> bool:
+        """Tell whether a connection carries one request after another, and may be closed."""
+        return self.scope["http_version"].startswith("1")
+
     def leaves_body_unread(self) -> bool:
         """Tell whether more of the request's body may be to come than is worth receiving."""
-        if not (self.incoming.more and self.scope["http_version"].startswith("1")):
+        if not (self.has_body and self.incoming.more):
             return False
         length = announced_length(self.scope)
         return self.incoming.awaits_continue or length is None or length > SHORT_BODY
 
     def run_on_loop(self, call: Callable[[], T]) -> Awaitable[T]:
         """Return the outcome of `call`, run on the loop in the application's context."""
-        return run_on_loop(call, self.context, on_wait=self.on_wait)
+        return run_on_loop(call, self.context, self)
 
     def on_wait(self) -> None:
         """Take care, while the view waits, of what else may happen to its request."""
@@ -205,18 +269,29 @@ class Exchange:
 
     def on_timeout(self) -> None:
         """Cancel the view, if it has not begun to respond."""
-        if not self.response_started:
+        if not (self.response_started or self.timed_out):
             self.timed_out = True
-            self.environ[CANCELLED_STATUS] = HTTPStatus.GATEWAY_TIMEOUT
             self.task.cancel()
+
+    def on_cancel(self) -> None:
+        """Note for the teardown what a view that is about to be cancelled answers."""
+        if self.environ is not None and self.task.cancelling() and not self.response_started:
+            is_alone = self.incoming.disconnected
+            self.environ[CANCELLED] = None if is_alone else self.why_cancelled()
 
     def run_in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
         """Return the outcome of `call`, run in a thread in the application's context."""
         return self.bridge.threads.run(call, self.context)
 
-    def call_application(self) -> bytes:
+    def call(self, application: Application) -> bytes:
         """Return the first part of the response's body."""
-        self.response_body = self.bridge.wsgi_application(self.environ, self.start_response)
+        environ = cast("dict[str, Any]", self.environ)
+        try:
+            self.response_body = application(environ, self.start_response)
+        finally:
+            if (error := environ.pop(ERROR, None)) is not None:
+                forget_frames(error)
+                del error
         self.chunks = itertools.chain(self.written, self.response_body)
         return self.next_chunk()
 
@@ -259,23 +334,6 @@ class Exchange:
             if name == b"content-length":
                 self.unsent = int(value)
         return self.written.append
-
-
-async def refuse_for_load(send: ASGISendCallable, *headers: tuple[str, str]) -> None:
-    """Answer that there is too much to do, and when to come back (RFC 9110 section 10.2.3)."""
-    # A second is long enough for a burst to pass, and short enough not to lose a client.
-    detail = "The service has as many requests under way as it can take."
-    await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, detail, ("retry-after", "1"), *headers)
-
-
-async def refuse(
-    send: ASGISendCallable, status: HTTPStatus, detail: str, *headers: tuple[str, str]
-) -> None:
-    """Answer without asking the application, with a problem (RFC 9457)."""
-    body = json.dumps({"title": status.phrase, "status": status, "detail": detail}).encode()
-    content = [("content-type", "application/problem+json"), ("content-length", str(len(body)))]
-    await send(_start_event(status, [*content, *headers]))
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _start_event(status: int, headers: Iterable[tuple[str, str]]) -> HTTPResponseStartEvent:

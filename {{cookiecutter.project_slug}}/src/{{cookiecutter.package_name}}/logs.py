@@ -108,7 +108,15 @@ def _start() -> None:
             g.tracestate = tracestate[0]
 
 
+def request_id() -> str:
+    """Return the id of the current request."""
+    if "request_id" not in g:  # an answer of the bridge's own, for which no hook ran before
+        _start()
+    return str(g.request_id)
+
+
 def _note_status(response: Response) -> Response:
+    request_id()
     g.status = response.status_code
     response.headers["X-Request-ID"] = g.request_id
     return response

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from .clients.errors import (
@@ -17,6 +17,7 @@ from .clients.errors import (
     UpstreamUnavailable,
 )
 from .deadline import DeadlineExceeded
+from .logs import request_id
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
         status=status,
         detail=detail,
         instance=quote(request.root_path + request.path),
-        request_id=g.get("request_id"),
+        request_id=request_id(),
         **members,
     )
     response.status_code = status

@@ -6,20 +6,58 @@ they are asked whenever the answer could be another one.
 """
 
 from collections.abc import Mapping
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 from flask import Flask, Request
 from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wsgi import get_path_info
 
-# More than any service has, so that nobody can fill the memory. Anyone can make up hosts: when
-# there are too many, they are forgotten. What is beyond the other limits is found each time.
+from .memo import Memo
+
+# More than any service has.
 MOST_HOSTS = 256
-MOST_RULES = 1024
-LONGEST_HOST = 255  # octets of a name: RFC 1035 section 2.3.4
+MOST_URLS = 1024
+LONGEST = 1024  # characters of a host with its port, or of a method and a path
 
 # All of a request that its host, and how the map is bound to it, depend on (PEP 3333).
 _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
+
+
+class AsyncViews:
+    """Tells whether Flask will answer a request with an ``async def`` view.
+
+    Matching takes some 5 us, so it is remembered by method and path, and by host where Flask
+    matches hosts.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._urls = app.url_map.bind("localhost")
+        self._known: Memo[tuple[str | None, ...], bool] = Memo(most=MOST_URLS, longest=LONGEST)
+
+    def __call__(self, environ: dict[str, Any]) -> bool:
+        """Return whether the view of the request with this WSGI environ is asynchronous."""
+        app = self._app
+        by_host = app.url_map.host_matching or app.subdomain_matching
+        key: tuple[str | None, ...] = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if by_host:
+            key = (*key, *map(environ.get, _HOST))
+        if (known := self._known.get(key)) is not None:
+            return known
+        urls = self._urls
+        if by_host:
+            urls = app.create_url_adapter(app.request_class(environ, populate_request=False))  # type: ignore[assignment] # not None for a request
+        return self._known.keep(key, self._is_async(urls, environ))
+
+    def _is_async(self, urls: MapAdapter, environ: dict[str, Any]) -> bool:
+        method, path = environ["REQUEST_METHOD"], get_path_info(environ)
+        try:
+            rule, _ = urls.match(path, method, return_rule=True, query_args="")
+            view = self._app.view_functions[rule.endpoint]
+        except Exception:  # noqa: BLE001 - not found, redirected, or a URL converter that wants more
+            return False
+        return iscoroutinefunction(view) or isasyncgenfunction(view)
 
 
 def remember_urls(app: Flask) -> None:
@@ -40,8 +78,10 @@ class _Memory:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.find = app.create_url_adapter
-        self.hosts: dict[tuple[object, ...], tuple[str, MapAdapter]] = {}
-        self.rules: dict[tuple[str, str], Rule] = {}
+        self.hosts: Memo[tuple[object, ...], tuple[str, MapAdapter]] = Memo(
+            most=MOST_HOSTS, longest=LONGEST
+        )
+        self.rules: Memo[tuple[str, str], Rule] = Memo(most=MOST_URLS, longest=LONGEST)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is None or "HTTP_UPGRADE" in request.environ:  # a WebSocket has other rules
@@ -54,11 +94,7 @@ class _Memory:
         if (known := self.hosts.get(key)) is None:
             adapter = self.find(request)
             assert adapter is not None  # noqa: S101 - there is a request
-            known = request.host, adapter
-            if len(request.environ.get("HTTP_HOST", "")) <= LONGEST_HOST:
-                if len(self.hosts) >= MOST_HOSTS:
-                    self.hosts.clear()
-                self.hosts[key] = known
+            known = self.hosts.keep(key, (request.host, adapter))
         request.host, adapter = known
         return _Adapter(adapter, environ, self.rules)
 
@@ -67,7 +103,7 @@ class _Adapter(MapAdapter):
     """The URL map bound to one request."""
 
     def __init__(
-        self, host: MapAdapter, environ: dict[str, Any], rules: dict[tuple[str, str], Rule]
+        self, host: MapAdapter, environ: dict[str, Any], rules: Memo[tuple[str, str], Rule]
     ) -> None:
         super().__init__(
             host.map,
@@ -101,6 +137,6 @@ class _Adapter(MapAdapter):
         if (known := self._rules.get(url)) is not None:
             return known, {}
         rule, values = super().match(return_rule=True)
-        if not rule.arguments and len(self._rules) < MOST_RULES:
-            self._rules[url] = rule
+        if not rule.arguments:
+            self._rules.keep(url, rule)
         return rule, values

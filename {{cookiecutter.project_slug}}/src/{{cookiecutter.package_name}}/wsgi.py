@@ -3,13 +3,15 @@
 WSGI is PEP 3333; its strings are bytes decoded as latin-1.
 """
 
-import functools
 import io
 import sys
+from collections import Counter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import HTTPScope
+
+from .memo import Memo
 
 
 def declares_body(scope: HTTPScope) -> bool:
@@ -42,14 +44,31 @@ def awaits_continue(scope: HTTPScope) -> bool:
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
-def build_environ(scope: HTTPScope, body: io.IOBase, duplicate_limit: int | None) -> dict[str, Any]:
+def asks_for_upgrade(scope: HTTPScope) -> bool:
+    """Tell whether the server has passed on a request to speak another protocol.
+
+    Not every server goes on with HTTP behind such a request as the application does, so nothing
+    more may be taken from its connection: uvicorn with httptools takes the body for a request.
+    """
+    return any(
+        name == b"connection" and b"upgrade" in value.lower() for name, value in scope["headers"]
+    )
+
+
+def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
+    """Tell whether a header other than `Cookie` comes more than `limit` times; None is no limit."""
+    headers = list(scope["headers"])
+    if limit is None or len(headers) <= limit:
+        return False
+    counts = Counter(_variable(name) for name, _ in headers if b"_" not in name)
+    return any(number > limit for name, number in counts.items() if name != "HTTP_COOKIE")
+
+
+def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     """Return the WSGI environ of an ASGI request: PEP 3333, "environ Variables".
 
     asgiref's `build_environ` does the same, but loses what `_headers`, `_path` and the query
-    string keep, and is given no chance to.
-
-    Raises:
-        ValueError: a header is repeated more often than `duplicate_limit`.
+    string keep.
     """
     root = scope.get("root_path", "").rstrip("/")
     server = scope.get("server") or ("localhost", 80)
@@ -73,9 +92,6 @@ def build_environ(scope: HTTPScope, body: io.IOBase, duplicate_limit: int | None
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
     for name, values in _headers(scope).items():
-        if duplicate_limit and len(values) > duplicate_limit and name != "HTTP_COOKIE":
-            message = f"{name} is repeated more than {duplicate_limit} times"
-            raise ValueError(message)
         # Several Cookie headers are one, joined otherwise than all others: RFC 9113 section 8.2.3.
         environ[name] = ("; " if name == "HTTP_COOKIE" else ",").join(values)
     if "CONTENT_LENGTH" not in environ:
@@ -89,10 +105,13 @@ def _headers(scope: HTTPScope) -> dict[str, list[str]]:
 
     ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies
     overwrite and applications trust. Such names are left out, as nginx and gunicorn do.
+
+    ``Upgrade`` is left out as well: this server speaks no other protocol, and may then ignore the
+    field (RFC 9110 section 7.8). Werkzeug would look for a WebSocket's URL, and find none.
     """
     headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        if b"_" not in name:
+        if b"_" not in name and name != b"upgrade":
             variable = _variable(name)
             if variable in headers:
                 headers[variable].append(value.decode("latin-1"))
@@ -101,10 +120,17 @@ def _headers(scope: HTTPScope) -> dict[str, list[str]]:
     return headers
 
 
-@functools.lru_cache(maxsize=256)  # clients send the same few names again and again
 def _variable(header: bytes) -> str:
+    if (known := _variables.get(header)) is not None:
+        return known
     variable = header.decode("latin-1").upper().replace("-", "_")
-    return variable if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{variable}"
+    if variable not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        variable = f"HTTP_{variable}"
+    return _variables.keep(header, variable)
+
+
+# Clients send the same few names again and again.
+_variables: Memo[bytes, str] = Memo(most=256, longest=64)
 
 
 def _path(scope: HTTPScope, root: str) -> str:

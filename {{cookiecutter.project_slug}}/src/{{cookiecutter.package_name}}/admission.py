@@ -1,0 +1,130 @@
+"""When a request may begin, so that what has begun can end and health checks are answered.
+
+A loop that starts all that arrives stands still when each request brings much work, such as twenty
+calls: everybody is served a little, nobody to the end. Here requests begin only as fast as the loop
+keeps up with. The others wait in line for a moment, and are refused when their turn is too far off.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+# Seconds of one turn of the loop, in which it runs all that is ready. A health check needs some
+# three turns: to be accepted, read and answered.
+LONG_TURN = 0.02
+
+# Below this many requests under way there is nothing to hold back.
+FEW = 16
+
+# Seconds. Who would wait longer for a turn is refused: a caller has a deadline too.
+LONG_WAIT = 3.0
+
+# Seconds over which the pace of admissions is measured.
+PACE_WINDOW = 0.5
+
+# Refusals take time as well, and a refused client may be back at once.
+REFUSALS_PER_TURN = 32
+
+
+class Admission:
+    """The requests under way, and those that wait to begin.
+
+    Args:
+        most: how many there may be of both together.
+        clock: returns a monotonic time in seconds.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
+        self.most = most
+        self.in_flight = 0
+        self._clock = clock
+        self._line: deque[asyncio.Future[bool]] = deque()
+        self._turn_began: float | None = None  # None while no turn is watched
+        self._late = False  # the loop was, when it was last looked at
+        self._ticks = False
+        self._quota = 1  # of admissions per turn
+        self._pace: float | None = None  # admissions per second; None while it is not known
+        self._admitted = 0
+        self._window_began = 0.0
+
+    def is_open(self) -> bool:
+        """Tell whether a request may begin at once."""
+        now = self._clock()
+        began = self._watch_turn(now)
+        if self.in_flight < FEW:
+            return not self._line and self.in_flight < self.most
+        if not self._ticks:
+            self._ticks = True
+            self._tick_at(now)
+        is_late = self._late or now - began >= LONG_TURN
+        return not (self._line or is_late or self.in_flight >= self.most)
+
+    async def wait(self) -> bool:
+        """Wait in line. Return whether the request may begin; if not, it is to be refused."""
+        if self.in_flight + len(self._line) >= self.most:
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        now = self._clock()
+        if not self._line:
+            self._window_began, self._admitted, self._pace = now, 0, None
+        self._line.append(turn)
+        self._watch_turn(now)
+        try:
+            return await turn
+        except asyncio.CancelledError:  # the server stops, and answers first
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            return False
+
+    def _watch_turn(self, now: float) -> float:
+        """Return when this turn of the loop began, as far as it is known."""
+        if self._turn_began is None:
+            self._turn_began = now
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return self._turn_began
+
+    def _next_turn(self) -> None:
+        now = self._clock()
+        took = now - (self._turn_began or now)
+        self._turn_began = None
+        if not self._line:
+            return
+        quota = self._quota // 2 if took >= LONG_TURN else self._quota * 2
+        self._quota = max(1, min(quota, len(self._line)))
+        self._measure_pace(now)
+        self._settle(self._quota, may_begin=True)
+        if self._pace is not None:
+            too_many = len(self._line) - int(self._pace * LONG_WAIT)
+            self._settle(min(too_many, REFUSALS_PER_TURN), may_begin=False)
+        if self._line:
+            self._watch_turn(now)
+
+    def _settle(self, number: int, *, may_begin: bool) -> None:
+        # First come, first served; and last come, first refused.
+        take = self._line.popleft if may_begin else self._line.pop
+        while number > 0 and self._line:
+            turn = take()
+            if not turn.done():  # its request may have been cancelled
+                turn.set_result(may_begin)
+                number -= 1
+                self._admitted += may_begin
+
+    def _measure_pace(self, now: float) -> None:
+        elapsed = now - self._window_began
+        if elapsed >= PACE_WINDOW:
+            self._pace = self._admitted / elapsed
+            self._window_began, self._admitted = now, 0
+
+    def _tick_at(self, now: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LONG_TURN, self._tick, now + LONG_TURN)
+
+    def _tick(self, due: float) -> None:
+        now = self._clock()
+        self._late = now - due >= LONG_TURN
+        self._ticks = self.in_flight >= FEW
+        if self._ticks:
+            self._tick_at(now)
+        else:
+            self._late = False

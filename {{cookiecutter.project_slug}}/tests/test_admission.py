@@ -1,0 +1,163 @@
+"""When a request may begin, with a clock that a test sets."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from {{ cookiecutter.package_name }}.admission import FEW, LONG_TURN, LONG_WAIT, PACE_WINDOW, Admission
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    """A clock that stands still between the steps of a test."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def admission(clock: Clock) -> Admission:
+    """Return one with as many requests under way as are needed for any to be held back."""
+    admission = Admission(1000, clock)
+    admission.in_flight = FEW
+    return admission
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_requests_begin_at_once_while_the_loop_keeps_up(admission: Admission) -> None:
+    assert all(admission.is_open() for _ in range(500))
+
+
+async def test_requests_wait_for_the_next_turn_when_this_one_is_long(
+    admission: Admission, clock: Clock
+) -> None:
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+
+    assert not admission.is_open()
+    waiting = asyncio.create_task(admission.wait())
+    await turns(3)
+
+    assert waiting.done()
+    assert await waiting
+
+
+async def test_few_requests_never_wait(clock: Clock) -> None:
+    admission = Admission(1000, clock)
+    admission.in_flight = FEW - 1
+
+    assert admission.is_open()
+    clock.now += 10
+
+    assert admission.is_open()
+
+
+async def test_first_come_is_first_served(admission: Admission, clock: Clock) -> None:
+    begun: list[int] = []
+
+    async def request(number: int) -> None:
+        assert await admission.wait()
+        begun.append(number)
+
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+    await asyncio.gather(*map(request, range(50)))
+
+    assert list(range(50)) == begun
+
+
+async def test_fewer_begin_in_a_turn_while_turns_are_long(
+    admission: Admission, clock: Clock
+) -> None:
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+    waiting = [asyncio.create_task(admission.wait()) for _ in range(100)]
+    begun: list[int] = []
+    for _ in range(10):
+        await asyncio.sleep(0)
+        clock.now += 2 * LONG_TURN
+        begun.append(sum(task.done() for task in waiting))
+
+    assert [1] * 5 == [after - before for before, after in itertools.pairwise(begun[-6:])]
+
+    await asyncio.gather(*waiting)  # short turns again
+
+    assert all(task.result() for task in waiting)
+
+
+async def test_who_would_wait_too_long_is_refused_and_the_first_in_line_is_not(
+    admission: Admission, clock: Clock
+) -> None:
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+    waiting = [asyncio.create_task(admission.wait()) for _ in range(500)]
+    step = PACE_WINDOW / 4  # a pace of some eight in a second
+    while not all(task.done() for task in waiting):
+        await asyncio.sleep(0)
+        clock.now += step
+    answers = [task.result() for task in waiting]
+
+    may_wait = round(LONG_WAIT / step)
+    assert all(answers[:may_wait])
+    assert not any(answers[len(answers) // 2 :])
+
+
+async def test_there_are_never_more_than_may_be(admission: Admission, clock: Clock) -> None:
+    admission.in_flight = admission.most - 1
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+    last = asyncio.create_task(admission.wait())
+    await asyncio.sleep(0)
+
+    assert not await admission.wait()
+    assert await last
+
+    admission.in_flight = admission.most
+    assert not admission.is_open()
+    assert not await admission.wait()
+
+
+async def test_a_late_loop_holds_requests_back_in_any_turn() -> None:
+    class LateClock(Clock):
+        def __call__(self) -> float:
+            self.now += 10 * LONG_TURN
+            return self.now
+
+    admission = Admission(1000, LateClock())
+    admission.in_flight = FEW
+
+    assert admission.is_open()
+    while admission.is_open():  # noqa: ASYNC110 - the loop looks at the clock now and then
+        await asyncio.sleep(LONG_TURN)
+
+    assert await admission.wait()
+
+
+async def test_a_request_that_is_cancelled_in_line_is_answered(
+    admission: Admission, clock: Clock
+) -> None:
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+    waiting = asyncio.create_task(admission.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+
+    assert await waiting is False

@@ -1,0 +1,51 @@
+"""What is remembered by what clients choose is bounded, in number and in size."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }} import memo as module
+from {{ cookiecutter.package_name }}.memo import Memo
+
+
+def test_what_is_kept_is_found() -> None:
+    memo: Memo[str, int] = Memo(most=2, longest=3)
+
+    assert memo.keep("abc", 1) == 1
+    assert memo == {"abc": 1}
+
+
+def test_it_is_emptied_when_it_is_full() -> None:
+    memo: Memo[int, int] = Memo(most=2, longest=3)
+    for number in range(5):
+        memo.keep(number, number)
+
+    assert len(memo) <= 2
+
+
+@pytest.mark.parametrize("key", ["abcd", b"abcd", ("ab", "cd"), ("a", None, ("b", "cd"))])
+def test_a_long_key_is_not_kept(key: object) -> None:
+    memo: Memo[object, int] = Memo(most=2, longest=3)
+
+    assert memo.keep(key, 1) == 1
+    assert not memo
+
+
+def caches(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.alias) and node.name in {"cache", "lru_cache"}:
+            yield f"{source.name}: {node.name}"
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {
+            "functools.cache",
+            "functools.lru_cache",
+        }:
+            yield f"{source.name}: {ast.unparse(node)}"
+
+
+def test_nothing_else_remembers_by_what_clients_choose() -> None:
+    # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB.
+    package = Path(module.__file__).parent
+
+    assert [found for source in package.glob("*.py") for found in caches(source)] == []
