@@ -1,7 +1,7 @@
 """The service, with more time for a request that is on its way when the stop begins."""
 
-from {{ cookiecutter.package_name }} import serve
+from {{ cookiecutter.package_name }} import serve, server
 
 if __name__ == "__main__":
-    serve.ON_ITS_WAY_SECONDS = 2
+    server.ON_ITS_WAY_SECONDS = 2
     serve.main()

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -78,7 +79,8 @@ async def test_a_worker_expects_its_parent_to_repeat_the_stop(
     heard_by_server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SAME_STOP_SECONDS", 0)
-    monkeypatch.setattr("multiprocessing.parent_process", object)
+    parent = Mock(join=threading.Event().wait)  # lives
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: parent)
     with drain_on_signal(Readiness(), delay=0):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)

@@ -236,7 +236,7 @@ def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_pat
             wait_until(noticed)
             wait_until(lambda: server.get("/worker") != before)
 
-            assert answer.result()[0] == 500
+            assert answer.result()[0] == 503
         server.process.terminate()
 
         assert server.process.wait(10) == 0
@@ -329,7 +329,7 @@ def test_a_failed_start_up_of_a_worker_stops_all(monkeypatch: pytest.MonkeyPatch
     supervisor = Mock()
     supervisor.processes = [Mock(), Mock()]
     supervisor.processes[1].process.exitcode = STARTUP_FAILURE
-    monkeypatch.setattr(serve_module, "_Supervisor", Mock(return_value=supervisor))
+    monkeypatch.setattr(serve_module, "Supervisor", Mock(return_value=supervisor))
     monkeypatch.setattr("uvicorn.Config.bind_socket", Mock())
 
     with pytest.raises(SystemExit) as ended:

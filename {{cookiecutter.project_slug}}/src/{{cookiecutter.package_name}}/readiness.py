@@ -2,12 +2,15 @@
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from flask import Response, request
@@ -31,6 +34,7 @@ class Readiness:
     def __init__(self) -> None:
         """Begin with a process that is starting."""
         self.state = State.STARTING
+        self._drains: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def starting(self) -> None:
         """Refuse traffic until `ready` is called."""
@@ -44,6 +48,18 @@ class Readiness:
     def draining(self) -> None:
         """Ask for no more traffic; only `starting` takes this back."""
         self.state = State.DRAINING
+        for event, loop in list(self._drains.items()):
+            loop.call_soon_threadsafe(event.set)  # this may be a signal's handler
+
+    async def until_draining(self) -> None:
+        """Wait until this process drains: for a stream that would otherwise hold up the stop."""
+        event = asyncio.Event()
+        self._drains[event] = asyncio.get_running_loop()
+        try:
+            if self.state is not State.DRAINING:
+                await event.wait()
+        finally:
+            del self._drains[event]
 
     def end_connection(self, response: Response) -> Response:
         """Make the client take another connection for its next request, once this process drains.
@@ -64,6 +80,9 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
     A load balancer needs that time to see `/readyz` and to look elsewhere; until then the socket
     stays open. A second signal ends the process at once, by that signal.
 
+    SIGHUP is the same as SIGTERM, unless the process was started to ignore it, as `nohup` does. So
+    is the death of the process that started this one as a worker.
+
     It stands in front of the handlers that the server has set, so it works under every command
     that starts the service, and in each of its workers. It needs a running loop. Outside the main
     thread, where Python handles no signals, it does nothing.
@@ -72,11 +91,11 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    servers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    servers = {number: signal.getsignal(number) for number in _stops()}
     drained_at: float | None = None
 
     def stop_server(number: int) -> None:
-        handler = servers[signal.Signals(number)]
+        handler = servers[signal.SIGINT if number == signal.SIGINT else signal.SIGTERM]
         if callable(handler):
             handler(number, None)
         else:
@@ -93,11 +112,26 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
 
     for number in servers:
         signal.signal(number, on_signal)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     try:
         yield
     finally:
         for number, handler in servers.items():
             signal.signal(number, handler)
+
+
+def _stops() -> list[signal.Signals]:
+    stops = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        stops.append(signal.SIGHUP)
+    return stops
+
+
+def _end_with(parent: BaseProcess) -> None:
+    # Without its parent nobody would stop this worker, and it would hold the port for ever.
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_repeated(number: int, elapsed: float) -> bool:

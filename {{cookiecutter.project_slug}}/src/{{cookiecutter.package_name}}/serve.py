@@ -1,25 +1,21 @@
 """Serves the service with uvicorn, set up for production; `--reload` is for development."""
 
 import argparse
-import asyncio
 import math
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from socket import socket
-from types import FrameType
 
 from .missing import missing_package
 
 try:
     import uvicorn
     from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.supervisors import ChangeReload, Multiprocess
+    from uvicorn.supervisors import ChangeReload
 
     from . import logs
-    from .readiness import SAME_STOP_SECONDS, end_by
+    from .protocol import HttpProtocol
+    from .server import Server, Supervisor
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
     raise SystemExit(missing_package(error)) from None
@@ -30,33 +26,11 @@ PACKAGE = __name__.partition(".")[0]
 # not hold it up. In seconds.
 RELOAD_GRACE_SECONDS = 1
 
-# How long a request may need from the client's connection to its first byte.
-ON_ITS_WAY_SECONDS = 0.1
-
-
-class Server(uvicorn.Server):
-    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Stop, and do not raise the signal once more."""
-        self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Accept no more connections, answer what has come on those that there are, and close them.
-
-        uvicorn's own closes at once a connection on which no request has arrived yet, also one
-        that it accepted a moment ago, whose request is on its way.
-        """
-        for listener in self.servers:
-            listener.close()
-        await asyncio.sleep(ON_ITS_WAY_SECONDS)
-        await super().shutdown(sockets)
-
 
 def main(argv: Sequence[str] | None = None, server: type[Server] = Server) -> None:
     """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
 
-    With more than one worker, each has a server of uvicorn's own instead of `server`.
+    With more than one worker, each has a `Server`, whatever `server` is.
 
     Raises `SystemExit`: 2 for a wrong setting or flag, else non-zero for a failed start.
     """
@@ -99,6 +73,7 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
         reload_dirs=str(Path(__file__).parent) if reload else None,
         lifespan="on",  # a start-up that fails must stop the server
         ws="none",
+        http=HttpProtocol,
         access_log=False,  # logs.py writes a better line
         log_config=None,
         server_header=False,
@@ -115,31 +90,10 @@ def _run(config: uvicorn.Config, server: type[Server]) -> None:
     # A supervisor starts a worker that fails to import again and again, so it fails here first.
     config.load_app()
     if config.workers == 1:
-        server(config).run()
+        # asyncio would have `::` mean IPv6 alone; this socket takes IPv4 too.
+        server(config).run([config.bind_socket()] if config.host == "::" else None)
         return
-    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
+    supervisor = Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     if any(worker.process.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
-
-
-class _Supervisor(Multiprocess):
-    """A parent of workers that a second signal ends at once, and its workers with it."""
-
-    stopped_at: float | None = None
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket]) -> None:
-        super().__init__(config, sockets)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.on_stop)
-
-    def on_stop(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.stopped_at is None:
-            self.stopped_at = now
-            self.signal_queue.append(number)
-        elif now - self.stopped_at >= SAME_STOP_SECONDS:
-            for worker in self.processes:
-                worker.process.kill()
-                worker.process.join()
-            end_by(number)

@@ -9,6 +9,7 @@ import sys
 from socket import AF_UNIX, SOCK_DGRAM, socket
 
 from . import serve
+from .server import Server as PlainServer
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def notify(state: str) -> None:
             sender.sendto(state.encode(), address.replace("@", "\0", 1))
 
 
-class Server(serve.Server):
+class Server(PlainServer):
     """A server that tells systemd when it is ready, that its loop turns, and when it stops."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:

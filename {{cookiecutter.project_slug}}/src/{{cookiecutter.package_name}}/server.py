@@ -1,0 +1,122 @@
+"""uvicorn's server and its supervisor of workers, with what they lack when they stop."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from socket import socket
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess, multiprocess
+
+from .readiness import SAME_STOP_SECONDS, end_by
+
+logger = logging.getLogger(__name__)
+
+# How long a request may need from the client's connection to its first byte.
+ON_ITS_WAY_SECONDS = 0.1
+
+
+class Server(uvicorn.Server):
+    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
+
+    def run(self, sockets: list[socket] | None = None) -> None:
+        """Serve until a signal, whatever the tasks of the loop raise.
+
+        asyncio lets a `SystemExit` of any task out of the loop, and with it ends the server. Here
+        it is the outcome of that task alone.
+        """
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            loop = runner.get_loop()
+            serving = loop.create_task(self.serve(sockets))
+            while not serving.done():
+                try:
+                    loop.run_until_complete(serving)
+                except (SystemExit, KeyboardInterrupt) as error:
+                    if serving.done():  # a start-up that failed
+                        raise
+                    logger.error("a task raised %r, which would have ended the server", error)  # noqa: TRY400 - asyncio has the traceback
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop, and do not raise the signal once more."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Accept no more connections, answer what has come on those that there are, and close them.
+
+        uvicorn's own closes at once a connection on which no request has arrived yet, also one
+        that it accepted a moment ago, whose request is on its way. And it ends what has not ended
+        in time with a traceback each.
+        """
+        for listener in self.servers:
+            listener.close()
+        await asyncio.sleep(ON_ITS_WAY_SECONDS)
+        last_call = None
+        if (grace := self.config.timeout_graceful_shutdown) is not None:
+            last_call = asyncio.get_running_loop().call_later(grace, self.cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            if last_call is not None:
+                last_call.cancel()
+
+    def cut_off(self) -> None:
+        """End the requests that are still under way: 503 where the response has not begun."""
+        tasks = self.server_state.tasks
+        if not tasks:
+            return
+        grace = self.config.timeout_graceful_shutdown
+        logger.warning("%d requests did not end within %s s and are cut off", len(tasks), grace)
+        for connection in list(self.server_state.connections):
+            cycle = connection.cycle  # type: ignore[union-attr] # HTTP has one
+            if cycle is not None and cycle.response_started and not cycle.response_complete:
+                connection.transport.abort()
+        for task in list(tasks):
+            task.cancel()
+
+
+class Worker(multiprocess.Process):
+    """A process that serves with `Server`."""
+
+    @property
+    def server(self) -> Server:
+        """The server of this process, made when it is first asked for."""
+        if self._server is None:
+            self._server = Server(config=self.config)
+        return self._server  # type: ignore[return-value] # made above
+
+
+class Supervisor(Multiprocess):
+    """A parent of workers that a second signal ends at once, and its workers with it."""
+
+    stopped_at: float | None = None
+
+    def __init__(self, config: uvicorn.Config, sockets: Sequence[socket]) -> None:
+        super().__init__(config, list(sockets))
+        multiprocess.Process = Worker  # type: ignore[misc] # uvicorn asks nobody which class to use
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.on_stop)
+
+    def on_stop(self, number: int, _frame: FrameType | None) -> None:
+        """Let the workers finish what they have begun; the second time end them at once."""
+        now = time.monotonic()
+        if self.stopped_at is None:
+            self.stopped_at = now
+            self.signal_queue.append(number)
+        elif now - self.stopped_at >= SAME_STOP_SECONDS:
+            for worker in self.processes:
+                worker.process.kill()
+                worker.process.join()
+            end_by(number)
+
+    def terminate_all(self) -> None:
+        """Tell the workers to stop.
+
+        This process gives up the listening socket first. Left open, it would take connections
+        after the workers have closed theirs, and reset them in the end.
+        """
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
