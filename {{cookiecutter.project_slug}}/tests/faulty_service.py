@@ -35,6 +35,11 @@ async def garbage() -> dict[str, object]:
     return {"objects": kinds.total(), "kinds": dict(kinds.most_common(12))}
 
 
+@app.get("/in-flight")
+async def in_flight() -> str:
+    return str(asgi.admission.in_flight)
+
+
 # Requests of each kind
 
 

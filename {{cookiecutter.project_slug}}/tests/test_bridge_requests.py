@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from {{ cookiecutter.package_name }}.bodies import Incoming
 
-from .http_app import THREADS
+from .http_app import THREADS, asgi
 from .probes import BODY_MIB, GROWTH_KIB, PARTS, SERVERS, event, held, needs_proc
 from .serving import Server, serve
 from .wire import Connection, connect, get
@@ -296,6 +298,34 @@ async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_m
 
     assert b"last" == bytes(incoming.unread)
     incoming.stop()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.12 is the first with eager tasks")
+@both_kinds
+def test_a_body_arrives_where_tasks_run_at_once(kind: str) -> None:
+    parts = [bytes(65536)] * 5
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": part, "more_body": True} for part in parts
+    ]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+    scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST"}
+    scope |= {"path": f"/count/{kind}", "query_string": b""}
+    scope |= {"headers": [(b"transfer-encoding", b"chunked")]}
+    send = AsyncMock()
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop(0)
+
+    async def request() -> None:
+        await asyncio.wait_for(asgi(scope, receive, send), 5)  # type: ignore[arg-type] # plain dicts
+
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined] # of 3.12
+        runner.run(request())
+
+    assert str(5 * 65536).encode() == send.call_args_list[1].args[0]["body"]
 
 
 # Heads

@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -215,6 +216,33 @@ async def test_connect_is_refused_and_ends_the_connection(server: Server) -> Non
     assert "a body was executed" not in await log_of(server)
 
 
+# Clients that leave
+
+
+async def reset(server: Server, paths: Sequence[str], after: float) -> None:
+    """Send requests at once, and break the connection off."""
+    async with connect(server.url) as connection:
+        for path in paths:
+            connection.send(path)
+        await connection.writer.drain()
+        await asyncio.sleep(after)
+        connection.writer.transport.abort()
+
+
+async def test_clients_that_break_off_cost_no_traceback(server: Server) -> None:
+    before = (await log_of(server)).count("Traceback")
+    paths = ["/async/hang", "/sync/nothing", "/async/stream", "/sync/stream", "/async/endless"]
+    for first in range(len(paths)):
+        rotated = (paths[first:] + paths[:first]) * 4
+        lasts = range(1, 20, 3)
+        await asyncio.gather(*(reset(server, rotated[:last], last / 4000) for last in lasts))
+
+    async with asyncio.timeout(10):  # all are cancelled, those that nobody had come to as well
+        while (await get(server.url, "/in-flight")).body != b"1":  # noqa: ASYNC110 - remote
+            await asyncio.sleep(0.01)
+    assert before == (await log_of(server)).count("Traceback")
+
+
 # Clients that take their time
 
 
@@ -315,6 +343,22 @@ def test_sighup_stops_as_sigterm_does() -> None:
         server.process.send_signal(signal.SIGHUP)
 
         assert server.process.wait(10) == 0
+
+
+def test_a_stop_of_several_workers_resets_no_connection() -> None:
+    with serve("tests.faulty_service", "--workers", "2") as server:
+        wait_until(lambda: server.log.count("Application startup complete") == 2)
+        server.process.send_signal(signal.SIGTERM)
+        with suppress(ConnectionRefusedError):
+            while True:  # answered, as long as the socket is open
+                assert server.get("/livez")[0] == 200
+
+        assert server.process.wait(15) == 0
+
+
+def test_all_addresses_are_those_of_ipv4_too() -> None:
+    with serve("tests.faulty_service", "--host", "::") as server:
+        assert server.get("/livez")[0] == 200
 
 
 def test_workers_end_with_their_parent() -> None:

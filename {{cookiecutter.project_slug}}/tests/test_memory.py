@@ -143,7 +143,7 @@ def uncontained(source: Path) -> Iterator[str]:
             continue
         name = ast.unparse(node.func).rpartition(".")[2]
         makes_task = name in {"create_task", "ensure_future", "run_coroutine_threadsafe", "Task"}
-        if makes_task and not ast.unparse(node.args[0]).startswith(("contained(", "self._receive")):
+        if makes_task and not ast.unparse(node.args[0]).startswith(("contained(", "receive")):
             yield f"{source.name}:{node.lineno}"
 
 

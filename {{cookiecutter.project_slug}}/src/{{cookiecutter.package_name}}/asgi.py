@@ -16,7 +16,7 @@ try:
     from . import logs
     from .app import create_app
     from .bridge import FlaskToAsgi
-    from .garbage import spare_requests
+    from .garbage import collecting_as_memory_grows, spare_requests
     from .readiness import Readiness, drain_on_signal
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
@@ -38,6 +38,7 @@ async def lifespan(app: Flask) -> AsyncIterator[None]:
         stack.push_async_callback(background.close, settings.shutdown_grace_seconds)
         with drain_on_signal(readiness, delay=settings.shutdown_delay_seconds):
             spare_requests()
+            stack.enter_context(collecting_as_memory_grows())
             readiness.ready()
             try:
                 yield

@@ -33,8 +33,6 @@ class Incoming:
     Args:
         receive: the ASGI server's. Nobody else may call it.
         on_disconnect: called when the client goes away, unless `stop` was called before.
-        timeout: seconds that the body may take to arrive, and a second more for every
-            `LEAST_RATE` bytes of it; None is no limit.
     """
 
     unread = memoryview(b"")
@@ -47,19 +45,22 @@ class Incoming:
     awaits_continue = False  # asking the server for the body makes it send 100 Continue
     _receiving: asyncio.Task[None] | None = None
     _stopped = False
+    _began = 0.0
+    _timeout: float | None = None
 
-    def __init__(
-        self,
-        receive: ASGIReceiveCallable,
-        on_disconnect: Callable[[], object],
-        timeout: float | None = None,
-    ) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, on_disconnect: Callable[[], object]) -> None:
         self._receive = receive
         self._on_disconnect = on_disconnect
-        self._timeout = timeout
-        self._began = monotonic()
         # The server's context, kept clean of what the application sets: see `exchange.Exchange`.
         self._context = contextvars.copy_context()
+
+    def expect_body(self, timeout: float | None) -> None:
+        """Let the body take `timeout` seconds from now, and a second more for `LEAST_RATE` bytes.
+
+        None is no limit.
+        """
+        self._began = monotonic()
+        self._timeout = timeout
 
     async def receive(self) -> None:
         """Take the server's next message."""
@@ -114,10 +115,10 @@ class Incoming:
         Only one: the rest of a body waits in the socket until this part has been read.
         """
         if self._receiving is None and self._may_receive():
+            # Not made by the loop's task factory: an eager task would run here and now.
             loop = asyncio.get_running_loop()
-            task = loop.create_task(self._receive_in_background(), context=self._context)
-            if not task.done():  # eager tasks may have ended already
-                self._receiving = task
+            receive = self._receive_in_background()
+            self._receiving = asyncio.Task(receive, loop=loop, context=self._context)
 
     def _may_receive(self) -> bool:
         full = (self.unread and self.more) or self.awaits_continue

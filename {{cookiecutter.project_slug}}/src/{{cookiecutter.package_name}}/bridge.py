@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from greenlet import GreenletExit
 
 from .admission import Admission
 from .bodies import make_response
 from .concurrency import ThreadPool, is_cancelled, waiter
 from .exchange import Exchange
-from .refusals import ERROR, run_deferred
+from .refusals import ERROR, UNROUTED, run_deferred
 from .routing import AsyncViews, remember_urls
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
@@ -74,6 +74,9 @@ class FlaskToAsgi(WsgiToAsgi):
             async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),
             make_response=functools.partial(make_response, app.make_response, self.threads),
             full_dispatch_request=functools.partial(_dispatch, app.full_dispatch_request),
+            raise_routing_exception=functools.partial(
+                _raise_routing_exception, app.raise_routing_exception
+            ),
             do_teardown_request=functools.partial(_tear_down, app, app.do_teardown_request),
         )
 
@@ -161,14 +164,16 @@ def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noq
         raise RuntimeError(message) from error
 
 
+def _raise_routing_exception(raise_it: Callable[[Request], NoReturn], request: Request) -> NoReturn:
+    request.environ[UNROUTED] = request
+    raise_it(request)
+
+
 def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException | None) -> None:
     try:
         if error and isinstance(error[-1], asyncio.CancelledError):
             run_deferred(app)
     finally:
         tear_down(*error)
-        # Each of the two leads back to the request through its traceback: a cycle, which only the
-        # garbage collector could free. `Exchange.call` breaks the one of the error.
         if error and error[-1] is not None:
             request.environ[ERROR] = error[-1]
-        request.routing_exception = None

@@ -27,7 +27,7 @@ from werkzeug.exceptions import (
 
 from .bodies import SLOW_BODY, Incoming, RequestBody
 from .concurrency import run_on_loop
-from .refusals import CANCELLED, ERROR, LATE_RESPONSE, forget_frames, refuse
+from .refusals import CANCELLED, LATE_RESPONSE, break_cycles, refuse
 from .wsgi import (
     announced_length,
     asks_for_upgrade,
@@ -84,7 +84,7 @@ class Exchange:
         self.scope = scope
         self.server_send = send
         self.task = cast("asyncio.Task[None]", asyncio.current_task())
-        self.incoming = Incoming(receive, self.task.cancel, bridge.request_timeout)
+        self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
         # The application runs in a context of its own. A server may start the next request of the
         # connection from within `receive` or `send`, which therefore keep the server's.
         self.context = contextvars.copy_context()
@@ -96,6 +96,7 @@ class Exchange:
             request_body: io.IOBase = io.BytesIO()
             if declares_body(self.scope):
                 self.has_body = True
+                self.incoming.expect_body(self.bridge.request_timeout)
                 self.incoming.awaits_continue = awaits_continue(self.scope)
                 request_body = RequestBody(self.incoming, self.bridge.threads)
                 if self.has_short_body():
@@ -168,17 +169,20 @@ class Exchange:
         self, application: Application, run: Callable[[Callable[[], Any]], Awaitable[Any]]
     ) -> None:
         """Send what `application` answers; `run` says where it runs."""
+        send = self.server_send
+        if self.has_body or self.must_close:
+            send = self.send_and_perhaps_hang_up
         try:
             chunk = await run(functools.partial(self.call, application))
             self.response_started = True
-            await self.send(self.start_event)
+            await send(self.start_event)
             if not self.closed:
                 self.incoming.drop_unless_wanted()
             while not self.closed:
                 self.incoming.watch()
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 chunk = await run(self.next_chunk)
-            await self.send({"type": "http.response.body", "body": chunk, "more_body": False})
+            await send({"type": "http.response.body", "body": chunk, "more_body": False})
         finally:
             if self.response_body is not None and not self.closed:
                 await run(self.close)
@@ -209,12 +213,6 @@ class Exchange:
         if self.incoming.awaited:
             return RequestTimeout(SLOW_BODY)
         return GatewayTimeout(f"The request took longer than {self.bridge.request_timeout:g} s.")
-
-    def send(self, message: ASGISendEvent) -> Awaitable[None]:
-        """Send `message` to the client."""
-        if self.has_body or self.must_close:
-            return self.send_and_perhaps_hang_up(message)
-        return self.server_send(message)
 
     async def send_and_perhaps_hang_up(self, message: ASGISendEvent) -> None:
         """Send; a response that leaves the request's body unread is the connection's last.
@@ -289,9 +287,7 @@ class Exchange:
         try:
             self.response_body = application(environ, self.start_response)
         finally:
-            if (error := environ.pop(ERROR, None)) is not None:
-                forget_frames(error)
-                del error
+            break_cycles(environ)
         self.chunks = itertools.chain(self.written, self.response_body)
         return self.next_chunk()
 

@@ -1,11 +1,21 @@
 """When Python's collector of cyclic garbage runs, set for a server with many requests in flight."""
 
+import asyncio
 import gc
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 # How many more container objects have to be made than freed before the collector looks at the
 # young ones. By default it is 700, some ten requests in flight, although nearly all that a request
 # makes is freed without the collector when the request ends.
 YOUNG_OBJECTS = 50_000
+
+# The collector also runs when the process has grown by both of these since it ran last: a few
+# cycles can hold large bodies. A share, so that a process that needs much is not searched often.
+GROWTH_BYTES = 32 * 1024 * 1024
+GROWTH_SHARE = 0.25
+LOOK_SECONDS = 0.25
 
 
 def spare_requests() -> None:
@@ -17,3 +27,57 @@ def spare_requests() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+
+
+@contextmanager
+def collecting_as_memory_grows() -> Iterator[None]:
+    """Collect when the memory of the process has grown, until the block ends.
+
+    It needs a running loop, and Linux: elsewhere no file says how much memory a process has.
+    """
+    with ExitStack() as stack:
+        try:
+            file = os.open("/proc/self/statm", os.O_RDONLY)
+        except OSError:
+            yield
+            return
+        stack.callback(os.close, file)
+        page = os.sysconf("SC_PAGESIZE")
+        # proc_pid_statm(5): the second field is the number of resident pages.
+        watch = MemoryWatch(lambda: int(os.pread(file, 128, 0).split()[1]) * page)
+        stack.callback(watch.stop)
+        yield
+
+
+class MemoryWatch:
+    """Looks at the memory of the process now and then, and collects when it has grown.
+
+    Args:
+        resident: returns the resident memory in bytes.
+        collect: frees what only the collector can free.
+    """
+
+    def __init__(
+        self, resident: Callable[[], int], collect: Callable[[], object] = gc.collect
+    ) -> None:
+        self._resident = resident
+        self._collect = collect
+        self._after_collection = resident()
+        self._look_again()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def look(self) -> None:
+        """Collect, if the process has grown enough since the last time."""
+        growth = self._resident() - self._after_collection
+        if growth >= max(GROWTH_BYTES, self._after_collection * GROWTH_SHARE):
+            self._collect()
+            self._after_collection = self._resident()
+        self._after_collection = min(self._after_collection, self._resident())
+        self._look_again()
+
+    def _look_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LOOK_SECONDS, self.look)

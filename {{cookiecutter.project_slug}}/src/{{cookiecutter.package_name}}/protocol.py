@@ -1,17 +1,44 @@
-"""uvicorn's HTTP/1.1, with a safe answer to a request that asks for another protocol."""
+"""uvicorn's HTTP/1.1, for clients that ask for another protocol or leave in the middle."""
+
+import asyncio
+from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Serves a request with ``Upgrade`` as the HTTP/1.1 request that it is.
+    """A connection, on which each request is answered or, once the client has left, cancelled.
 
-    A server may ignore that field (RFC 9110 section 7.8), and some clients send ``Upgrade: h2c``
-    with every request. httptools stops parsing behind the head of such a request. uvicorn then
-    loses the body, or takes it for the next request, which lets a client send a request in the name
-    of another one behind the same proxy.
+    A request with ``Upgrade`` is served as the HTTP/1.1 request that it is: a server may ignore
+    that field (RFC 9110 section 7.8), and some clients send ``Upgrade: h2c`` with every request.
+    httptools stops parsing behind the head of such a request. uvicorn then loses the body, or takes
+    it for the next request, which lets a client send a request in the name of another one behind
+    the same proxy.
+
+    When a client leaves, uvicorn tells the request that came last. Here it is the one that is being
+    answered, whatever is behind it in the pipeline.
     """
+
+    answered: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's too
+        """Take a new connection."""
+        super().connection_made(transport)
+        self.writer = _Writer(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered, and forget those behind it."""
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        if self.answered is not None and not self.answered.response_complete:
+            self.answered.disconnected = True
+            self.answered.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - an ASGI application
+        self.answered = cycle
+        cycle.transport = self.writer  # type: ignore[assignment] # it needs no more of one
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Parse `data`, and start the requests that it completes."""
@@ -54,3 +81,19 @@ class HttpProtocol(HttpToolsProtocol):
             if name != b"upgrade":
                 lines.append(name + b": " + kept)
         return b"\r\n".join([*lines, b"", b""])
+
+
+class _Writer:
+    """A connection that takes what is written after its end, as asyncio's own does.
+
+    uvloop's raises an error, between the end and the moment when the protocol is told of it.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._write = transport.write
+        self.close = transport.close
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self.is_closing():
+            self._write(data)

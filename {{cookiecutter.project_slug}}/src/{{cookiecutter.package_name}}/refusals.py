@@ -28,6 +28,8 @@ CANCELLED = "flask_to_asgi.cancelled"
 LATE_RESPONSE = "flask_to_asgi.late_response"
 # The environ's key for the error that the request was answered with.
 ERROR = "flask_to_asgi.error"
+# The environ's key for a request whose URL led nowhere.
+UNROUTED = "flask_to_asgi.unrouted"
 
 _KEEP_ERRORS = {Flask.wsgi_app.__code__, Flask.full_dispatch_request.__code__}
 
@@ -60,7 +62,19 @@ def run_deferred(app: Flask) -> None:
         environ[LATE_RESPONSE] = _error_response(app, error)
 
 
-def forget_frames(error: BaseException) -> None:
+def break_cycles(environ: "WSGIEnvironment") -> None:
+    """Break the cycles that errors make with a request that has ended.
+
+    Only the garbage collector could free them otherwise, and it comes seldom.
+    """
+    if (error := environ.pop(ERROR, None)) is not None:
+        _forget_frames(error)
+        del error
+    if (unrouted := environ.pop(UNROUTED, None)) is not None:
+        unrouted.routing_exception = None
+
+
+def _forget_frames(error: BaseException) -> None:
     """Break the cycles that an error makes with the frames of Flask's functions, which have ended.
 
     Each of them keeps the error in a local variable, and the error's traceback keeps its frame,

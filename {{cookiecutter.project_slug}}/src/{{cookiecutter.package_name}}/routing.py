@@ -34,19 +34,18 @@ class AsyncViews:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._urls = app.url_map.bind("localhost")
+        self._by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: Memo[tuple[str | None, ...], bool] = Memo(most=MOST_URLS, longest=LONGEST)
 
     def __call__(self, environ: dict[str, Any]) -> bool:
         """Return whether the view of the request with this WSGI environ is asynchronous."""
-        app = self._app
-        by_host = app.url_map.host_matching or app.subdomain_matching
         key: tuple[str | None, ...] = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        if by_host:
+        if self._by_host:
             key = (*key, *map(environ.get, _HOST))
         if (known := self._known.get(key)) is not None:
             return known
-        urls = self._urls
-        if by_host:
+        app, urls = self._app, self._urls
+        if self._by_host:
             urls = app.create_url_adapter(app.request_class(environ, populate_request=False))  # type: ignore[assignment] # not None for a request
         return self._known.keep(key, self._is_async(urls, environ))
 

@@ -26,6 +26,10 @@ PACKAGE = __name__.partition(".")[0]
 # not hold it up. In seconds.
 RELOAD_GRACE_SECONDS = 1
 
+# How long a worker may need to answer its parent, which happens last when it starts. A parent kills
+# one that takes longer, and starts another.
+WORKER_PATIENCE_SECONDS = 60
+
 
 def main(argv: Sequence[str] | None = None, server: type[Server] = Server) -> None:
     """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
@@ -80,6 +84,7 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=grace,
+        timeout_worker_healthcheck=WORKER_PATIENCE_SECONDS,
     )
 
 

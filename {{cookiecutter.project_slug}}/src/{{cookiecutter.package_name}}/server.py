@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         grace = self.config.timeout_graceful_shutdown
         logger.warning("%d requests did not end within %s s and are cut off", len(tasks), grace)
         for connection in list(self.server_state.connections):
-            cycle = connection.cycle  # type: ignore[union-attr] # HTTP has one
+            cycle = connection.answered  # type: ignore[union-attr] # `HttpProtocol` has one
             if cycle is not None and cycle.response_started and not cycle.response_complete:
                 connection.transport.abort()
         for task in list(tasks):

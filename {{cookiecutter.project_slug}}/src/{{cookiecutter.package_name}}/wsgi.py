@@ -6,7 +6,7 @@ WSGI is PEP 3333; its strings are bytes decoded as latin-1.
 import io
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import HTTPScope
@@ -50,14 +50,15 @@ def asks_for_upgrade(scope: HTTPScope) -> bool:
     Not every server goes on with HTTP behind such a request as the application does, so nothing
     more may be taken from its connection: uvicorn with httptools takes the body for a request.
     """
-    return any(
-        name == b"connection" and b"upgrade" in value.lower() for name, value in scope["headers"]
-    )
+    for name, value in scope["headers"]:
+        if name == b"connection" and b"upgrade" in value.lower():
+            return True
+    return False
 
 
 def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
     """Tell whether a header other than `Cookie` comes more than `limit` times; None is no limit."""
-    headers = list(scope["headers"])
+    headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
     if limit is None or len(headers) <= limit:
         return False
     counts = Counter(_variable(name) for name, _ in headers if b"_" not in name)
@@ -112,7 +113,7 @@ def _headers(scope: HTTPScope) -> dict[str, list[str]]:
     headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         if b"_" not in name and name != b"upgrade":
-            variable = _variable(name)
+            variable = _variables.get(name) or _variable(name)
             if variable in headers:
                 headers[variable].append(value.decode("latin-1"))
             else:
@@ -121,8 +122,6 @@ def _headers(scope: HTTPScope) -> dict[str, list[str]]:
 
 
 def _variable(header: bytes) -> str:
-    if (known := _variables.get(header)) is not None:
-        return known
     variable = header.decode("latin-1").upper().replace("-", "_")
     if variable not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
         variable = f"HTTP_{variable}"
