@@ -122,7 +122,7 @@ class Instance:
 
     def build_environ(self, scope: Any, body: Any) -> Environ:
         """Return the environ that the bridge makes of a request."""
-        environ: Environ = build_environ(scope, body, duplicate_limit=100)
+        environ: Environ = build_environ(scope, body)
         return environ
 
 

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, Request, Response, request
-from greenlet import GreenletExit
 
 from .admission import Admission
 from .bodies import make_response
@@ -148,18 +147,16 @@ def _async_to_sync(
 
 
 def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noqa: ANN401 - Flask's
-    # Flask answers an `Exception` with a 500. What else code of the application raises must not end
-    # the server, nor pass for a client that left.
+    # Flask answers an `Exception` with a 500. These two are none, and must neither end the server
+    # nor pass for a client that left.
     try:
         return dispatch(*args)
-    except (Exception, GeneratorExit, GreenletExit):
-        raise
     except asyncio.CancelledError as error:
         if is_cancelled():
             raise
         message = "the request waited for a task that somebody else had cancelled"
         raise RuntimeError(message) from error
-    except BaseException as error:
+    except SystemExit as error:
         message = f"{error!r} would have ended the server"
         raise RuntimeError(message) from error
 

@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
     BadRequest,
     GatewayTimeout,
     HTTPException,
+    InternalServerError,
     RequestTimeout,
     ServiceUnavailable,
 )
@@ -108,6 +109,10 @@ class Exchange:
         except asyncio.CancelledError as error:
             await self.end_cancelled(error)
         except (SystemExit, KeyboardInterrupt) as error:
+            if not self.response_started:
+                await self.refuse(InternalServerError())
+            if isinstance(error, KeyboardInterrupt):  # as in Flask, it is the server's to handle
+                raise
             message = f"{error!r} would have ended the server"
             raise RuntimeError(message) from error
         finally:
