@@ -1,0 +1,149 @@
+"""What the commands for overload, memory and attacks share: who is measured, and where it is told.
+
+Each prints its tables. With `--publish` it also keeps them: as JSON in `benchmarks/results`, and as
+Markdown in `docs/robustness.md`, between the two comments that carry its name.
+"""
+
+import argparse
+import json
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import machine
+from .bake import baked_service, synced
+from .services import Service
+from .serving import ROOT, BenchError
+
+PUBLISHED = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "robustness.md"
+OPEN_FILES = 10_500
+
+Row = dict[str, Any]
+
+
+class Table(NamedTuple):
+    """A table of texts."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table in Markdown, under its title."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        cells = ("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+        return f"**{self.title}**\n\n" + "\n".join(cells) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def parser(about: str | None, peers: Iterable[str]) -> argparse.ArgumentParser:
+    """The options that all have; `about` is a module's docstring."""
+    found = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument(
+        "--peer",
+        action="append",
+        choices=["template", "before", *peers],
+        help="whom to measure; may be repeated. All, unless given",
+    )
+    found.add_argument(
+        "--project", type=Path, metavar="DIR", help="a baked project, instead of a fresh bake"
+    )
+    found.add_argument(
+        "--before", metavar="COMMIT", default="", help="the template at this commit as well"
+    )
+    found.add_argument("--publish", action="store_true", help="keep the results")
+    return found
+
+
+def services(options: argparse.Namespace, peers: dict[str, Service]) -> dict[str, Service]:
+    """Whom to measure, by name; what has to be baked for it is.
+
+    Raises:
+        BenchError: when something does not bake.
+    """
+    names = options.peer or [*(["before"] if options.before else []), "template", *peers]
+    found = {}
+    for name in names:
+        if name == "template":
+            project = synced(options.project.absolute()) if options.project else baked_service()
+            found[name] = Service("this template", project)
+        elif name == "before":
+            if not options.before:
+                message = "--peer before needs --before COMMIT."
+                raise BenchError(message)
+            project = baked_service(options.before)
+            found[name] = Service(f"this template at {options.before}", project)
+        else:
+            found[name] = peers[name]
+    return found
+
+
+def publish(name: str, rows: list[Row], tables: Iterable[Table]) -> None:
+    """Writes the results and their tables, in place of those of this name."""
+    results = {"machine": machine.machine(), "versions": machine.versions(), "rows": rows}
+    text = json.dumps(results, indent=1)
+    (PUBLISHED / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    told = "\n".join(table.markdown() for table in tables)
+    PAGE.write_text(replaced(page, name, told), encoding="utf-8")
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with this text between the comments `name:begin` and `name:end`.
+
+    Raises:
+        BenchError: when the page does not have them.
+    """
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        message = f"{PAGE.name} has no comments {begin.strip()} and {end}."
+        raise BenchError(message)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def show(table: Table) -> None:
+    """Prints it, as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+    print(f"\n{table.title}\n")
+    for line in (table.columns, ["-" * width for width in widths], *table.rows):
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def main(work: Callable[[], None]) -> int:
+    """Runs a command; gives its exit code: 0 when everything was measured, whoever did better."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped too
+    try:
+        raise_open_files()
+        work()
+    except BenchError as error:
+        print(error)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 1
+    return 0
+
+
+def raise_open_files() -> None:
+    """Lets this process and what it starts open as many files as the benchmarks need.
+
+    Raises:
+        BenchError: when it may not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        message = f"A process may open {hard} files here; the benchmarks need {OPEN_FILES}."
+        raise BenchError(message)
+    if soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
