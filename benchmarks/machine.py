@@ -26,8 +26,13 @@ def machine() -> dict[str, str | int]:
 
 def versions() -> dict[str, str]:
     """The versions of everything that takes part."""
+    return {"wrk": load.version()} | packages()
+
+
+def packages() -> dict[str, str]:
+    """The versions of Python and of what is installed for it."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return {"python": python, "wrk": load.version()} | {name: version(name) for name in PACKAGES}
+    return {"python": python} | {name: version(name) for name in PACKAGES}
 
 
 def _processor() -> str:

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .robustness import Row, Table, main, parser, publish, services, show
-from .services import Service, running
+from .robustness import Row, Table, counts, main, parser, publish, services, show
+from .services import FASTAPI, Service, running
 from .serving import ROOT, BenchError, Cores, Server, upstream_on
 
 NAME = "overload"
 LOAD = ("connections", "symbols", "seconds", "pause", "ramp", "same")
-PEERS = {"fastapi": Service("FastAPI, aiohttp", application="benchmarks.apps.service_fastapi:app")}
+PEERS = {"fastapi": FASTAPI}
 
 
 def measure(name: str, service: Service, options: argparse.Namespace, cores: Cores) -> Row:
@@ -79,14 +79,17 @@ def _line(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def table(rows: list[Row], title: str) -> Table:
-    """Who answered how much, and how soon the health checks were answered."""
+def tables(rows: list[Row]) -> list[Table]:
+    """Who answered how much, and how soon the health checks were answered, by load."""
     columns = (
         *("service", "200", "with all prices", "503", "other", "lost connections", "unanswered"),
         *("livez, new: p50, p99, max ms", "livez, kept: p50, p99, max ms"),
         *("answers again after s", "CPU s", "peak MB"),
     )
-    return Table(title, columns, [_cells(row) for row in rows])
+    loads = dict.fromkeys(row["load"] for row in rows)
+    return [
+        Table(load, columns, [_cells(row) for row in rows if row["load"] == load]) for load in loads
+    ]
 
 
 def _cells(row: Row) -> list[str]:
@@ -97,18 +100,14 @@ def _cells(row: Row) -> list[str]:
     return [
         row["label"],
         *(f"{row[name]:,}" for name in ("successes", "complete", "refused")),
-        _counts(row["other_statuses"]),
-        _counts(row["lost"]),
+        counts(row["other_statuses"]),
+        counts(row["lost"]),
         f"{row['unanswered']:,}",
         *times,
         _figure(row["livez_after_load_s"], 2),
         _figure(row["server_cpu_seconds"], 1),
         f"{row['memory_peak'] / 1e6:.0f}",
     ]
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "0"
 
 
 def _figure(value: float | None, digits: int) -> str:
@@ -135,16 +134,17 @@ def work() -> None:
     for name, service in services(options, PEERS).items():
         rows.append(measure(name, service, options, cores))
         print(details(rows[-1]), flush=True)
-    title = (
+    load = (
         f"{options.connections:,} clients, {options.symbols} symbols each, {options.seconds} s"
         + (", all the same symbols" if options.same else "")
         + (f", begun over {options.ramp:g} s" if options.ramp else "")
         + (f", {options.pause:g} s of patience after a refusal" if options.pause else "")
     )
-    found = table(rows, title)
-    show(found)
+    rows = [{"load": load, **row} for row in rows]
+    for table in tables(rows):
+        show(table)
     if options.publish:
-        publish(NAME, rows, [found])
+        publish(NAME, rows, tables)
 
 
 def _options() -> argparse.Namespace:

@@ -24,6 +24,9 @@ OPEN_FILES = 10_500
 
 Row = dict[str, Any]
 
+IDENTITY = ("peer", "load", "kind", "case", "attack")  # what tells one row from all others
+_FIRST = {"before": 0, "template": 1}
+
 
 class Table(NamedTuple):
     """A table of texts."""
@@ -87,14 +90,37 @@ def services(options: argparse.Namespace, peers: dict[str, Service]) -> dict[str
     return found
 
 
-def publish(name: str, rows: list[Row], tables: Iterable[Table]) -> None:
-    """Writes the results and their tables, in place of those of this name."""
-    results = {"machine": machine.machine(), "versions": machine.versions(), "rows": rows}
-    text = json.dumps(results, indent=1)
-    (PUBLISHED / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+def counts(counted: dict[str, int]) -> str:
+    """How many of each, as a text."""
+    return ", ".join(f"{name}: {count:,}" for name, count in sorted(counted.items())) or "none"
+
+
+def publish(name: str, rows: list[Row], tables: Callable[[list[Row]], list[Table]]) -> None:
+    """Writes the results and their tables; of those of this name, the ones not measured now stay.
+
+    Raises:
+        BenchError: when those are of another machine or other versions.
+    """
+    about = {"machine": machine.machine(), "versions": machine.packages()}
+    file = PUBLISHED / f"{name}.json"
+    if file.exists():
+        published = json.loads(file.read_text(encoding="utf-8"))
+        if about != {part: published[part] for part in about}:
+            message = f"The figures in {file.name} are of another machine or other versions."
+            raise BenchError(message)
+        rows = merged(published["rows"], rows)
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    head = json.dumps(about, indent=1).removesuffix("\n}")
+    file.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
-    told = "\n".join(table.markdown() for table in tables)
+    told = "\n".join(table.markdown() for table in tables(rows))
     PAGE.write_text(replaced(page, name, told), encoding="utf-8")
+
+
+def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """All rows, new ones in place of old ones of the same; the template's before those of peers."""
+    found = {tuple(row.get(part) for part in IDENTITY): row for row in (*old, *new)}
+    return sorted(found.values(), key=lambda row: _FIRST.get(row["peer"], len(_FIRST)))
 
 
 def replaced(page: str, name: str, text: str) -> str:

@@ -21,40 +21,57 @@ class Service(NamedTuple):
 
     label: str
     project: Path | None = None  # a baked one
-    application: str = ""  # what uvicorn serves; a bake has a command of its own without it
-    parser: str = "httptools"
+    module: str = ""  # what Python runs; a bake's own package unless given
+    application: str = ""  # what uvicorn serves instead
+    options: tuple[str, ...] = ()  # of uvicorn
 
     def command(self, port: int) -> list[str]:
         """The command that serves it on this port."""
         python = str(self.project / ".venv/bin/python") if self.project else sys.executable
-        if self.project and not self.application:
-            return [python, "-m", package(self.project)]
-        return [
-            *(python, "-m", "uvicorn", "--port", str(port), "--http", self.parser),
-            *(*UVICORN, self.application),
-        ]
+        if self.application:
+            uvicorn = ("uvicorn", "--port", str(port), *UVICORN, *self.options)
+            return [python, "-m", *uvicorn, self.application]
+        return [python, "-m", self.module or "price_service"]
 
-    def environment(self, port: int, upstream: int) -> dict[str, str]:
-        """The variables that it needs."""
+    def environment(self, port: int, upstream: int, limits: Mapping[str, float]) -> dict[str, str]:
+        """The variables that it needs; `limits` go by the names of the bake's settings."""
         url = f"http://127.0.0.1:{upstream}"
         if not self.project:
-            return {"PYTHONPATH": str(ROOT), "BENCH_UPSTREAM": url}
-        production = {"ENVIRONMENT": "production", "PRICES_BASE_URL": url}
-        return production | {"HOST": "127.0.0.1", "PORT": str(port)}
+            known = {PEERS_NAMES[name]: str(limits[name]) for name in PEERS_NAMES if name in limits}
+            return {"PYTHONPATH": str(ROOT), "BENCH_UPSTREAM": url} | known
+        return {
+            "PYTHONPATH": str(ROOT),
+            "ENVIRONMENT": "production",
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "PRICES_BASE_URL": url,
+        } | {name: str(value) for name, value in limits.items()}
 
 
-def package(project: Path) -> str:
-    """The name of a baked project's package."""
-    return next((project / "src").glob("*/serve.py")).parent.name
+# What peers call those settings of the bake that they have: see apps/service_prices.py.
+PEERS_NAMES = {
+    "PRICES_DEADLINE_SECONDS": "BENCH_DEADLINE",
+    "PRICES_TIMEOUT_SECONDS": "BENCH_CALL",
+    "PRICES_MAX_CONNECTIONS": "BENCH_CONNECTIONS",
+}
+
+FASTAPI = Service("FastAPI", application="benchmarks.apps.service_fastapi:app")
+QUART = Service("Quart", application="benchmarks.apps.service_quart:app")
+
+
+def extended(service: Service) -> Service:
+    """The same service with the views that measurements need; peers have them already."""
+    return service._replace(module="benchmarks.apps.extended") if service.project else service
 
 
 @contextmanager
-def running(
+def running(  # noqa: PLR0913 (by keyword, most with a default)
     name: str,
     service: Service,
     *,
     core: int,
     upstream: int = NOBODY,
+    limits: Mapping[str, float] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A service that answers; `upstream` is a port. It logs to the cache folder, by its `name`.
@@ -63,7 +80,7 @@ def running(
         BenchError: when it does not start.
     """
     port = free_port()
-    variables = service.environment(port, upstream) | dict(env or {})
+    variables = service.environment(port, upstream, limits or {}) | dict(env or {})
     with started(service.command(port), name, core=core, env=variables) as process:
         wait_until_ready(process, name, port)
         yield Server(process, port)

@@ -66,6 +66,15 @@ class Server:
         """The most resident memory in bytes that it ever had."""
         return 1024 * sum(self._status(pid, "VmHWM") for pid in self._pids())
 
+    def forget_peak_memory(self) -> None:
+        """Lets `peak_memory` begin from now: proc(5), `/proc/pid/clear_refs`."""
+        for pid in self._pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def open_files(self) -> int:
+        """How many files and sockets it has open."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self._pids())
+
     def settle(self) -> None:
         """Returns once what was asked of it before is done, or it has had its time for that."""
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -135,10 +144,10 @@ def serving(
 
 
 @contextmanager
-def upstream_on(core: int, module: str = "upstream") -> Iterator[int]:
-    """The upstream's port, while it runs."""
+def upstream_on(core: int, module: str = "upstream", *arguments: str) -> Iterator[int]:
+    """The upstream's port, while it runs; `arguments` follow the port on its command line."""
     port = free_port()
-    command = [sys.executable, "-m", f"benchmarks.{module}", str(port)]
+    command = [sys.executable, "-m", f"benchmarks.{module}", str(port), *arguments]
     with started(command, module, core=core) as process:
         wait_until_ready(process, module, port)
         yield port

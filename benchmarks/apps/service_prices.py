@@ -13,9 +13,9 @@ import aiohttp
 URL = os.environ.get("BENCH_UPSTREAM", "http://127.0.0.1:1")
 
 # As the generated service has them by default. Times are in seconds.
-CONNECTIONS = 100
-DEADLINE = 3.0
-CALL = 2.0
+CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "100"))
+DEADLINE = float(os.environ.get("BENCH_DEADLINE", "3"))
+CALL = float(os.environ.get("BENCH_CALL", "2"))
 AT_ONCE = 10
 MAX_SYMBOLS = 20
 SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]{0,9}")

@@ -1,0 +1,93 @@
+"""The generated service with a few views more, started as the service is: for what it has no view.
+
+Everything else is the bake's own: its limits, its logs, its errors, and `/prices`. It runs with the
+environment of the baked project.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from flask import Blueprint, Flask, Response, jsonify, request
+from price_service import app as service
+from price_service.settings import Settings
+
+bp = Blueprint("extended", __name__)
+marked: list[str] = []
+
+
+@bp.get("/nothing")
+async def nothing() -> dict[str, bool]:
+    """Does nothing, on the event loop."""
+    return {"ok": True}
+
+
+@bp.get("/sync/nothing")
+def sync_nothing() -> dict[str, bool]:
+    """Does nothing, in a thread."""
+    return {"ok": True}
+
+
+@bp.post("/body")
+async def body() -> dict[str, int]:
+    """Reads the body, on the event loop."""
+    return {"bytes": len(request.get_data())}
+
+
+@bp.post("/sync/body")
+def sync_body() -> dict[str, int]:
+    """Reads the body, in a thread."""
+    return {"bytes": len(request.get_data())}
+
+
+@bp.post("/json")
+async def json_body() -> Response:
+    """Reads the body as JSON."""
+    return jsonify(kind=type(request.get_json()).__name__)
+
+
+@bp.get("/raises")
+async def raises() -> str:
+    """Fails, as a view with a bug does."""
+    message = "a bug"
+    raise RuntimeError(message)
+
+
+@bp.get("/stream")
+async def stream() -> AsyncIterator[bytes]:
+    """Streams ten parts of a kilobyte."""
+    for _ in range(10):
+        yield bytes(1024)
+
+
+@bp.get("/wait/<float:seconds>")
+async def wait(seconds: float) -> dict[str, bool]:
+    """Keeps the request in flight."""
+    await asyncio.sleep(seconds)
+    return {"ok": True}
+
+
+@bp.get("/mark")
+async def mark() -> dict[str, int]:
+    """Counts how often it was asked."""
+    marked.append("")
+    return {"marks": len(marked)}
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service's application with these views."""
+    app: Flask = create_plain_app(settings)
+    app.register_blueprint(bp)
+    return app
+
+
+create_plain_app = service.create_app
+service.create_app = create_app  # before `asgi` imports it
+
+if __name__ == "__main__":
+    from price_service.serve import main
+
+    main()
+else:
+    from price_service.asgi import asgi
+
+    __all__ = ["asgi"]
