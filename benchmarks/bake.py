@@ -33,12 +33,15 @@ def baked_service(revision: str = "") -> Path:
     """
     if not revision:
         return synced(_bake(ROOT, CACHE / "service"))
-    template = CACHE / f"template-{revision}"
-    shutil.rmtree(template, ignore_errors=True)
-    archive = _output(["git", "-C", str(ROOT), "archive", revision], f"No commit {revision}")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+    git = ("git", "-C", str(ROOT))
+    commit = _output([*git, "rev-parse", "--short", revision], "No such commit").decode().strip()
+    output = CACHE / f"service-{commit}"
+    if (output / "price-service/.venv").is_dir():  # a commit stays as it is
+        return output / "price-service"
+    template = CACHE / f"template-{commit}"
+    with tarfile.open(fileobj=io.BytesIO(_output([*git, "archive", commit], "No files"))) as files:
         files.extractall(template, filter="data")
-    return synced(_bake(template, CACHE / f"service-{revision}"))
+    return synced(_bake(template, output))
 
 
 def synced(project: Path) -> Path:

@@ -24,7 +24,7 @@ OPEN_FILES = 10_500
 
 Row = dict[str, Any]
 
-IDENTITY = ("peer", "load", "kind", "case", "attack")  # what tells one row from all others
+IDENTITY = ("peer", "label", "load", "kind", "case", "attack")  # what tells one row from all others
 _FIRST = {"before": 0, "template": 1}
 
 

@@ -73,14 +73,17 @@ def running(  # noqa: PLR0913 (by keyword, most with a default)
     upstream: int = NOBODY,
     limits: Mapping[str, float] | None = None,
     env: Mapping[str, str] | None = None,
+    output: int | None = None,
 ) -> Iterator[Server]:
-    """A service that answers; `upstream` is a port. It logs to the cache folder, by its `name`.
+    """A service that answers; `upstream` is a port.
+
+    It logs to the cache folder, by its `name`, unless it is given a file descriptor to log to.
 
     Raises:
         BenchError: when it does not start.
     """
     port = free_port()
     variables = service.environment(port, upstream, limits or {}) | dict(env or {})
-    with started(service.command(port), name, core=core, env=variables) as process:
+    with started(service.command(port), name, core=core, env=variables, output=output) as process:
         wait_until_ready(process, name, port)
         yield Server(process, port)

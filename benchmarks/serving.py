@@ -86,10 +86,13 @@ class Server:
             if self.cpu_seconds() - before < 0.02:  # noqa: PLR2004 (two ticks: it idles)
                 return
 
-    def _pids(self) -> list[int]:
+    def workers(self) -> list[int]:
+        """The ids of its child processes."""
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+    def _pids(self) -> list[int]:
+        return [self.process.pid, *self.workers()]
 
     def _status(self, pid: int, name: str) -> int:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -100,17 +103,25 @@ class Server:
 
 @contextmanager
 def started(
-    command: Sequence[str], name: str, *, core: int, env: dict[str, str] | None = None
+    command: Sequence[str],
+    name: str,
+    *,
+    core: int,
+    env: dict[str, str] | None = None,
+    output: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process on its core, with its children killed at the end; it logs to the cache folder."""
+    """A process on its core, with its children killed at the end.
+
+    It logs to the cache folder, unless it is given a file descriptor to log to.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=os.environ | (env or {}),
-            stdout=log,
-            stderr=log,
+            stdout=log if output is None else output,
+            stderr=log if output is None else output,
             start_new_session=True,
         )
     try:

@@ -36,10 +36,10 @@ class Kind(NamedTuple):
     full: bool = False  # whether one request is held, so that there is room for none
 
 
-def prices(first: int, symbols: int) -> bytes:
-    """A request for prices that nobody has asked for."""
+def prices(first: int, symbols: int, *headers: str) -> bytes:
+    """A request for the prices of so many symbols, from this one on."""
     query = "&".join(f"symbol=S{number:X}" for number in range(first, first + symbols))
-    return request("GET", f"/prices?{query}")
+    return request("GET", f"/prices?{query}", *headers)
 
 
 def _cancelled(number: int) -> bytes:

@@ -1,0 +1,113 @@
+"""Attacks on a service, and on FastAPI and Quart in the same run: what became of each.
+
+Every attack has a process of its own to attack, and ends by itself. Where the parser of HTTP
+matters, the bake is also served by uvicorn without the bake's own command, with both parsers.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from . import attackers
+from .attackers import Field
+from .robustness import Row, Table, main, parser, publish, services, show
+from .services import FASTAPI, QUART, Service, extended
+from .serving import BenchError, Cores
+
+NAME = "attacks"
+PEERS = {"fastapi": FASTAPI, "quart": QUART}
+H11 = ("--http", "h11")
+
+
+class Attack(NamedTuple):
+    """An attack."""
+
+    name: str
+    title: str
+    run: Callable[[Field], str]
+    parsers: bool = False  # whether the parser of HTTP matters
+
+
+ATTACKS = (
+    Attack("desync", "Bodies of requests that ask for an upgrade", attackers.desync, parsers=True),
+    Attack(
+        "h2c",
+        "POST that offers HTTP/2, as Java's client does",
+        attackers.upgrade_with_body,
+        parsers=True,
+    ),
+    Attack(
+        "websocket", "GET that asks for a WebSocket", attackers.upgrade_without_body, parsers=True
+    ),
+    Attack("heads", "Large heads", attackers.large_heads, parsers=True),
+    Attack("json", "JSON nested 2,500 deep", attackers.deep_json),
+    Attack("slow", "100 bodies that come a byte at a time", attackers.slow_bodies),
+    Attack("resets", "3,000 times several requests and a reset", attackers.pipelined_and_reset),
+    Attack("deadline", "Requests with a deadline of 20 ms in a header", attackers.short_deadlines),
+    Attack("orphans", "SIGKILL to the parent of two workers", attackers.killed_parent),
+    Attack("pipe", "Output to a pipe that nobody reads", attackers.unread_pipe),
+)
+
+
+def targets(chosen: dict[str, Service], *, parsers: bool) -> Iterator[tuple[str, str, Service]]:
+    """Whom to attack: the peer, the name of this way to serve it, and the service."""
+    for name, service in chosen.items():
+        yield name, name, service
+        if parsers and service.project:
+            plain = service._replace(application="benchmarks.apps.extended:asgi")
+            yield name, f"{name}-uvicorn", plain._replace(label=f"{service.label}, plain uvicorn")
+            h11 = plain._replace(label=f"{service.label}, plain uvicorn, h11", options=H11)
+            yield name, f"{name}-h11", h11
+        elif parsers:
+            h11 = service._replace(label=f"{service.label}, h11", options=H11)
+            yield name, f"{name}-h11", h11
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """What happened, a table for each attack."""
+    found = []
+    for attack in ATTACKS:
+        lines = [(row["label"], row["found"]) for row in rows if row["attack"] == attack.name]
+        if lines:
+            found.append(Table(attack.title, ("service", "what happened"), lines))
+    return found
+
+
+def work() -> None:
+    """Attacks, prints and publishes."""
+    options = _options()
+    cores = Cores()
+    chosen = {name: extended(each) for name, each in services(options, PEERS).items()}
+    rows: list[Row] = []
+    for attack in ATTACKS:
+        if options.only and attack.name not in options.only:
+            continue
+        for peer, name, service in targets(chosen, parsers=attack.parsers):
+            try:
+                found = attack.run(Field(name, service, cores))
+            except BenchError as error:
+                found = str(error)
+            rows.append(
+                {"peer": peer, "label": service.label, "attack": attack.name, "found": found}
+            )
+            print(f"{attack.title}: {service.label}: {found}", flush=True)
+    for table in tables(rows):
+        show(table)
+    if options.publish:
+        publish(NAME, rows, tables)
+
+
+def _options() -> argparse.Namespace:
+    found = parser(__doc__, PEERS)
+    found.add_argument(
+        "--only",
+        action="append",
+        choices=[attack.name for attack in ATTACKS],
+        help="this attack; may be repeated. All, unless given",
+    )
+    return found.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main(work))
