@@ -19,7 +19,7 @@ from .raw import Answer, Connection, Lost, chunked, request
 from .robustness import counts
 from .services import NOBODY, Service, running
 from .serving import CACHE, Cores, Server, ask, upstream_on
-from .traffic import KIB, MB, prices
+from .traffic import KIB, MB, longest_livez, prices
 
 PATIENCE_SECONDS = 5.0  # for an answer that should come at once
 PAUSE_SECONDS = 0.2  # so that what follows is a segment of its own
@@ -175,7 +175,7 @@ async def _in_parts(port: int, *parts: bytes) -> str:
 
 
 def deep_json(field: Field) -> str:
-    """Posts 5 KB of JSON, nested 2,500 deep."""
+    """Posts 5 KB of JSON: lists in lists, 2,500 deep, and objects in objects, 1,000 deep."""
     texts = {"lists": b"[" * 2500 + b"]" * 2500, "objects": b'{"":' * 1000 + b"1" + b"}" * 1000}
 
     async def attack(port: int) -> str:
@@ -334,6 +334,31 @@ def short_deadlines(field: Field) -> str:
         field.running(upstream=upstream) as server,
     ):
         return uvloop.run(attack(server.port))
+
+
+BOMBS = {"100 KB of gzip": "gzip", "gzip, gzip, gzip": "gzip-gzip-gzip"}
+
+
+def decoding_bombs(field: Field) -> str:
+    """Lets the upstream answer with little that decodes to very much."""
+    found = []
+    for name, kind in BOMBS.items():
+        with (
+            upstream_on(field.cores.upstream, "prices_upstream", kind) as upstream,
+            field.running(upstream=upstream) as server,
+        ):
+            before = server.memory()
+            answered, livez = uvloop.run(_beside_livez(server.port, prices(0, 1)))
+            more = (server.peak_memory() - before) / 1e6
+            found.append(f"{name}: {answered}, +{more:.0f} MB at the peak, /livez {livez:.2f} s")
+    return "; ".join(found)
+
+
+async def _beside_livez(port: int, text: bytes) -> tuple[str, float]:
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(_patiently(port, text, 30))
+        livez = group.create_task(longest_livez(port, until=asked))
+    return asked.result(), livez.result()
 
 
 # What happens to the process.

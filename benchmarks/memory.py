@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import uvloop
@@ -20,7 +20,7 @@ from .raw import Connection, Lost, request
 from .robustness import Row, Table, counts, main, parser, publish, services, show
 from .services import FASTAPI, NOBODY, QUART, Service, extended, running
 from .serving import Cores, Server, upstream_on
-from .traffic import KINDS, Kind, drive, prices
+from .traffic import KINDS, Kind, drive, longest_livez, prices
 
 NAME = "memory"
 PEERS = {"fastapi": FASTAPI, "quart": QUART}
@@ -96,20 +96,6 @@ async def _two_parts(
     return counted, after, longest
 
 
-async def longest_livez(port: int, until: asyncio.Task[Counter[str]]) -> float:
-    """The longest that `/livez` took, in seconds, asked again and again until a task is done."""
-    longest = 0.0
-    while not until.done():
-        asked = time.monotonic()
-        with suppress(*Lost):
-            async with await Connection.open(port) as connection:
-                await connection.send(request("GET", "/livez", "Connection: close"))
-                await connection.answer()
-        longest = max(longest, time.monotonic() - asked)
-        await asyncio.sleep(0.1)
-    return longest
-
-
 class Case(NamedTuple):
     """So many requests in flight at once, whose view waits for this."""
 
@@ -137,8 +123,11 @@ CASES = (
 
 def in_flight(name: str, service: Service, case: Case, cores: Cores, seconds: int) -> Row:
     """The memory of so many requests at once, and the most while as many go on for a while."""
-    waits = {"PRICES_TIMEOUT_SECONDS": 30, "PRICES_DEADLINE_SECONDS": 30}
-    limits = {"PRICES_MAX_CONNECTIONS": case.pool} | (waits if case.upstream == "good" else {})
+    limits = {"PRICES_MAX_CONNECTIONS": case.pool}
+    if case.upstream == "good":
+        limits |= {"PRICES_TIMEOUT_SECONDS": 30, "PRICES_DEADLINE_SECONDS": 30}
+    elif case.upstream:  # otherwise most requests would not be in flight at all
+        limits |= {"PRICES_BREAKER_FAILURES": 10**9}
     with (
         upstream_that(case.upstream, cores, case.seconds) as upstream,
         running(

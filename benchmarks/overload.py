@@ -20,7 +20,15 @@ from .serving import ROOT, BenchError, Cores, Server, upstream_on
 
 NAME = "overload"
 LOAD = ("connections", "symbols", "seconds", "pause", "ramp", "same")
-PEERS = {"fastapi": FASTAPI}
+PEERS = {
+    "fastapi": FASTAPI,
+    # As it is written without a thought of overload: all calls are made at once, and each waits for
+    # as long as it takes.
+    "fastapi-patient": FASTAPI._replace(
+        label="FastAPI, no limits",
+        variables=(("BENCH_DEADLINE", "300"), ("BENCH_CALL", "300"), ("BENCH_AT_ONCE", "20")),
+    ),
+}
 
 
 def measure(name: str, service: Service, options: argparse.Namespace, cores: Cores) -> Row:

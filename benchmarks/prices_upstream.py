@@ -1,17 +1,20 @@
 """The upstream that the generated service's example calls: the price of the symbol it is asked for.
 
-    python -m benchmarks.prices_upstream PORT [good|error|hang] [SECONDS]
+    python -m benchmarks.prices_upstream PORT [good|error|hang|gzip|gzip-gzip-gzip] [SECONDS]
 
 It understands GET on kept-alive connections and nothing more, so that it is never what limits. A
 good answer takes SECONDS, 0.05 unless given. An error is a 500 at once; who hangs never answers.
+The others answer with little that decodes to very much: 100 MB, and 500 MB.
 """
 
 import asyncio
 import sys
+import zlib
 from typing import cast
 
 import uvloop
 
+MEGABYTES = {1: 100, 3: 500}  # of a bomb, by how often it is packed
 BODY = '{"symbol":"%s","price":101.5}'
 
 
@@ -20,17 +23,31 @@ def symbol(request: bytes) -> str:
     return request.split(b" ", 2)[1].rpartition(b"/")[2].decode("latin-1")
 
 
-def reply(status: str, body: str) -> bytes:
+def reply(status: str, body: str | bytes, *headers: str) -> bytes:
     """A whole answer."""
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    return f"{head}\r\n\r\n{body}".encode()
+    content = body.encode() if isinstance(body, str) else body
+    length = f"Content-Length: {len(content)}"
+    lines = (f"HTTP/1.1 {status}", "Content-Type: application/json", length, *headers)
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def bomb(kind: str) -> bytes:
+    """An answer that is far larger once it is decoded; empty if that is not this kind."""
+    if not kind.startswith("gzip"):
+        return b""
+    codings = kind.split("-")
+    body = bytes(MEGABYTES[len(codings)] * 10**6)
+    for _ in codings:
+        packer = zlib.compressobj(9, wbits=31)  # gzip: zlib manual, deflateInit2
+        body = packer.compress(body) + packer.flush()
+    return reply("200 OK", body, f"Content-Encoding: {', '.join(codings)}")
 
 
 class _Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
-    def __init__(self, kind: str, seconds: float) -> None:
-        self.kind, self.seconds = kind, seconds
+    def __init__(self, kind: str, seconds: float, bomb: bytes) -> None:
+        self.kind, self.seconds, self.bomb = kind, seconds, bomb
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -43,6 +60,8 @@ class _Connection(asyncio.Protocol):
             name = symbol(request)
             if not request.startswith(b"GET /prices/"):  # whether it is up
                 self.send(reply("200 OK", "{}"))
+            elif self.bomb:
+                self.send(self.bomb)
             elif self.kind == "error":
                 self.send(reply("500 Internal Server Error", "{}"))
             elif self.kind == "good":
@@ -56,8 +75,9 @@ class _Connection(asyncio.Protocol):
 async def serve(port: int, kind: str = "good", seconds: float = 0.05) -> None:
     """Serves until the process is killed."""
     loop = asyncio.get_running_loop()
+    packed = bomb(kind)
     server = await loop.create_server(
-        lambda: _Connection(kind, seconds), "127.0.0.1", port, backlog=4096
+        lambda: _Connection(kind, seconds, packed), "127.0.0.1", port, backlog=4096
     )
     await server.serve_forever()
 

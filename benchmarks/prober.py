@@ -13,16 +13,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import uvloop
 
-REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
-LAST = b"Connection: close\r\n"
+from .raw import Connection, Lost, request
+
 EVERY = 0.1
 GIVE_UP = 60.0  # seconds after the load
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -67,6 +66,7 @@ class Prober:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.close()
         return {
             "livez_new_ms": summed_up(self.times["new"]),
             "livez_kept_ms": summed_up(self.times["kept"]),
@@ -92,7 +92,7 @@ class Prober:
     async def recover(self) -> None:
         """Asks after the load until there is an answer."""
         await self.until(self.end)
-        while not await self.answered("new"):  # noqa: ASYNC110 (a server sends no event)
+        while not await self.on_a_new_one():  # noqa: ASYNC110 (a server sends no event)
             await asyncio.sleep(EVERY)
         self.recovered = round(time.monotonic() - self.end, 3)
 
@@ -111,31 +111,39 @@ class Prober:
         """Asks, and notes how long that took, also when it has failed or is given up."""
         good = False
         try:
-            good = await self.answered(how)
+            good = await (self.on_a_new_one() if how == "new" else self.on_the_kept_one())
         finally:
             self.failed += not good
             self.times[how].append(time.monotonic() - due)
 
-    async def answered(self, how: str) -> bool:
-        """Whether the answer is 200."""
-        connection = self.kept
+    async def on_a_new_one(self) -> bool:
+        """Whether the answer on a connection of its own is 200."""
         try:
-            if how == "new" or connection is None:
-                connection = await asyncio.open_connection("127.0.0.1", self.port)
-            reader, writer = connection
-            writer.write(REQUEST + (LAST if how == "new" else b"") + b"\r\n")
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length))
-        except (OSError, asyncio.IncompleteReadError, ValueError):
-            if how == "kept":
-                self.kept = None
+            async with await Connection.open(self.port) as connection:
+                return await self.is_alive(connection, "Connection: close")
+        except Lost:
             return False
-        if how == "kept":
-            self.kept = connection
-        else:
-            writer.close()
-        return b" 200 " in head.partition(b"\r\n")[0]
+
+    async def on_the_kept_one(self) -> bool:
+        """Whether the answer is 200 on the connection of the answer before, if that lasted."""
+        try:
+            if self.kept is None:
+                self.kept = await Connection.open(self.port)
+            return await self.is_alive(self.kept)
+        except Lost:
+            self.close()
+            return False
+
+    async def is_alive(self, connection: Connection, *headers: str) -> bool:
+        """Whether the answer is 200."""
+        await connection.send(request("GET", "/livez", *headers))
+        return (await connection.answer()).status == HTTPStatus.OK
+
+    def close(self) -> None:
+        """Closes the connection that is kept."""
+        if self.kept is not None:
+            self.kept.close()
+        self.kept = None
 
 
 async def measure(port: int, seconds: float) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Connection:
             OSError, EOFError, ValueError, LimitOverrunError: none has come that is whole.
         """
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-        status = int(head.split(b" ", 2)[1])
+        status = int(head[9:12])  # HTTP/1.1 200: RFC 9112, section 4
         if b"\r\ntransfer-encoding: chunked" in head:
             return Answer(status, head, await self._chunks())
         _, found, rest = head.partition(b"\r\ncontent-length:")

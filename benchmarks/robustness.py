@@ -106,15 +106,22 @@ def publish(name: str, rows: list[Row], tables: Callable[[list[Row]], list[Table
     if file.exists():
         published = json.loads(file.read_text(encoding="utf-8"))
         if about != {part: published[part] for part in about}:
-            message = f"The figures in {file.name} are of another machine or other versions."
+            message = (
+                f"{file.name} is of another machine or other versions, so new figures cannot stand "
+                "beside it. Remove it and measure everybody."
+            )
             raise BenchError(message)
         rows = merged(published["rows"], rows)
     lines = ",\n".join(json.dumps(row) for row in rows)
     head = json.dumps(about, indent=1).removesuffix("\n}")
     file.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
-    told = "\n".join(table.markdown() for table in tables(rows))
-    PAGE.write_text(replaced(page, name, told), encoding="utf-8")
+    PAGE.write_text(replaced(page, name, told(tables(rows))), encoding="utf-8")
+
+
+def told(tables: Iterable[Table]) -> str:
+    """The tables in Markdown, one after another."""
+    return "\n".join(table.markdown() for table in tables)
 
 
 def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:

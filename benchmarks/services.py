@@ -24,6 +24,7 @@ class Service(NamedTuple):
     module: str = ""  # what Python runs; a bake's own package unless given
     application: str = ""  # what uvicorn serves instead
     options: tuple[str, ...] = ()  # of uvicorn
+    variables: tuple[tuple[str, str], ...] = ()  # of its environment
 
     def command(self, port: int) -> list[str]:
         """The command that serves it on this port."""
@@ -83,7 +84,8 @@ def running(  # noqa: PLR0913 (by keyword, most with a default)
         BenchError: when it does not start.
     """
     port = free_port()
-    variables = service.environment(port, upstream, limits or {}) | dict(env or {})
+    variables = service.environment(port, upstream, limits or {})
+    variables |= dict(service.variables) | dict(env or {})
     with started(service.command(port), name, core=core, env=variables, output=output) as process:
         wait_until_ready(process, name, port)
         yield Server(process, port)

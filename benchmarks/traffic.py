@@ -5,7 +5,8 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
 
 from .raw import Answer, Connection, Lost, chunked, request
 
@@ -191,3 +192,17 @@ async def _ask(connection: Connection, kind: Kind, number: int) -> Answer | str:
         await asyncio.sleep(CANCEL_SECONDS)
         connection.reset()
     return "left"
+
+
+async def longest_livez(port: int, until: asyncio.Task[Any]) -> float:
+    """The longest that `/livez` took, in seconds, asked again and again until a task is done."""
+    longest = 0.0
+    while not until.done():
+        asked = time.monotonic()
+        with suppress(*Lost):
+            async with await Connection.open(port) as connection:
+                await connection.send(request("GET", "/livez", "Connection: close"))
+                await connection.answer()
+        longest = max(longest, time.monotonic() - asked)
+        await asyncio.sleep(0.1)
+    return longest

@@ -16,7 +16,7 @@ URL = os.environ.get("BENCH_UPSTREAM", "http://127.0.0.1:1")
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "100"))
 DEADLINE = float(os.environ.get("BENCH_DEADLINE", "3"))
 CALL = float(os.environ.get("BENCH_CALL", "2"))
-AT_ONCE = 10
+AT_ONCE = int(os.environ.get("BENCH_AT_ONCE", "10"))
 MAX_SYMBOLS = 20
 SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]{0,9}")
 
