@@ -92,7 +92,7 @@ def tables(rows: list[Row]) -> list[Table]:
     columns = (
         *("service", "200", "with all prices", "503", "other", "lost connections", "unanswered"),
         *("livez, new: p50, p99, max ms", "livez, kept: p50, p99, max ms"),
-        *("answers again after s", "CPU s", "peak MB"),
+        *("answers again after s", "CPU s, without a core s", "peak MB"),
     )
     loads = dict.fromkeys(row["load"] for row in rows)
     return [
@@ -113,7 +113,7 @@ def _cells(row: Row) -> list[str]:
         f"{row['unanswered']:,}",
         *times,
         _figure(row["livez_after_load_s"], 2),
-        _figure(row["server_cpu_seconds"], 1),
+        ", ".join(_figure(row[f"server_{what}_seconds"], 1) for what in ("cpu", "waited_for_core")),
         f"{row['memory_peak'] / 1e6:.0f}",
     ]
 
