@@ -5,14 +5,15 @@ import asyncio
 import pytest
 
 from {{ cookiecutter.package_name }}.clients import breaker as module
-from {{ cookiecutter.package_name }}.clients.breaker import Breaker, State
+from {{ cookiecutter.package_name }}.clients.breaker import HOPELESS, MAX_TARGETS, Breaker, State
 from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.deadline import Limit
+from {{ cookiecutter.package_name }}.deadline import Limit, within
 
 
 class Clock:
@@ -37,9 +38,15 @@ def breaker(clock: Clock) -> Breaker:  # noqa: ARG001 - only its effect is neede
     return Breaker("prices", failures=3, seconds=10)
 
 
-def attempt(breaker: Breaker, error: BaseException | None = None, *, left: float = 60) -> None:
+def attempt(
+    breaker: Breaker,
+    error: BaseException | None = None,
+    *,
+    left: float = 60,
+    target: str | None = None,
+) -> None:
     """Make a try that ends in `error`, if any."""
-    with breaker.watch(Limit(left)):
+    with breaker.watch(Limit(left), target):
         if error is not None:
             raise error
 
@@ -167,3 +174,133 @@ def test_every_change_is_logged_once(
         "circuit breaker of prices is closed",
     ]
     assert [vars(record)["breaker"] for record in caplog.records] == ["open", "half-open", "closed"]
+
+
+# One target and one request among many
+
+
+def fails(
+    breaker: Breaker, target: str, error: UpstreamError | None = None, *, times: int = 1
+) -> None:
+    """Have a request of its own fail so many times for that target."""
+    error = error or UpstreamUnavailable("prices", "answered 503", status=503, transient=True)
+    for _ in range(times):
+        with pytest.raises(UpstreamError), within(60), breaker.watch(Limit(60), target):
+            raise error
+
+
+REPLIES = [
+    UpstreamUnavailable("prices", "answered 500", status=500),
+    UpstreamUnavailable("prices", "answered 503", status=503, transient=True),
+    UpstreamUnavailable("prices", "answered 429", status=429, transient=True),
+    UpstreamTimeout("prices", "did not answer in time"),
+]
+
+
+@pytest.mark.parametrize("error", REPLIES, ids=str)
+def test_a_target_that_fails_is_left_alone_and_no_other(
+    breaker: Breaker, clock: Clock, error: UpstreamError
+) -> None:
+    fails(breaker, "bad", error, times=3)
+    assert state(breaker) == "closed"
+    with pytest.raises(UpstreamUnavailable, match="is not asked for this") as refused:
+        attempt(breaker, target="bad")
+    assert refused.value.retry_after == 10
+    attempt(breaker, target="good")
+
+    clock.now += 10
+    attempt(breaker, target="bad")
+    attempt(breaker, target="bad")
+
+
+def test_a_probe_of_a_target_that_fails_leaves_it_alone_for_as_long_again(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fails(breaker, "bad", times=3)
+    clock.now += 10
+    fails(breaker, "bad")
+    with pytest.raises(UpstreamUnavailable, match="is not asked for this"):
+        attempt(breaker, target="bad")
+
+    clock.now += 10
+    with pytest.raises(asyncio.CancelledError):
+        attempt(breaker, asyncio.CancelledError(), target="bad")
+    attempt(breaker, target="bad")  # a probe that found out nothing leaves it to the next
+
+
+def test_one_request_counts_once_however_many_targets_it_has(breaker: Breaker) -> None:
+    with within(60):
+        for number in range(20):
+            with pytest.raises(UpstreamError), breaker.watch(Limit(60), f"target {number}"):
+                raise REPLIES[1]
+
+    assert state(breaker) == "closed"
+
+
+def test_many_requests_for_one_target_count_once(breaker: Breaker) -> None:
+    fails(breaker, "good", times=2)
+    fails(breaker, "bad", times=2)
+    assert state(breaker) == "closed"
+
+
+def test_as_many_targets_and_requests_in_a_row_open_it(breaker: Breaker) -> None:
+    for number in range(2):
+        fails(breaker, f"target {number}")
+    attempt(breaker, target="good")
+    for number in range(2):
+        fails(breaker, f"target {number}")
+    assert state(breaker) == "closed"
+
+    fails(breaker, "another")
+    assert state(breaker) == "open"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamUnavailable("prices", "cannot be reached", transient=True),
+        UpstreamTimeout("prices", "could not be reached in time", transient=True),
+    ],
+    ids=str,
+)
+def test_a_connection_that_fails_concerns_all(breaker: Breaker, error: UpstreamError) -> None:
+    with within(60):
+        for _ in range(3):
+            with pytest.raises(UpstreamError), breaker.watch(Limit(60), "one"):
+                raise error
+
+    assert state(breaker) == "open"
+
+
+def test_what_is_known_of_targets_is_bounded(breaker: Breaker) -> None:
+    for number in range(MAX_TARGETS * 2):
+        fails(breaker, f"target {number}")
+        attempt(breaker, target="good")
+
+    assert len(breaker._targets) <= MAX_TARGETS  # noqa: SLF001
+    assert len(breaker._failed_targets) <= 3  # noqa: SLF001
+
+
+def test_a_target_that_goes_on_failing_is_not_worth_a_retry(breaker: Breaker) -> None:
+    assert not breaker.is_hopeless("bad")
+    fails(breaker, "bad", times=HOPELESS)
+    assert breaker.is_hopeless("bad")
+    assert not breaker.is_hopeless("good")
+
+
+@pytest.mark.parametrize("target", [None, "target"])
+def test_a_try_that_its_requests_deadline_cut_off_says_nothing(
+    breaker: Breaker, clock: Clock, target: str | None
+) -> None:
+    with within(0):
+        for _ in range(10):
+            with pytest.raises(asyncio.CancelledError):
+                attempt(breaker, asyncio.CancelledError(), left=60, target=target)
+    assert state(breaker) == "closed"
+
+    fail(breaker, 3)
+    clock.now += 10
+    with within(0), pytest.raises(asyncio.CancelledError):
+        attempt(breaker, asyncio.CancelledError(), left=60, target=target)
+    attempt(breaker, target=target)  # the probe was cut off, so the next one finds out
+    assert state(breaker) == "closed"

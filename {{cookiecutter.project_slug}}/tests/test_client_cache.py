@@ -119,7 +119,7 @@ async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str |
 
 async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | None) -> None:
     async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
-        served.replies.extend([http(b"hello", FOR_A_MINUTE), http(b"", status="500 Oh")])
+        served.replies.extend([http(b"hello", FOR_A_MINUTE), http(b"", status="503 Oh")])
         await upstream.get("/")
         with pytest.raises(UpstreamUnavailable):
             await upstream.get("/other")

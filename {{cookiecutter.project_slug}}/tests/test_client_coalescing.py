@@ -1,13 +1,17 @@
 """Shared calls: one request for many callers, and whose cancellation ends it."""
 
 import asyncio
+import sys
 
 import pytest
 
 from {{ cookiecutter.package_name }}.clients.coalescing import SharedCalls
-from {{ cookiecutter.package_name }}.deadline import Limit
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
+from {{ cookiecutter.package_name }}.deadline import Limit, within
 
 pytestmark = pytest.mark.anyio
+
+BUSY = UpstreamUnavailable("prices", "answered 503", retry_after=3, status=503)
 
 
 class Call:
@@ -101,20 +105,89 @@ async def test_a_newcomer_does_not_join_a_call_that_is_being_ended() -> None:
     assert await second == "answer 2"
 
 
-async def test_the_call_may_take_as_long_as_its_most_patient_caller_waits() -> None:
+async def test_a_caller_in_a_hurry_leaves_the_call_its_whole_timeout() -> None:
     shared, call = SharedCalls[str](), Call()
-    hurried = Limit(1)
-    waiting = [
-        asyncio.create_task(shared.join("same", hurried, call)),
-        join(shared, call, seconds=60),
-        join(shared, call, seconds=30),
-    ]
-    await settle()
+    with within(10):
+        hurried = join(shared, call, seconds=60)
+        await settle()
 
     assert call.limits[0].left == pytest.approx(60, abs=5)
-    assert hurried.left <= 1
     call.go_on.set()
-    await asyncio.gather(*waiting)
+    await hurried
+
+
+async def test_a_caller_with_time_does_not_depend_on_one_in_a_hurry() -> None:
+    # The upstream is told the time of whoever starts a call, and may give up on it after that.
+    shared, call = SharedCalls[str](), Call()
+    with within(1):
+        hurried = [join(shared, call, seconds=60), join(shared, call, seconds=60)]
+        await settle()
+    assert call.begun == 1
+    patient = [join(shared, call, seconds=60), join(shared, call, seconds=60)]
+    await settle()
+    assert call.begun == 2
+    with within(1):
+        hurried.append(join(shared, call, seconds=60))
+        await settle()
+    assert call.begun == 2, "one in a hurry may share what has more time"
+
+    for each in hurried:
+        each.cancel()
+    await asyncio.gather(*hurried, return_exceptions=True)
+    call.go_on.set()
+    assert await asyncio.gather(*patient) == ["answer 2"] * 2
+    assert call.cancelled == 1
+
+
+async def test_a_call_that_hangs_does_not_hold_those_who_came_later() -> None:
+    shared, call = SharedCalls[str](), Call()
+    first = join(shared, call, seconds=0.05)
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(shared.join("same", Limit(60), call))
+    async with asyncio.timeout(5):
+        while call.begun < 2:  # noqa: ASYNC110 - when the first has had its time
+            await asyncio.sleep(0.001)
+    call.go_on.set()
+
+    assert await second == "answer 2"
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_what_would_end_the_loop_or_cancels_nobody_is_an_error(
+    error: type[BaseException],
+) -> None:
+    async def fail(_: Limit) -> str:
+        raise error
+
+    with pytest.raises(RuntimeError) as raised:
+        await SharedCalls[str]().join("same", Limit(1), fail)
+
+    assert isinstance(raised.value.__cause__, error)
+
+
+async def test_each_gets_an_error_of_its_own() -> None:
+    async def fail(_: Limit) -> str:
+        await asyncio.sleep(0)
+        raise BUSY.again()
+
+    shared = SharedCalls[str]()
+    errors = await asyncio.gather(
+        *(shared.join("same", Limit(1), fail) for _ in range(3)), return_exceptions=True
+    )
+
+    assert len({id(error) for error in errors}) == 3
+    assert {str(error) for error in errors} == {str(BUSY)}
+    assert {vars(error)["retry_after"] for error in errors} == {3}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has eager tasks")
+async def test_tasks_that_run_at_once_are_shared_as_well() -> None:
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    await test_identical_calls_share_one_and_others_do_not()
+    await test_a_call_that_has_ended_is_not_shared()
+    await test_the_last_one_to_leave_ends_the_call_before_it_is_gone()
 
 
 async def test_all_get_its_error() -> None:

@@ -12,6 +12,7 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamUnavailable,
 )
 from {{ cookiecutter.package_name }}.clients.retries import (
+    LONGEST_WAIT,
     RetryBudget,
     retry_after,
     with_retries,
@@ -142,7 +143,27 @@ def test_a_budget_that_is_not_spent_does_not_grow_beyond_the_burst() -> None:
         ("", None),
         ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
         ("Fri, 31 Dec 1999 23:59:59 -0000", 0),
+        ("9" * 400, LONGEST_WAIT),
+        ("9" * 5000, None),
+        ("86401", LONGEST_WAIT),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
+        (f"Fri, 31 Dec {'9' * 400} 23:59:59 GMT", None),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        (f"Fri, 31 Dec 1999 {'9' * 40}:59:59 GMT", None),
+        (f"Fri, 31 Dec 1999 23:59:59 +{'9' * 40}", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", LONGEST_WAIT),
+        ("\u00b2", None),
+        ("1e3", None),
+        ("inf", None),
+        ("1_0", None),
+        (" 5", None),
+        ("5, 10", None),
+        (",", None),
+        ("Fri", None),
+        ("\0", None),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
     assert retry_after(value) == seconds
@@ -152,3 +173,12 @@ def test_a_date_is_as_far_away_as_it_says() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
     assert retry_after(date) == pytest.approx(100, abs=5)
+
+
+def test_no_text_makes_it_raise_or_wait_longer_than_it_may() -> None:
+    dates = random.Random(11)  # noqa: S311 - no secret
+    pieces = ["Fri", ",", " ", "31", "Dec", "9" * 30, "1999", "23:59:59", "GMT", "+9999", "-", ":"]
+    for _ in range(5000):
+        value = "".join(dates.choices(pieces, k=dates.randint(1, 9)))
+        seconds = retry_after(value)
+        assert seconds is None or 0 <= seconds <= LONGEST_WAIT, value

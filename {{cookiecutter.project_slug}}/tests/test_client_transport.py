@@ -1,22 +1,29 @@
 """The transport under the clients: each way to fail is the error that httpx has for it."""
 
-import asyncio
+import inspect
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 import trustme
 
+from {{ cookiecutter.package_name }} import certificates
 from {{ cookiecutter.package_name }}.clients.transport import (
     AiohttpTransport,
     NotHTTP,
+    tls_context,
 )
+from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
 
 from .faulty import serve_faulty, serve_silence
-from .serving import free_port
+from .raw_upstream import http, serve_raw
+from .serving import free_port, run
 
 pytestmark = pytest.mark.anyio
 
@@ -24,10 +31,8 @@ NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager
-async def connections(
-    most: int = 1, tls: ssl.SSLContext = NOBODY
-) -> AsyncIterator[AiohttpTransport]:
-    async with AiohttpTransport(max_connections=most, tls=tls) as transport:
+async def connections(tls: ssl.SSLContext = NOBODY) -> AsyncIterator[AiohttpTransport]:
+    async with AiohttpTransport(tls=tls) as transport:
         yield transport
 
 
@@ -94,19 +99,6 @@ async def test_a_trusted_certificate_is_accepted(
         assert b"price" in await get(transport, upstream.base_url)
 
 
-async def test_a_full_pool_is_a_pool_timeout_and_reaches_nobody() -> None:
-    async with serve_faulty() as upstream, connections() as transport:
-        busy = asyncio.create_task(get(transport, f"{upstream.base_url}/held"))
-        await upstream.reached(1)
-        with pytest.raises(httpx.PoolTimeout):
-            await get(transport, upstream.base_url, pool=0.01)
-        upstream.held.set()
-        await busy
-        await get(transport, upstream.base_url, pool=0.01)
-
-    assert upstream.requests == 2
-
-
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -125,7 +117,7 @@ async def test_a_failure_after_the_request_was_sent_is_never_a_connect_error(
     async with serve_faulty() as upstream, connections() as transport:
         with pytest.raises(error) as caught:
             await get(transport, f"{upstream.base_url}/{fault}", read=0.1)
-        assert b"price" in await get(transport, upstream.base_url, pool=0.1)
+        assert b"price" in await get(transport, upstream.base_url)
 
     assert error is caught.type
     assert upstream.requests == 2, "sent it once more by itself"
@@ -143,25 +135,190 @@ async def test_a_kept_connection_that_breaks_is_not_used_for_the_same_request_ag
 async def test_a_reason_that_is_no_text_is_no_error_and_keeps_no_connection() -> None:
     async with serve_faulty() as upstream, connections() as transport:
         for _ in range(3):
-            assert await get(transport, f"{upstream.base_url}/odd-phrase", pool=0.1) == b""
+            assert await get(transport, f"{upstream.base_url}/odd-phrase") == b""
 
     assert upstream.connections == 1
 
 
-async def test_a_reply_that_is_not_read_gives_its_place_back() -> None:
+async def test_a_reply_that_is_not_read_closes_its_connection() -> None:
     async with serve_faulty() as upstream, connections() as transport:
+        request = httpx.Request("GET", f"{upstream.base_url}/endless")
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+        await response.aclose()
+        assert b"price" in await get(transport, upstream.base_url)
+
+    assert upstream.connections == 2
+
+
+@pytest.mark.parametrize("fault", ["not-http", "hang-up", "bad-chunk", "truncate", "reset"])
+async def test_an_error_holds_no_address_and_nothing_of_aiohttp(fault: str) -> None:
+    async with serve_faulty() as upstream, connections() as transport:
+        with pytest.raises(httpx.TransportError) as caught:
+            await get(transport, f"{upstream.base_url}/{fault}?apikey=s3cret")
+
+    behind = caught.value.__context__
+    assert behind is None or behind.__traceback__ is None
+    assert "s3cret" not in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+# What a reply may be
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["X-Long: " + "x" * 9_000],
+        ["X-Long: " + "x" * 60_000],
+        [f"X-{number}: {number}" for number in range(150)],
+        ["Set-Cookie: " + "x" * 4000] * 50,
+    ],
+    ids=["9 KB", "60 KB", "150 fields", "50 cookies"],
+)
+async def test_a_header_may_be_as_long_as_real_ones_are(fields: list[str]) -> None:
+    async with serve_raw(http(b"hello", *fields)) as upstream, connections() as transport:
+        assert await get(transport, upstream.base_url) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [["X: " + "x" * 70_000], [f"X-{number}: 1" for number in range(600)]],
+    ids=["70 KB", "600 fields"],
+)
+async def test_a_header_has_bounds(fields: list[str]) -> None:
+    async with serve_raw(http(b"hello", *fields)) as upstream, connections() as transport:
+        with pytest.raises(NotHTTP):
+            await get(transport, upstream.base_url)
+
+
+BODILESS = {
+    "stray bytes": b"HTTP/1.1 204 No Content\r\n\r\n{}",
+    "a stray reply": b"HTTP/1.1 204 No Content\r\n\r\n" + http(b"another's"),
+    "a length and a body": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+    "a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
+    "chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "not modified": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("reply", BODILESS.values(), ids=BODILESS.keys())
+async def test_what_follows_a_reply_without_a_body_ends_the_connection_and_no_more(
+    reply: bytes,
+) -> None:
+    async with serve_raw(http(b"hello")) as upstream, connections() as transport:
+        upstream.replies.append(reply)
+        assert await get(transport, upstream.base_url) == b""
+        assert await get(transport, upstream.base_url) == b"hello"
+
+    assert upstream.connections == 2
+
+
+async def test_a_body_behind_a_reply_to_head_ends_the_connection_and_no_more() -> None:
+    async with serve_raw(http(b"hello")) as upstream, connections() as transport:
+        request = httpx.Request("HEAD", upstream.base_url)
+        response = await transport.handle_async_request(request)
+        assert await response.aread() == b""
+        await response.aclose()
+        assert await get(transport, upstream.base_url) == b"hello"
+
+    assert upstream.connections == 2
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_a_reply_without_a_body_keeps_its_connection(status: str) -> None:
+    reply = f"HTTP/1.1 {status}\r\nX-A: b\r\n\r\n".encode()
+    async with serve_raw(reply) as upstream, connections() as transport:
         for _ in range(3):
-            request = httpx.Request("GET", f"{upstream.base_url}/endless")
-            response = await transport.handle_async_request(request)
-            await response.aclose()
-            await response.aclose()
-        busy = asyncio.create_task(get(transport, f"{upstream.base_url}/held"))
-        await upstream.reached(4)
-        with pytest.raises(httpx.PoolTimeout):  # one place, although it was given back six times
-            await get(transport, upstream.base_url, pool=0.01)
-        busy.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await busy
+            assert await get(transport, upstream.base_url) == b""
+
+    assert upstream.connections == 1
+
+
+def test_aiohttp_still_has_the_attributes_that_this_takes_from_it() -> None:
+    source = inspect.getsource(aiohttp.connector) + inspect.getsource(aiohttp.client_proto)
+
+    for attribute in ("_factory", "_wrap_create_connection", "_skip_payload", "_should_close"):
+        assert f"self.{attribute}" in source
+
+
+# Certificates
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return the server's side of a private authority, and the file with its certificate."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return server, file
+
+
+@pytest.fixture
+def trusting(
+    authority: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> ssl.SSLContext:
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority[1]))
+    return tls_context("https://upstream.example")
+
+
+async def test_a_private_authority_is_trusted(
+    authority: tuple[ssl.SSLContext, Path], trusting: ssl.SSLContext
+) -> None:
+    async with serve_faulty(authority[0]) as upstream, connections(tls=trusting) as transport:
+        assert b"price" in await get(transport, upstream.base_url)
+
+
+def test_a_private_authority_is_added_to_the_public_ones(
+    trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    public = tls_context("https://upstream.example").cert_store_stats()["x509_ca"]
+
+    assert public > 50
+    assert trusting.cert_store_stats()["x509_ca"] == public + 1
+
+
+def test_several_folders_of_certificates_may_be_named(
+    authority: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(authority[1].parent)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", folder + os.pathsep + folder)
+
+    assert certificates.mistakes() == []
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("what", ["missing", "garbage"])
+def test_certificates_that_cannot_be_read_are_one_sentence_at_the_start(
+    variable: str, what: str, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clean_environment / "s3cret"
+    if what == "garbage":
+        path.write_text("-----BEGIN CERTIFICATE-----\nnone\n")
+    monkeypatch.setenv(variable, str(path))
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+
+    assert str(error.value).startswith(f"{variable} must be a ")
+    assert len(str(error.value).splitlines()) == 1
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(["-m", "{{ cookiecutter.package_name }}"], 2), (["-m", "{{ cookiecutter.package_name }}.asgi"], 3)]
+)
+def test_and_end_the_start_as_a_wrong_setting_does(command: list[str], code: int) -> None:
+    ended = run(*command, env={"SSL_CERT_FILE": "/nowhere.pem"})
+
+    assert ended.returncode == code
+    assert ended.stderr == (
+        "SSL_CERT_FILE must be a file of certificates in PEM that can be read.\n"
+    )
 
 
 async def test_a_body_is_sent() -> None:

@@ -1,19 +1,26 @@
 """The time that a request has left: who sets it, who sees it, and who is free of it."""
 
 import asyncio
+import json
 from math import inf
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.background import Background
 from {{ cookiecutter.package_name }}.deadline import (
     BUDGET_HEADER,
+    SHORTEST_BUDGET,
+    Callers,
     DeadlineExceeded,
     Limit,
+    began,
     within,
 )
 from {{ cookiecutter.package_name }}.fanout import fan_out
+from {{ cookiecutter.package_name }}.settings import Settings, SettingsError, load_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -49,13 +56,107 @@ def test_a_limit_in_the_past_has_passed() -> None:
     assert not Limit(1).passed
 
 
-def test_a_caller_that_says_how_long_it_waits_sets_the_deadline(app: Flask) -> None:
-    assert 0 < seen(app, **{BUDGET_HEADER: "2500"}) <= 2.5
+def test_only_a_whole_timeout_is_the_upstreams_fault() -> None:
+    assert Limit(0).timed_out
+    with within(0):
+        assert Limit(1).passed
+        assert not Limit(1).timed_out
+        assert Limit(1).whole().left > 0
+        assert not Limit(1).whole().is_deadline
 
 
-@pytest.mark.parametrize("value", ["", "-1", "soon", "1.5", "\u0663"])
-def test_nonsense_in_its_place_sets_none(app: Flask, value: str) -> None:
-    assert seen(app, **{BUDGET_HEADER: value.encode().decode("latin-1")}) == inf
+@pytest.fixture
+def believing(settings: Settings) -> Flask:
+    """Return an application that believes the test client, which is at 127.0.0.1."""
+    return create_app(settings.model_copy(update={"deadline_allow_ips": "10.1.2.3, 127.0.0.0/8"}))
+
+
+def test_nobody_is_believed_who_is_not_named(app: Flask, settings: Settings) -> None:
+    assert seen(app, **{BUDGET_HEADER: "2500"}) == inf
+
+    other = create_app(settings.model_copy(update={"deadline_allow_ips": "10.0.0.0/8,::1"}))
+    assert seen(other, **{BUDGET_HEADER: "2500"}) == inf
+
+
+def test_a_caller_that_is_believed_sets_the_deadline(believing: Flask) -> None:
+    assert 2 < seen(believing, **{BUDGET_HEADER: "2500"}) <= 2.5
+
+
+@pytest.mark.parametrize("value", ["0", "1", "20", "0000000000"])
+def test_less_than_the_shortest_time_is_taken_for_that(believing: Flask, value: str) -> None:
+    left = seen(believing, **{BUDGET_HEADER: value})
+    assert 0 < left <= SHORTEST_BUDGET
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "-1",
+        "soon",
+        "1.5",
+        "\u0663",
+        "\u00b2",
+        "9" * 12,
+        "9" * 5000,
+        "1e3",
+        "0x20",
+        "1_0",
+        "20, 20",
+    ],
+    ids=lambda value: value[:12],
+)
+def test_nonsense_in_its_place_sets_none(believing: Flask, value: str) -> None:
+    assert seen(believing, **{BUDGET_HEADER: value.encode().decode("latin-1")}) == inf
+
+
+@pytest.mark.parametrize(
+    ("listed", "address", "is_one"),
+    [
+        ("", "127.0.0.1", False),
+        (" , ", "127.0.0.1", False),
+        ("*", "203.0.113.9", True),
+        ("*", None, True),
+        ("10.0.0.0/8", "10.255.0.1", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.1/8", "10.9.9.9", True),
+        ("10.0.0.0/8", "::ffff:10.0.0.1", True),
+        ("fd00::/8", "fd12::1", True),
+        ("fd00::/8", "10.0.0.1", False),
+        ("10.0.0.0/8", None, False),
+        ("10.0.0.0/8", "", False),
+        ("10.0.0.0/8", "unix:", False),
+    ],
+)
+def test_callers_are_addresses_and_networks(
+    listed: str, address: str | None, is_one: object
+) -> None:
+    assert (address in Callers(listed)) is is_one
+
+
+@pytest.mark.parametrize("listed", ["example.com", "10.0.0", "10.0.0.0/33", "10.0.0.1 10.0.0.2"])
+def test_what_is_no_caller_is_refused_at_the_start_without_showing_it(
+    clean_environment: Path,  # noqa: ARG001 - only its effect is needed
+    listed: str,
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(deadline_allow_ips=listed)
+
+    assert str(error.value).startswith("DEADLINE_ALLOW_IPS must be IP addresses, networks or '*'")
+    assert listed not in str(error.value)
+
+
+def test_calls_of_a_request_rank_by_its_beginning(app: Flask) -> None:
+    async def view() -> str:
+        first = began()
+        with within(5):
+            return str([first, began()])
+
+    app.add_url_rule("/began", view_func=view)
+    first, second = json.loads(app.test_client().get("/began").text)
+
+    assert first == second
+    assert began() > first
 
 
 async def test_every_call_of_a_fan_out_sees_its_deadline() -> None:

@@ -1,21 +1,27 @@
 """Concurrent calls: their outcomes, their bounds, and that none is left behind."""
 
 import asyncio
+import sys
 import time
+from decimal import Decimal
 
 import pytest
 from blockbuster import BlockingError
 
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamTimeout
+from {{ cookiecutter.package_name }}.clients import failures
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamTimeout, UpstreamUnavailable
 from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
 from {{ cookiecutter.package_name }}.fanout import (
     Arrived,
+    Calls,
     Failed,
     FanOut,
     fan_out,
 )
 
 pytestmark = pytest.mark.anyio
+
+WAREHOUSE = "warehouse"
 
 
 class Sleepers:
@@ -213,19 +219,201 @@ async def test_cancelling_the_caller_ends_every_call_before_it_returns() -> None
     assert asyncio.all_tasks() == before
 
 
-async def test_a_call_that_cancels_itself_does_not_leave_the_others_behind() -> None:
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+async def test_what_would_end_the_loop_or_cancels_nobody_is_a_bug_of_its_call(
+    error: type[BaseException],
+) -> None:
     sleepers = Sleepers()
 
     async def call(key: str) -> str:
         if key == "b":
-            raise asyncio.CancelledError
+            raise error
         return await sleepers(key)
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(RuntimeError) as raised:
         async with asyncio.timeout(5):
             await fan_out(call, "abc", deadline=60, max_concurrency=3)
 
+    assert isinstance(raised.value.__cause__, error)
     assert sleepers.cleaned == ["a", "c"]
+
+
+async def test_a_call_that_awaits_what_somebody_cancelled_is_a_bug() -> None:
+    other = asyncio.create_task(asyncio.sleep(60))
+
+    async def call(_: str) -> None:
+        await other
+
+    asyncio.get_running_loop().call_soon(other.cancel)
+    with pytest.raises(RuntimeError, match="waited for something that was cancelled"):
+        await fan_out(call, "a", deadline=5, max_concurrency=1)
+
+
+async def test_a_caller_that_is_cancelled_twice_still_waits_for_its_calls() -> None:
+    sleepers = Sleepers()
+    caller = asyncio.create_task(fan_out(sleepers, "ab", deadline=60, max_concurrency=2))
+    await asyncio.sleep(0.001)
+    caller.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+    assert sleepers.cleaned == ["a", "b"]
+
+
+async def test_no_task_is_made_for_a_call_before_its_turn() -> None:
+    before = len(asyncio.all_tasks())
+    most = 0
+
+    async def call(_: int) -> None:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()) - before)
+        await asyncio.sleep(0)
+
+    result = await fan_out(call, range(1000), deadline=60, max_concurrency=3)
+
+    assert len(result.arrived) == 1000
+    assert most == 3
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has eager tasks")
+async def test_it_works_with_tasks_that_run_at_once() -> None:
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    await test_all_calls_are_under_way_at_once()
+    await test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive()
+    await test_a_bug_in_one_call_ends_the_others_before_it_is_raised()
+
+
+async def test_a_failure_keeps_no_frames_alive() -> None:
+    async def call(_: str) -> None:
+        raise UpstreamTimeout(WAREHOUSE, "did not answer")
+
+    result = await fan_out(call, "a", deadline=5, max_concurrency=1)
+
+    assert result.failed["a"].__traceback__ is None
+
+
+# Calls of different kinds
+
+
+async def price(symbol: str, *, currency: str = "USD") -> Decimal:
+    await asyncio.sleep(0)
+    return Decimal(len(symbol + currency))
+
+
+async def stock(_: str) -> int:
+    raise UpstreamTimeout(WAREHOUSE, "did not answer in time")
+
+
+async def test_named_calls_have_values_of_their_types_and_errors() -> None:
+    calls = Calls(deadline=5)
+    priced = calls.add("price", price, "AAPL", currency="EUR")
+    stocked = calls.add("stock", stock, "AAPL")
+    result = await calls.run()
+
+    value: Decimal = priced.value  # which mypy checks
+    assert value == 7
+    assert priced.error is None
+    assert isinstance(stocked.error, UpstreamTimeout)
+    with pytest.raises(UpstreamTimeout):
+        assert stocked.value
+    assert result.arrived == {"price": 7}
+    assert list(result.failed) == ["stock"]
+    assert stocked.outcome is result.calls[1]
+
+
+async def test_named_calls_are_under_way_at_once_and_share_a_deadline() -> None:
+    barrier = asyncio.Barrier(2)
+
+    async def meet() -> str:
+        await barrier.wait()
+        return "met"
+
+    calls = Calls(deadline=0.02)
+    first, second = calls.add("first", meet), calls.add("second", meet)
+    hung = calls.add("hung", asyncio.Event().wait)
+    await calls.run()
+
+    assert (first.value, second.value) == ("met", "met")
+    assert isinstance(hung.error, DeadlineExceeded)
+
+
+async def test_a_named_call_has_no_outcome_before_it_was_run() -> None:
+    call = Calls(deadline=5).add("price", price, "AAPL")
+    with pytest.raises(RuntimeError, match="price was not run yet"):
+        assert call.outcome
+
+
+async def test_a_name_is_for_one_call() -> None:
+    calls = Calls(deadline=5)
+    calls.add("price", price, "AAPL")
+    with pytest.raises(ValueError, match="there is a call price already"):
+        calls.add("price", price, "MSFT")
+
+
+# What is logged of failures
+
+
+@pytest.fixture
+def fresh_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_allowance", failures.Allowance())
+
+
+@pytest.mark.usefixtures("fresh_allowance")
+async def test_each_failed_call_is_a_warning_with_its_facts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = UpstreamUnavailable("prices", "answered 503", status=503, reason="such")
+    error.attempts = 3
+
+    async def call(key: str) -> str:
+        if key == "b":
+            raise error
+        return key
+
+    await fan_out(call, "abc", deadline=5, max_concurrency=3)
+
+    [record] = caplog.records
+    facts = vars(record)
+    assert record.levelname == "WARNING"
+    assert facts["upstream"] == "prices"
+    assert facts["kind"] == "UpstreamUnavailable"
+    assert facts["attempts"] == 3
+    assert facts["duration_ms"] >= 0
+    assert record.getMessage().startswith("prices answered 503 (upstream=prices, kind=Upstream")
+
+
+@pytest.mark.usefixtures("fresh_allowance")
+async def test_a_flood_of_one_kind_hides_no_other_and_is_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(failures, "monotonic", lambda: now)
+
+    async def call(status: int) -> None:
+        raise UpstreamUnavailable(WAREHOUSE, f"answered {status}", status=status)
+
+    await fan_out(call, [500] * 1000, deadline=60, max_concurrency=10)
+    assert len(caplog.records) == failures.BURST
+
+    await fan_out(call, [503], deadline=60, max_concurrency=1)
+    assert "answered 503" in caplog.records[-1].getMessage()
+    assert "left_out" not in vars(caplog.records[-1])
+
+    now += 1.5
+    await fan_out(call, [500] * 3, deadline=60, max_concurrency=1)
+    assert len(caplog.records) == failures.BURST + 2
+    assert vars(caplog.records[-1])["left_out"] == 1000 - failures.BURST
+
+
+@pytest.mark.usefixtures("fresh_allowance")
+def test_what_is_known_of_kinds_is_bounded() -> None:
+    for number in range(2000):
+        failures.warn(UpstreamTimeout(f"upstream {number}", "did not answer"))
+
+    assert len(failures._allowance._kinds) <= 500  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamBusy,
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
@@ -93,7 +94,7 @@ async def test_each_fault_has_its_error_and_is_tried_again_only_if_that_may_help
     assert "127.0.0.1" not in str(raised.value)
 
 
-async def test_a_call_that_nobody_answers_the_telephone_for_times_out() -> None:
+async def test_a_silent_tls_server_times_out() -> None:
     async with serve_silence() as address:
         upstream = Upstream("silent", f"https://{address}", timeout=0.1, max_connections=1)
         with pytest.raises(UpstreamTimeout):
@@ -103,12 +104,13 @@ async def test_a_call_that_nobody_answers_the_telephone_for_times_out() -> None:
 async def test_a_call_that_gets_no_connection_times_out_without_reaching_anybody() -> None:
     async with (
         serve_faulty() as served,
-        calling(served, timeout=0.5, max_connections=1) as upstream,
+        calling(served, timeout=0.5, max_connections=1, breaker_failures=1) as upstream,
     ):
         busy = asyncio.create_task(upstream.get("/held"))
         await served.reached(1)
-        with pytest.raises(UpstreamTimeout, match="had no connection free in time"):
+        with pytest.raises(UpstreamBusy, match="had no connection free in time"):
             await upstream.get("/")
+        assert upstream.breaker.state == "closed"
         busy.cancel()
         await asyncio.gather(busy, return_exceptions=True)
 
@@ -184,7 +186,7 @@ async def test_an_upstream_that_only_fails_is_left_alone_until_a_probe_succeeds(
                 await upstream.get("/reset")
         assert (served.requests, upstream.breaker.state) == (3, "open")
 
-        upstream.breaker._probe_at = 0  # noqa: SLF001 - instead of waiting until then
+        upstream.breaker._all._probe_at = 0  # noqa: SLF001 - instead of waiting until then
         served.plan.append("held")
         probe = asyncio.create_task(upstream.get("/probe"))
         await served.reached(4)
@@ -198,14 +200,32 @@ async def test_an_upstream_that_only_fails_is_left_alone_until_a_probe_succeeds(
         assert upstream.breaker.state == "closed"
 
 
-async def test_calls_that_hang_open_the_breaker_also_when_it_is_the_request_that_ends() -> None:
-    async with serve_faulty() as served, calling(served, breaker_failures=3) as upstream:
-        result = await fan_out(
-            upstream.get, ["/hang?1", "/hang?2", "/hang?3"], deadline=0.1, max_concurrency=3
+async def test_calls_that_hang_for_their_whole_timeout_open_the_breaker() -> None:
+    async with (
+        serve_faulty() as served,
+        calling(served, timeout=0.1, breaker_failures=3) as upstream,
+    ):
+        result = await asyncio.gather(
+            *(upstream.get(f"/hang?{number}") for number in range(3)), return_exceptions=True
         )
 
-    assert {type(error) for error in result.failed.values()} == {DeadlineExceeded}
+    assert {type(error) for error in result} == {UpstreamTimeout}
     assert upstream.breaker.state == "open"
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
+async def test_calls_that_their_requests_deadline_cuts_off_do_not(coalesce: object) -> None:
+    async with (
+        serve_faulty() as served,
+        calling(served, breaker_failures=3, coalesce=bool(coalesce)) as upstream,
+    ):
+        for _ in range(5):
+            result = await fan_out(
+                upstream.get, ["/hang?1", "/hang?2", "/hang?3"], deadline=0.02, max_concurrency=3
+            )
+            assert {type(error) for error in result.failed.values()} == {DeadlineExceeded}
+
+    assert upstream.breaker.state == "closed"
 
 
 async def test_clients_that_leave_do_not_open_the_breaker() -> None:
@@ -295,13 +315,14 @@ async def test_the_ids_of_the_request_and_what_it_has_left_go_along(
 ) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     tracing = {"traceparent": traceparent, "tracestate": "a=1,b@c=2"}
-    sent = {"X-Request-ID": "abc", **tracing, BUDGET_HEADER: "1000"}
+    sent = {"X-Request-ID": "abc", **tracing}
     async with serve_faulty() as served:
         upstream = Upstream("faulty", served.base_url, timeout=5, max_connections=1)
 
         @app.get("/call")
         async def call() -> str:
-            await upstream.get("/")
+            with within(1):
+                await upstream.get("/")
             return ""
 
         await asyncio.to_thread(client.get, "/call", headers=sent)

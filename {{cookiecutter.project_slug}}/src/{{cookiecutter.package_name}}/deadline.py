@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import inf
 from time import monotonic
 
@@ -12,24 +14,49 @@ from flask import Flask, request
 # proxies also set by themselves: "HTTP header manipulation" in its documentation.
 BUDGET_HEADER = "X-Envoy-Expected-Rq-Timeout-Ms"
 
+# In seconds. A request that gets less could not be answered, and would only cost its calls.
+SHORTEST_BUDGET = 0.1
+
+# Of the header's value. More digits than a year has milliseconds are no time that anybody waits.
+_MOST_DIGITS = 11
+
 # Event loops may wake a little early: uvloop's timers have a resolution of a millisecond.
 _EARLY = 0.001
 
 _ends_at: ContextVar[float] = ContextVar("deadline", default=inf)
+_began: ContextVar[float | None] = ContextVar("began", default=None)
 
 
 class DeadlineExceeded(TimeoutError):
-    """The request ran out of time before this call was answered."""
+    """The request ran out of time before this call was answered.
+
+    `upstream` is whose answer was missing, and `attempts` how often it was asked, where known.
+    """
+
+    upstream: str | None = None
+    attempts = 0
 
 
 class Limit:
-    """A moment, in seconds of `time.monotonic`, that can be put off for who waits longer."""
+    """How long a call may take: its own timeout, or what its request has left if that is less."""
 
-    __slots__ = ("ends_at",)
+    __slots__ = ("ends_at", "timeout_at")
 
     def __init__(self, seconds: float) -> None:
-        """Set it `seconds` from now, or at the end of the request's own time if that is sooner."""
-        self.ends_at = min(monotonic() + seconds, _ends_at.get())
+        """Begin now with a timeout of `seconds`."""
+        self.timeout_at = monotonic() + seconds
+        self.ends_at = min(self.timeout_at, _ends_at.get())
+
+    def whole(self) -> "Limit":
+        """Return the limit of the timeout alone, whatever the request has left."""
+        limit = copy(self)
+        limit.ends_at = self.timeout_at
+        return limit
+
+    @property
+    def is_deadline(self) -> bool:
+        """Whether it is the request that ends then, before the call has had its whole timeout."""
+        return self.ends_at < self.timeout_at
 
     @property
     def left(self) -> float:
@@ -42,9 +69,9 @@ class Limit:
         return self.left <= _EARLY
 
     @property
-    def is_deadline(self) -> bool:
-        """Whether it is the request that ends then, and not one call alone."""
-        return self.ends_at >= _ends_at.get()
+    def timed_out(self) -> bool:
+        """Whether the call has had its whole timeout: only then it is the upstream's fault."""
+        return self.passed and not self.is_deadline
 
 
 @contextmanager
@@ -54,25 +81,70 @@ def within(seconds: float) -> Iterator[Limit]:
     It interrupts nothing by itself: it says to calls and retries how long they may take.
     """
     limit = Limit(seconds)
-    token = _ends_at.set(limit.ends_at)
+    ends_at = _ends_at.set(limit.ends_at)
+    start = _began.set(began())
     try:
         yield limit
     finally:
-        _ends_at.reset(token)
+        _began.reset(start)
+        _ends_at.reset(ends_at)
+
+
+def began() -> float:
+    """Return the moment when the current request began; now, where there is none."""
+    moment = _began.get()
+    return monotonic() if moment is None else moment
 
 
 def lift() -> None:
     """Take the deadline away from the current context: for work that outlives its request."""
     _ends_at.set(inf)
+    _began.set(None)
+
+
+class Callers:
+    """Addresses and networks, separated by commas; `*` is every address, and nothing is none.
+
+    Raises `ValueError` for what is neither.
+    """
+
+    def __init__(self, listed: str) -> None:
+        names = [name.strip() for name in listed.split(",") if name.strip()]
+        self._all = "*" in names
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(name, strict=False) for name in names if name != "*"
+        ]
+
+    def __contains__(self, address: str | None) -> bool:
+        """Tell whether the caller with that address is one of them."""
+        if self._all:
+            return True
+        try:
+            caller = ip_address(address or "")
+        except ValueError:  # a Unix socket has none
+            return False
+        if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # how "::" sees IPv4
+            caller = caller.ipv4_mapped
+        return any(caller in network for network in self._networks)
 
 
 def init_app(app: Flask) -> None:
-    """Give every request no more time than its caller waits for it, if the caller says so."""
-    app.before_request(_start)
+    """Give every request no more time than its caller waits for it, if it may say so."""
+    believed = Callers(app.extensions["settings"].deadline_allow_ips)
+
+    def start() -> None:
+        # Set in any case: under WSGI a thread's next request runs in the same context.
+        now = monotonic()
+        _began.set(now)
+        given = request.headers.get(BUDGET_HEADER)
+        is_believed = given is not None and request.remote_addr in believed
+        _ends_at.set(now + _budget(given) if given is not None and is_believed else inf)
+
+    app.before_request(start)
 
 
-def _start() -> None:
-    # Set in any case: under WSGI a thread's next request runs in the same context.
-    given = request.headers.get(BUDGET_HEADER, "")
-    known = given.isascii() and given.isdigit()
-    _ends_at.set(monotonic() + int(given[:9]) / 1000 if known else inf)
+def _budget(given: str) -> float:
+    """Return the seconds that the header's value stands for, infinity for nonsense."""
+    if not (given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS):
+        return inf
+    return max(SHORTEST_BUDGET, int(given) / 1000)

@@ -1,8 +1,7 @@
 """Every error leaves the service as `application/problem+json` (RFC 9457)."""
 
-import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -10,16 +9,17 @@ from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from .clients.errors import (
+    UpstreamBusy,
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from .clients.failures import warn
+from .clients.retries import LONGEST_WAIT
 from .deadline import DeadlineExceeded
 from .logs import request_id
-
-logger = logging.getLogger(__name__)
 
 ABOUT_BLANK = "about:blank"
 
@@ -28,6 +28,7 @@ ABOUT_BLANK = "about:blank"
 UPSTREAM_TYPES: dict[type[Exception], str] = {
     DeadlineExceeded: "urn:problem-type:deadline-exceeded",
     UpstreamTimeout: "urn:problem-type:upstream-timeout",
+    UpstreamBusy: "urn:problem-type:upstream-busy",
     UpstreamUnavailable: "urn:problem-type:upstream-unavailable",
     UpstreamRejected: "urn:problem-type:upstream-rejected",
     UpstreamInvalid: "urn:problem-type:upstream-invalid",
@@ -41,6 +42,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(UpstreamError, _from_upstream_error)
     app.register_error_handler(DeadlineExceeded, _from_upstream_error)
+    app.register_error_handler(ExceptionGroup, _from_group)
 
 
 def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: object) -> Response:
@@ -90,27 +92,61 @@ def _detail(error: HTTPException) -> str:
 def upstream_problem(errors: Collection[Exception], detail: str, **members: object) -> Response:
     """Return the problem of a request for which calls of upstreams failed with these `errors`.
 
-    504 when all of them ran out of time, else 502 (RFC 9110 sections 15.6.3 and 15.6.5). It is of
-    their type when they have one in common, and says when to come back if an upstream did.
+    503 when it was this service that made too many calls (`UpstreamBusy`), 504 when all of them ran
+    out of time, else 502 (RFC 9110 sections 15.6.3 to 15.6.5). It is of their type when they have
+    one in common, and says when to come back if an upstream did.
     """
-    in_time = any(not isinstance(error, DeadlineExceeded | UpstreamTimeout) for error in errors)
     kinds = {UPSTREAM_TYPES.get(type(error), ABOUT_BLANK) for error in errors}
     response = problem(
-        HTTPStatus.BAD_GATEWAY if in_time else HTTPStatus.GATEWAY_TIMEOUT,
-        detail,
-        kind=kinds.pop() if len(kinds) == 1 else ABOUT_BLANK,
-        **members,
+        _status(errors), detail, kind=kinds.pop() if len(kinds) == 1 else ABOUT_BLANK, **members
     )
     waits = [error.retry_after for error in errors if isinstance(error, UpstreamError)]
-    if known := [wait for wait in waits if wait is not None]:
-        response.headers["Retry-After"] = str(math.ceil(min(known)))
+    if known := [wait for wait in waits if wait is not None and 0 <= wait < math.inf]:
+        response.headers["Retry-After"] = str(math.ceil(min(*known, LONGEST_WAIT)))
     return response
 
 
+def _status(errors: Collection[Exception]) -> HTTPStatus:
+    if errors and all(isinstance(error, UpstreamBusy) for error in errors):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    if all(isinstance(error, DeadlineExceeded | UpstreamTimeout) for error in errors):
+        return HTTPStatus.GATEWAY_TIMEOUT
+    return HTTPStatus.BAD_GATEWAY
+
+
 def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
+    warn(error)
     if isinstance(error, DeadlineExceeded):
-        logger.warning("%s", error)
         return upstream_problem([error], "The request ran out of time.")
-    logger.warning("%s", error, extra={"upstream": error.upstream}, exc_info=error.__cause__)
     detail = f"The upstream {error.upstream} {error.detail}."
     return upstream_problem([error], detail, upstream=error.upstream)
+
+
+def _from_group(group: ExceptionGroup[Exception]) -> Response:
+    """Answer what `asyncio.TaskGroup` raises as what is inside it, if all of that was expected.
+
+    Raises `group` itself otherwise: it is a bug.
+    """
+    refused, failed = [], []
+    for error in _inside(group):
+        if isinstance(error, HTTPException):
+            refused.append(error)
+        elif isinstance(error, UpstreamError | DeadlineExceeded):
+            failed.append(error)
+        else:
+            raise group
+    if refused:  # by a view, before any upstream was needed
+        return _from_http_exception(refused[0])
+    if len(failed) == 1:
+        return _from_upstream_error(failed[0])
+    for error in failed:
+        warn(error)
+    return upstream_problem(failed, "Several calls of upstreams failed.")
+
+
+def _inside(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _inside(error)
+        else:
+            yield error

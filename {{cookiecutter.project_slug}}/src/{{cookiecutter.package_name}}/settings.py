@@ -14,6 +14,9 @@ from pydantic.types import SecretStr
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from . import certificates
+from .deadline import Callers
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -101,6 +104,10 @@ class Settings(BaseSettings):
     prices_max_connections: Count = Field(
         default=100, description="the number of connections to the upstream per worker"
     )
+    prices_max_waiting: Count = Field(
+        default=1000,
+        description="the number of calls that may wait for a connection; others fail at once",
+    )
     prices_max_response_bytes: Count = Field(
         default=1024 * 1024, description="the largest reply of the upstream, decoded, in bytes"
     )
@@ -155,6 +162,21 @@ class Settings(BaseSettings):
         default="127.0.0.1",
         description="the proxies whose X-Forwarded headers are believed, separated by commas",
     )
+    deadline_allow_ips: str = Field(
+        default="",
+        description="the callers whose X-Envoy-Expected-Rq-Timeout-Ms is believed, as addresses or "
+        "networks separated by commas; nobody unless set",
+    )
+
+    @field_validator("deadline_allow_ips")
+    @classmethod
+    def _only_callers(cls, value: str) -> str:
+        try:
+            Callers(value)
+        except ValueError:
+            message = "must be IP addresses, networks or '*', separated by commas"
+            raise ValueError(message) from None
+        return value
 
     # jinja: if cookiecutter.include_example
     @field_validator("prices_cache")
@@ -162,6 +184,14 @@ class Settings(BaseSettings):
     def _no_cache_without_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
         if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
             message = "needs the extra `cache`: uv sync --extra cache"
+            raise ValueError(message)
+        return value
+
+    @field_validator("prices_base_url")
+    @classmethod
+    def _no_fragment(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None and "#" in str(value):
+            message = "must have no fragment: it would never be sent"
             raise ValueError(message)
         return value
 
@@ -188,6 +218,8 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises `SettingsError` with one sentence for each wrong variable.
     """
+    if wrong_certificates := certificates.mistakes():
+        raise SettingsError("\n".join(wrong_certificates))
     given: dict[str, Any] = overrides
     try:
         return Settings(**given)

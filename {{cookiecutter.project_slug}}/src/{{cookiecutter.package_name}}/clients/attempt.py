@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 import httpx
 
+from . import decoding
 from .errors import (
     UpstreamError,
     UpstreamInvalid,
@@ -23,6 +24,11 @@ _TRANSIENT = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 
+_BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+
+# Of a Content-Length. More digits are no length of anything.
+_MOST_DIGITS = 18
+
 
 async def attempt(
     upstream: str, transport: httpx.AsyncBaseTransport, request: httpx.Request, *, max_bytes: int
@@ -31,55 +37,74 @@ async def attempt(
 
     Raises an `UpstreamError` that names the `upstream`.
     """
+    outcome = await _outcome(upstream, transport, request, max_bytes)
+    if isinstance(outcome, httpx.Response):
+        return outcome
+    # Not raised where its cause is handled: the cause would be its context, and that holds the
+    # connection and the address. Nor may this frame, which is in its traceback, hold it.
+    try:
+        raise outcome
+    finally:
+        del outcome
+
+
+async def _outcome(
+    upstream: str, transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
+) -> httpx.Response | UpstreamError:
     try:
         response = await transport.handle_async_request(request)
         try:
-            response = await _read(response, max_bytes)
+            response = await _read(request, response, max_bytes)
         finally:
             await response.aclose()
     except httpx.HTTPError as error:
-        raise _typed(upstream, error) from error
-    except _TooLarge as error:
-        raise UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes") from error
+        return _typed(upstream, error)
+    except decoding.BadCoding as error:
+        return UpstreamInvalid(
+            upstream, "sent a reply that cannot be read", reason=f"the body {error}"
+        )
+    except decoding.TooLarge:
+        return UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes")
     if response.is_success or _is_confirmation(request, response):
         return response
-    raise _refusal(upstream, response)
+    return _refusal(upstream, response)
 
 
-class _TooLarge(Exception):
-    """A body has more bytes than it may."""
-
-
-async def _read(response: httpx.Response, max_bytes: int) -> httpx.Response:
+async def _read(request: httpx.Request, response: httpx.Response, max_bytes: int) -> httpx.Response:
     headers = response.headers
-    length = headers.get("Content-Length", "")
-    if length.isdigit() and int(length) <= max_bytes and "Content-Encoding" not in headers:
+    length = _content_length(headers)
+    is_encoded = "Content-Encoding" in headers
+    if length is not None and length <= max_bytes and not is_encoded:
         await response.aread()
         return response
-    # Counted after decoding: a few compressed bytes can stand for a thousand times as many.
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > max_bytes:
-            raise _TooLarge
-        parts.append(part)
-    if headers.pop("Content-Encoding", None):
-        headers.pop("Content-Length", None)
-    return httpx.Response(response.status_code, headers=headers, content=b"".join(parts))
+    decoding.refuse_transfer_coding(headers)
+    may_be_empty = request.method == "HEAD" or response.status_code in _BODILESS or length == 0
+    body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
+    if headers.pop("Content-Encoding", None) and (body or not may_be_empty):
+        headers.pop("Content-Length", None)  # that of the encoded body
+    await response.aclose()
+    return httpx.Response(response.status_code, headers=headers, content=body)
+
+
+def _content_length(headers: httpx.Headers) -> int | None:
+    given = headers.get("Content-Length", "")
+    is_number = given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS
+    return int(given) if is_number else None
 
 
 def _typed(upstream: str, error: httpx.HTTPError) -> UpstreamError:
+    reason = str(error)
     match error:
-        case httpx.PoolTimeout():
-            return UpstreamTimeout(upstream, "had no connection free in time")
         case httpx.ConnectTimeout():
-            return UpstreamTimeout(upstream, "could not be reached in time", transient=True)
+            detail = "could not be reached in time"
+            return UpstreamTimeout(upstream, detail, transient=True, reason=reason)
         case httpx.TimeoutException():
-            return UpstreamTimeout(upstream, "did not answer in time")
+            return UpstreamTimeout(upstream, "did not answer in time", reason=reason)
         case NotHTTP() | httpx.DecodingError():
-            return UpstreamInvalid(upstream, "sent a reply that cannot be read")
+            detail = "sent a reply that cannot be read"
+            return UpstreamInvalid(upstream, detail, reason=reason)
     detail = "cannot be reached or broke off its reply"
-    return UpstreamUnavailable(upstream, detail, transient=True)
+    return UpstreamUnavailable(upstream, detail, transient=True, reason=reason)
 
 
 def _is_confirmation(request: httpx.Request, response: httpx.Response) -> bool:
@@ -92,9 +117,15 @@ def _refusal(upstream: str, response: httpx.Response) -> UpstreamError:
     status = response.status_code
     detail = f"answered {status}"
     if response.is_server_error or status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait = retry_after(response.headers.get("Retry-After"))
-        transient = status in _TRANSIENT
-        return UpstreamUnavailable(upstream, detail, retry_after=wait, transient=transient)
+        said = response.headers.get_list("Retry-After")
+        wait = retry_after(said[0]) if len(said) == 1 else None
+        return UpstreamUnavailable(
+            upstream,
+            detail,
+            retry_after=wait,
+            transient=status in _TRANSIENT,
+            status=status,
+        )
     if response.is_client_error:
-        return UpstreamRejected(upstream, detail)
-    return UpstreamInvalid(upstream, detail)
+        return UpstreamRejected(upstream, detail, status=status)
+    return UpstreamInvalid(upstream, detail, status=status)

@@ -2,92 +2,183 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Literal
 
-from ..deadline import Limit
+from ..deadline import Limit, began
 from .errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 
 State = Literal["closed", "open", "half-open"]
 
+# How many targets that failed lately are known: enough for an upstream of which a part fails.
+MAX_TARGETS = 1000
+
+# A target that has failed so often in a row is not worth a retry.
+HOPELESS = 3
+
+
+class _Circuit:
+    """Closed, open until `seconds` have passed, or half-open while a probe is under way."""
+
+    def __init__(self, seconds: float, on_change: Callable[[State], None] | None = None) -> None:
+        self._seconds = seconds
+        self._on_change = on_change
+        self._state: State = "closed"
+        self._probe_at = 0.0
+        self.failures = 0  # in a row
+
+    @property
+    def state(self) -> State:
+        is_due = self._state == "open" and self._probe_at <= monotonic()
+        return "half-open" if is_due else self._state
+
+    @property
+    def wait(self) -> float | None:
+        """The seconds for which no try is made; None when one may be made."""
+        if self._state == "closed":
+            return None
+        wait = self._probe_at - monotonic()
+        return max(wait, 0) if wait > 0 or self._state == "half-open" else None
+
+    def enter(self) -> bool:
+        """Begin a try, and tell whether it is the probe."""
+        is_probe = self._state != "closed"
+        if is_probe:
+            self._change("half-open")
+        return is_probe
+
+    def failed(self, *, is_probe: bool, is_enough: bool) -> None:
+        if is_probe or (self._state == "closed" and is_enough):
+            self._probe_at = monotonic() + self._seconds
+            self._change("open")
+
+    def answered(self, *, is_probe: bool) -> None:
+        if is_probe or self._state == "closed":  # not by a try from before it opened
+            self.failures = 0
+            self._change("closed")
+
+    def leave(self, *, is_probe: bool) -> None:
+        if is_probe and self._state == "half-open":  # it found out nothing: the next one may
+            self._change("open")
+
+    def _change(self, state: State) -> None:
+        if state != self._state:
+            self._state = state
+            if self._on_change is not None:
+                self._on_change(state)
+
 
 class Breaker:
     """Opens after `failures` tries in a row have failed; `seconds` later it lets one through.
 
     That one, the probe, closes it, or opens it for as long again. A failure is a timeout or an
-    `UpstreamUnavailable`. Any other answer, even 404, is a sign of life, and a try that is
-    cancelled before its `limit` says nothing.
+    `UpstreamUnavailable`. Any other answer, even 404, is a sign of life. A try that is cancelled,
+    or that ends with its request's time, says nothing.
+
+    One caller cannot open it for the others by asking for what fails. A try that fails by its
+    reply, or by the time it takes, counts once for its target and once for its request, so it
+    takes as many of both. A target that goes on failing is left alone by itself, after as many
+    failures and for as long. A connection that fails or breaks concerns all, and counts each time.
     """
 
     def __init__(self, upstream: str, *, failures: int, seconds: float) -> None:
         self._upstream = upstream
         self._failures = failures
         self._seconds = seconds
-        self._state: State = "closed"
-        self._in_a_row = 0
-        self._probe_at = 0.0
+        self._all = _Circuit(seconds, self._log)
+        self._targets: OrderedDict[Hashable, _Circuit] = OrderedDict()
+        # What the failures in a row were about.
+        self._failed_targets: set[Hashable] = set()
+        self._failed_requests: set[Hashable] = set()
 
     @property
     def state(self) -> State:
-        """Whether calls go through: all, none, or one to see how it fares."""
-        is_due = self._state == "open" and self._probe_at <= monotonic()
-        return "half-open" if is_due else self._state
+        """Whether calls go through: all, none, or one to see whether it succeeds."""
+        return self._all.state
+
+    def refuse(self, target: Hashable = None) -> None:
+        """Raise `UpstreamUnavailable` if no try would be made now."""
+        if (wait := self._all.wait) is not None:
+            detail = "is not called for a moment, because it only failed"
+            raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
+        own = self._targets.get(target)
+        if own is not None and (wait := own.wait) is not None:
+            detail = "is not asked for this for a moment, because it only failed"
+            raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
+
+    def is_hopeless(self, target: Hashable) -> bool:
+        """Tell whether the latest tries of that target have all failed."""
+        own = self._targets.get(target)
+        return own is not None and own.failures >= HOPELESS
 
     @contextmanager
-    def watch(self, limit: Limit) -> Iterator[None]:
+    def watch(self, limit: Limit, target: Hashable = None) -> Iterator[None]:
         """Note what becomes of the try in the block, which `limit` may cut off.
+
+        `target` is what the upstream is asked for; without one each failure counts.
 
         Raises `UpstreamUnavailable` instead of running the block while the breaker is open.
         """
-        is_probe = self._state != "closed"
-        if is_probe:
-            self._start_probe()
+        self.refuse(target)
+        own = self._targets.get(target)
+        is_probe = self._all.enter()
+        is_own_probe = own is not None and own.enter()
         try:
             yield
-        except (UpstreamTimeout, UpstreamUnavailable):
-            self._failed(is_probe)
+        except (UpstreamTimeout, UpstreamUnavailable) as error:
+            concerns_all = error.status is None and error.transient
+            self._failed(None if concerns_all else target, is_probe, is_own_probe)
             raise
         except UpstreamError:
-            self._answered(is_probe)
+            self._answered(target, is_probe)
             raise
         except asyncio.CancelledError:
-            if limit.passed:
-                self._failed(is_probe)
+            if limit.timed_out:
+                self._failed(target, is_probe, is_own_probe)
             raise
         else:
-            self._answered(is_probe)
+            self._answered(target, is_probe)
         finally:
-            if is_probe and self._state == "half-open":  # it found out nothing: the next one may
-                self._change("open")
+            self._all.leave(is_probe=is_probe)
+            if own is not None:
+                own.leave(is_probe=is_own_probe)
 
-    def _start_probe(self) -> None:
-        wait = self._probe_at - monotonic()
-        if self._state == "half-open" or wait > 0:
-            detail = "is not called for a moment, because it only failed"
-            raise UpstreamUnavailable(self._upstream, detail, retry_after=max(wait, 0))
-        self._change("half-open")
+    def _failed(self, target: Hashable, is_probe: bool, is_own_probe: bool) -> None:  # noqa: FBT001 - private
+        if target is None:
+            self._all.failures += 1
+        else:
+            self._note(self._failed_targets, target)
+            self._note(self._failed_requests, began())
+        different = min(len(self._failed_targets), len(self._failed_requests))
+        is_enough = self._all.failures + different >= self._failures
+        self._all.failed(is_probe=is_probe, is_enough=is_enough)
+        if target is not None:
+            own = self._targets.setdefault(target, _Circuit(self._seconds))
+            own.failures += 1
+            own.failed(is_probe=is_own_probe, is_enough=own.failures >= self._failures)
+            if len(self._targets) > MAX_TARGETS:
+                self._targets.popitem(last=False)
 
-    def _failed(self, is_probe: bool) -> None:  # noqa: FBT001 - private
-        self._in_a_row += 1
-        if is_probe or (self._state == "closed" and self._in_a_row >= self._failures):
-            self._probe_at = monotonic() + self._seconds
-            self._change("open")
+    def _note(self, seen: set[Hashable], this: Hashable) -> None:
+        if len(seen) < self._failures:  # more would be of no use
+            seen.add(this)
 
-    def _answered(self, is_probe: bool) -> None:  # noqa: FBT001 - private
-        if is_probe or self._state == "closed":  # not by a try from before it opened
-            self._in_a_row = 0
-            self._change("closed")
+    def _answered(self, target: Hashable, is_probe: bool) -> None:  # noqa: FBT001 - private
+        self._all.answered(is_probe=is_probe)
+        if self._all.failures == 0 and self._failed_targets:
+            self._failed_targets.clear()
+            self._failed_requests.clear()
+        self._targets.pop(target, None)
 
-    def _change(self, state: State) -> None:
-        if state != self._state:
-            self._state = state
-            logger.warning(
-                "circuit breaker of %s is %s",
-                self._upstream,
-                state,
-                extra={"upstream": self._upstream, "breaker": state},
-            )
+    def _log(self, state: State) -> None:
+        logger.warning(
+            "circuit breaker of %s is %s",
+            self._upstream,
+            state,
+            extra={"upstream": self._upstream, "breaker": state},
+        )

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from .tasks import contained
+
 T = TypeVar("T")
 
 KEPT = 100  # latencies: enough for a percentile, few enough to follow an upstream that changes
@@ -40,20 +42,26 @@ async def hedged(
     The first to succeed wins; when both fail, the later error is raised. Whatever happens, both
     have ended by then.
     """
-    tasks = [asyncio.create_task(attempt())]
+    tasks = [asyncio.create_task(contained(attempt()))]
     try:
         await asyncio.wait(tasks, timeout=delay)
         if not tasks[0].done() and may():
-            tasks.append(asyncio.create_task(attempt()))
-        waiting = set(tasks)
-        while True:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if task.exception() is None:
-                    return task.result()
-            if not waiting:
-                return done.pop().result()
+            tasks.append(asyncio.create_task(contained(attempt())))
+        return await _first_success(set(tasks))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # With an error it would be a cycle: a task, its error, this frame.
+        tasks.clear()
+
+
+async def _first_success(tasks: set[asyncio.Task[T]]) -> T:
+    while True:
+        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        successes = [task for task in done if task.exception() is None]
+        if successes or not tasks:
+            try:
+                return (successes or [*done])[0].result()
+            finally:
+                del done, successes  # with an error, a cycle as well

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from .coalescing import SharedCalls
+from .slots import Slots
 
 Fetch = Callable[[], Awaitable[httpx.Response]]
 Cache = Callable[[httpx.Request, Fetch], Awaitable[httpx.Response]]
@@ -21,6 +22,7 @@ class Pool:
 
     loop: asyncio.AbstractEventLoop
     transport: httpx.AsyncBaseTransport
+    slots: Slots
     cache: Cache | None = None
     shared: SharedCalls[httpx.Response] = field(default_factory=SharedCalls)
 
@@ -33,9 +35,16 @@ class Connections:
     a loop of its own, so there connections live for one call.
     """
 
-    def __init__(self, upstream: str, transport: Transport, cache: OpenCache | None) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        transport: Transport,
+        cache: OpenCache | None,
+        slots: Callable[[], Slots],
+    ) -> None:
         self._upstream = upstream
         self._transport = transport
+        self._slots = slots
         self._cache = cache
         self._opened: Pool | None = None
 
@@ -52,7 +61,7 @@ class Connections:
         async with AsyncExitStack() as stack:
             cache = await stack.enter_async_context(self._cache()) if self._cache else None
             transport = await stack.enter_async_context(self._transport())
-            self._opened = Pool(asyncio.get_running_loop(), transport, cache)
+            self._opened = Pool(asyncio.get_running_loop(), transport, self._slots(), cache)
             try:
                 yield
             finally:
@@ -68,4 +77,4 @@ class Connections:
     async def connect(self) -> AsyncIterator[Pool]:
         """Give connections that live as long as the block."""
         async with self._transport() as transport:
-            yield Pool(asyncio.get_running_loop(), transport)
+            yield Pool(asyncio.get_running_loop(), transport, self._slots())

@@ -16,6 +16,7 @@ from .stub import StubPrices
 # within the 28 digits that decimal arithmetic keeps.
 _LIMIT = Decimal(10) ** 12
 _DECIMAL_PLACES = 12
+_LONGEST_NUMBER = 40  # characters, and places before or after the point
 
 
 class PricesClient:
@@ -40,6 +41,7 @@ class PricesClient:
                 base_url,
                 timeout=settings.prices_timeout_seconds,
                 max_connections=settings.prices_max_connections,
+                max_waiting=settings.prices_max_waiting,
                 max_response_bytes=settings.prices_max_response_bytes,
                 max_retries=settings.prices_max_retries,
                 retry_share=settings.prices_retry_share,
@@ -66,7 +68,10 @@ class PricesClient:
         try:
             return _price(response.content, symbol)
         except (ValueError, ArithmeticError, RecursionError) as error:
-            raise UpstreamInvalid(self.upstream.name, "sent a reply without a price") from error
+            reason = type(error).__name__
+        # Not raised above, with `error` as its context: that one holds the reply.
+        detail = "sent a reply without a price"
+        raise UpstreamInvalid(self.upstream.name, detail, reason=reason)
 
 
 def _cache(settings: Settings) -> OpenCache | None:
@@ -80,15 +85,47 @@ def _cache(settings: Settings) -> OpenCache | None:
 
 def _price(content: bytes, symbol: str) -> Decimal:
     # Numbers become decimals straight from the text: a float would already have rounded.
-    match json.loads(content, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse):
+    reply = json.loads(
+        content,
+        parse_float=_decimal,
+        parse_int=_decimal,
+        parse_constant=_refuse,
+        object_pairs_hook=_object,
+    )
+    match reply:
         case {"symbol": str(name), "price": Decimal() as price} if name == symbol:
-            in_range = not price.is_signed() and price < _LIMIT
-            if in_range and price == round(price, _DECIMAL_PLACES):
-                return price
+            if not price.is_signed() and price < _LIMIT and price == _rounded(price):
+                return price if _places(price) <= _DECIMAL_PLACES else _rounded(price)
     message = "no price of this symbol, or one that is negative, too large or too fine"
     raise ValueError(message)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Return a number of JSON, None if it cannot be a price.
+
+    A few characters, such as `0E-400000000`, can stand for a number that is endless to write.
+    """
+    number = Decimal(text) if len(text) <= _LONGEST_NUMBER else None
+    return number if number is not None and abs(_places(number)) <= _LONGEST_NUMBER else None
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
+
+
+def _rounded(number: Decimal) -> Decimal:
+    return round(number, _DECIMAL_PLACES)
 
 
 def _refuse(constant: str) -> NoReturn:
     message = f"{constant} is not JSON (RFC 8259, section 6)"
     raise ValueError(message)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        message = "a name that is there twice: which one counts is anybody's guess"
+        raise ValueError(message)
+    return members

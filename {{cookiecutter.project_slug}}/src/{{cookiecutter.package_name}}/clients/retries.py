@@ -20,6 +20,11 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 FIRST_BACKOFF = 0.05
 LONGEST_BACKOFF = 1.0
 
+# The most that a `Retry-After` is taken for, in seconds: a day. And the length of its longest form,
+# with room; more than that is no date and no number of seconds that anybody waits.
+LONGEST_WAIT = 24 * 60 * 60.0
+_LONGEST_VALUE = 500
+
 
 class RetryBudget:
     """What keeps retries from multiplying an outage: a share of the calls made, and no more.
@@ -72,16 +77,17 @@ def _backoff(retries: int) -> float:
 def retry_after(value: str | None) -> float | None:
     """Return the seconds that a `Retry-After` field asks for: RFC 9110 section 10.2.3.
 
-    It holds seconds or a date. None if it holds neither.
+    It holds seconds or a date. None if it holds neither; never more than `LONGEST_WAIT`.
     """
-    if value is None:
+    if value is None or len(value) > _LONGEST_VALUE:
         return None
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        if date.tzinfo is None:  # how Python reads "-0000"
+            date = date.replace(tzinfo=UTC)
+        seconds = (date - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if date.tzinfo is None:  # how Python reads "-0000"
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, seconds), LONGEST_WAIT)

@@ -1,0 +1,32 @@
+"""Certificates that are trusted beside the public ones, for an authority of one's own.
+
+`SSL_CERT_FILE` names a file of them, `SSL_CERT_DIR` one or more folders, as for OpenSSL.
+"""
+
+import os
+import ssl
+from pathlib import Path
+
+
+def trust(context: ssl.SSLContext) -> None:
+    """Have `context` trust what the two variables name, where they are set.
+
+    Raises `OSError` for a file that cannot be read, `ssl.SSLError` for one of something else.
+    """
+    if file := os.environ.get("SSL_CERT_FILE"):
+        context.load_verify_locations(cafile=file)
+    if folders := os.environ.get("SSL_CERT_DIR"):
+        context.load_verify_locations(capath=folders)
+
+
+def mistakes() -> list[str]:
+    """Return a sentence for each of the two variables that does not name what it should."""
+    found = []
+    try:
+        trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    except OSError:  # an ssl.SSLError is one
+        found.append("SSL_CERT_FILE must be a file of certificates in PEM that can be read.")
+    folders = os.environ.get("SSL_CERT_DIR", "")
+    if not all(Path(each).is_dir() for each in folders.split(os.pathsep) if each):
+        found.append("SSL_CERT_DIR must be a folder, or several separated by colons.")
+    return found

@@ -1,0 +1,68 @@
+"""A warning for each call that failed, and no flood of them."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Hashable
+from time import monotonic
+
+from ..deadline import DeadlineExceeded
+from .errors import UpstreamError
+
+logger = logging.getLogger(__name__)
+
+# Of each kind of failure, so that one kind cannot hide another: lines at once, and lines a second.
+BURST = 20.0
+A_SECOND = 1.0
+
+# Kinds that are known at a time. They are few: an upstream, an error, a status.
+_MAX_KINDS = 500
+
+
+class Allowance:
+    """How many lines there may be of each kind: a token bucket for each."""
+
+    def __init__(self) -> None:
+        # By kind: tokens, the moment of their count, and the lines left out since the last one.
+        self._kinds: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
+
+    def take(self, kind: Hashable) -> int | None:
+        """Return how many of that kind were left out before this line; None to leave it out."""
+        now = monotonic()
+        tokens, counted_at, left_out = self._kinds.get(kind, (BURST, now, 0))
+        tokens = min(BURST, tokens + A_SECOND * (now - counted_at))
+        allowed = tokens >= 1
+        self._kinds[kind] = (tokens - 1, now, 0) if allowed else (tokens, now, left_out + 1)
+        if len(self._kinds) > _MAX_KINDS:
+            self._kinds.popitem(last=False)
+        return left_out if allowed else None
+
+
+_allowance = Allowance()
+
+
+def warn(error: Exception, *, seconds: float | None = None) -> None:
+    """Log what became of a call, and how long it took, unless there were many of its kind.
+
+    A line says how many were left out before it. Errors of other kinds than upstreams' are not
+    logged: who expects them deals with them.
+    """
+    if isinstance(error, UpstreamError):
+        kind: Hashable = (error.upstream, type(error), error.status)
+    elif isinstance(error, DeadlineExceeded):
+        kind = (error.upstream, type(error))
+    else:
+        return
+    left_out = _allowance.take(kind)
+    if left_out is None:
+        return
+    facts = {
+        "upstream": error.upstream,
+        "kind": type(error).__name__,
+        "duration_ms": None if seconds is None else round(seconds * 1000, 1),
+        "attempts": error.attempts or None,
+        "reason": getattr(error, "reason", None),
+        "left_out": left_out or None,
+    }
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    told = ", ".join(f"{name}={fact}" for name, fact in known.items())
+    logger.warning("%s (%s)", error, told, extra=known)

@@ -1,0 +1,158 @@
+"""Whatever becomes of a call: nothing of it is left for the collector of cyclic garbage.
+
+The collector comes seldom in a service (`garbage.py`). What only it can free piles up until then:
+an error with its traceback holds the frames of its call, and with them the request and the reply.
+"""
+
+import asyncio
+import sys
+import types
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from {{ cookiecutter.package_name }}.clients import retries
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamError
+from {{ cookiecutter.package_name }}.clients.http import Upstream
+from {{ cookiecutter.package_name }}.deadline import within
+from {{ cookiecutter.package_name }}.fanout import Calls, fan_out
+
+from .serving import free_port
+from .survivors import ENDS, REPEATS, REPLIES, assert_nothing, calling, left_by
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run on uvloop, as the service does: asyncio's own transports are cycles themselves."""
+    return "asyncio", {"use_uvloop": sys.platform != "win32"}
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 0)
+
+
+@pytest.mark.parametrize("kind", [*REPLIES, *ENDS])
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
+async def test_a_reply_of_any_kind(kind: str, coalesce: object) -> None:
+    async with calling(coalesce=bool(coalesce), retry_share=0) as upstream:
+        assert_nothing(await left_by(lambda: upstream.get(f"/{kind}")))
+
+
+@pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncated", "bomb"])
+async def test_each_shape_of_a_call(kind: str) -> None:
+    async with calling() as upstream:
+        shapes: dict[str, Callable[[], Awaitable[object]]] = {
+            "retried": lambda: upstream.get(f"/{kind}"),
+            "with a body": lambda: upstream.request("PUT", f"/{kind}", json={"a": 1}),
+            "in a fan-out": lambda: fan_out(
+                upstream.get,
+                [f"/{kind}?1", f"/{kind}?2", "/200"],
+                deadline=5,
+                max_concurrency=2,
+            ),
+            "shared": lambda: asyncio.gather(
+                *(upstream.get(f"/{kind}") for _ in range(3)), return_exceptions=True
+            ),
+            "one of several": lambda: several(upstream, kind),
+        }
+        for shape, call in shapes.items():
+            upstream._budget._tokens = 1000  # noqa: SLF001 - so that there are retries
+            left = await left_by(call)
+            assert left.total() < REPEATS, (shape, left.most_common(12))
+
+
+async def several(upstream: Upstream, kind: str) -> None:
+    calls = Calls(deadline=5)
+    calls.add("bad", upstream.get, f"/{kind}")
+    good = calls.add("good", upstream.get, "/200")
+    await calls.run()
+    assert good.value.status_code == 200
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
+async def test_a_call_that_runs_out_of_time(coalesce: object) -> None:
+    async def hurried() -> None:
+        with within(0.01):
+            await upstream.get("/hang")
+
+    async with calling(timeout=0.02, coalesce=bool(coalesce)) as upstream:
+        assert_nothing(await left_by(lambda: upstream.get("/hang")))
+        assert_nothing(await left_by(hurried))
+        assert_nothing(
+            await left_by(
+                lambda: fan_out(upstream.get, ["/hang", "/200"], deadline=0.01, max_concurrency=2)
+            )
+        )
+
+
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
+async def test_a_call_that_is_cancelled(coalesce: object) -> None:
+    async def cancelled() -> None:
+        task = asyncio.create_task(upstream.get("/hang"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async with calling(coalesce=bool(coalesce)) as upstream:
+        assert_nothing(await left_by(cancelled))
+
+
+async def test_a_call_that_gets_no_connection() -> None:
+    async with calling(max_connections=1, timeout=60) as upstream:
+        busy = asyncio.create_task(upstream.get("/hang"))
+        await asyncio.sleep(0.01)
+        upstream._patience = 0.001  # noqa: SLF001
+        assert_nothing(await left_by(lambda: upstream.get("/200")))
+        busy.cancel()
+        await asyncio.wait([busy])
+
+
+async def test_a_call_that_the_breaker_refuses() -> None:
+    async with calling(breaker_failures=1, breaker_seconds=60, retry_share=0) as upstream:
+        with suppress(UpstreamError):
+            await upstream.get("/reset")
+        assert upstream.breaker.state == "open"
+        assert_nothing(await left_by(lambda: upstream.get("/200")))
+
+
+async def test_a_call_that_is_hedged() -> None:
+    async with calling(timeout=0.02) as upstream:
+        for _ in range(20):
+            upstream._latencies.note(0.001)  # noqa: SLF001
+        upstream._budget._tokens = 1000  # noqa: SLF001
+        assert_nothing(await left_by(lambda: upstream.get("/hang", hedge=True)))
+        assert_nothing(await left_by(lambda: upstream.get("/200", hedge=True)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
+async def test_an_upstream_that_is_not_there(host: str) -> None:
+    upstream = Upstream(
+        "prices",
+        f"http://{host}:{free_port()}",
+        timeout=5,
+        max_connections=5,
+        retry_share=0,
+        breaker_failures=10**9,
+    )
+    async with upstream.open():
+        assert_nothing(await left_by(lambda: upstream.get("/")))
+
+
+async def test_the_count_sees_a_cycle() -> None:
+    async def cycle() -> None:
+        error = ValueError()
+        try:
+            raise error
+        except ValueError as caught:
+            self = types.SimpleNamespace(error=caught)
+            self.self = self
+
+    assert (await left_by(cycle)).total() >= REPEATS
