@@ -270,6 +270,7 @@ def test_the_service_sees_the_client_and_not_what_it_claims(port: int) -> None:
         "X-Forwarded-Proto": "http",
         "X-Forwarded-Host": "evil.example.com",
         "Forwarded": "for=203.0.113.1;proto=http",
+        "X-Envoy-Expected-Rq-Timeout-Ms": "20",
     }
 
     seen = json.loads(ask(port, "/seen", "GET", None, **claims)[1])
@@ -277,6 +278,7 @@ def test_the_service_sees_the_client_and_not_what_it_claims(port: int) -> None:
     assert (seen["client"], seen["scheme"], seen["host"]) == (CLIENT, "https", HOST)
     assert "203.0.113.1" not in str(seen)
     assert "evil" not in str(seen)
+    assert "X-Envoy-Expected-Rq-Timeout-Ms".lower() not in str(seen).lower()
 
 
 def test_headers_for_one_hop_end_at_nginx(port: int) -> None:

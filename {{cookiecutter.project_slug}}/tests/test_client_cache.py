@@ -5,9 +5,13 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from fakeredis import TcpFakeServer
+from hishel import AsyncRedisStorage
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from {{ cookiecutter.package_name }}.clients.cache import open_cache
 from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
@@ -147,15 +151,51 @@ async def test_replicas_share_what_redis_keeps(redis: str) -> None:
     assert len(served.heads) == 1
 
 
-async def test_without_its_redis_a_call_goes_to_the_upstream(
+async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.CRITICAL)
     async with (
         serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
-        calling(served, f"redis://127.0.0.1:{free_port()}") as upstream,
+        calling(served, f"redis://user:s3cret@127.0.0.1:{free_port()}") as upstream,
     ):
-        replies = [(await upstream.get("/")).text for _ in range(2)]
+        replies = [(await upstream.get("/")).text for _ in range(5)]
+        shown = repr(upstream)
 
-    assert replies == ["hello"] * 2
-    assert len(served.heads) == 2
+    assert replies == ["hello"] * 5
+    assert len(served.heads) == 5
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage().startswith("the Redis of the cache fails (ConnectionError)")
+    assert "s3cret" not in shown + caplog.text
+
+
+async def test_a_redis_that_comes_and_goes_is_said_each_time(
+    caplog: pytest.LogCaptureFixture, redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Redis.execute_command
+    is_down = False
+
+    async def execute(self: Any, *arguments: Any, **options: Any) -> Any:
+        if is_down:
+            raise RedisConnectionError
+        return await real(self, *arguments, **options)
+
+    monkeypatch.setattr(Redis, "execute_command", execute)
+    async with serve_raw(http(b"hello")) as served, calling(served, redis) as upstream:
+        for is_down in (False, True, True, False, False, True):
+            await upstream.get("/")
+
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "the Redis of the cache fails (ConnectionError)",
+        "the Redis of the cache answers again",
+        "the Redis of the cache fails (ConnectionError)",
+    ]
+
+
+async def test_what_else_goes_wrong_with_it_is_still_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serve_raw(http(b"hello")) as served, calling(served, "redis://127.0.0.1:1"):
+        logging.getLogger(AsyncRedisStorage.__module__).warning("an entry cannot be decoded")
+
+    assert [record.getMessage() for record in caplog.records] == ["an entry cannot be decoded"]

@@ -1,11 +1,16 @@
 """The client of one upstream, against real sockets that behave and misbehave."""
 
 import asyncio
+import base64
 import gzip
+import logging
+import os
+import traceback
 
 import httpx
 import pytest
 
+from {{ cookiecutter.package_name }}.clients import http as module
 from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamError,
     UpstreamInvalid,
@@ -14,8 +19,10 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamUnavailable,
 )
 from {{ cookiecutter.package_name }}.clients.http import Upstream
+from {{ cookiecutter.package_name }}.fanout import fan_out
 
 from .raw_upstream import RawUpstream, Reply, http, serve_raw
+from .serving import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +100,172 @@ async def test_a_path_is_added_to_the_base_url_with_its_parameters_and_headers()
     [head] = served.heads
     assert head.startswith("GET /v1/a%2Fb?q=x+y HTTP/1.1\r\n")
     assert "x-request-id: 42\r\n" in head.lower()
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "params", "target"),
+    [
+        ("", "/items?token=1", {"page": "2"}, "/items?token=1&page=2"),
+        ("", "/items?token=1&page=1", {"page": "2"}, "/items?token=1&page=2"),
+        ("", "/items?token=1", {}, "/items?token=1"),
+        ("", "/items?token=a%20b+c", None, "/items?token=a%20b+c"),
+        ("", "?a=1", {"b": "2"}, "/?a=1&b=2"),
+        ("", "", {"b": "2"}, "/?b=2"),
+        ("/v1?key=1", "/items", None, "/v1/items?key=1"),
+        ("/v1/?key=1", "/items", None, "/v1/items?key=1"),
+        ("/v1?key=1", "/items?token=2", {"page": "3"}, "/v1/items?key=1&token=2&page=3"),
+        ("/v1?key=1", "", None, "/v1?key=1"),
+        ("/v1", "/items", {"q": "a&b=c#d"}, "/v1/items?q=a%26b%3Dc%23d"),
+        ("/v1", f"/items?long={'x' * 1000}", {"page": "2"}, f"/v1/items?long={'x' * 1000}&page=2"),
+    ],
+)
+async def test_queries_of_base_path_and_parameters_are_joined(
+    base: str, path: str, params: dict[str, str] | None, target: str
+) -> None:
+    async with serve_raw(http(b"")) as served:
+        upstream = Upstream("raw", served.base_url + base, timeout=5, max_connections=1)
+        await upstream.get(path, params=params)
+
+    assert served.heads[0].split(" ")[1] == target
+
+
+@pytest.mark.parametrize("path", ["/items#part", "#part", "items", "@other.example/", ":1/"])
+async def test_a_path_that_could_change_the_host_or_is_cut_off_is_refused(path: str) -> None:
+    upstream = Upstream("raw", "http://raw.invalid", timeout=5, max_connections=1)
+    with pytest.raises(ValueError, match="a path begins with '/'"):
+        await upstream.get(path)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://user:s3cret@raw.invalid/#part",
+        "http://user:s3cret@raw.invalid:port",
+        "ftp://user:s3cret@raw.invalid",
+        "//user:s3cret@raw.invalid",
+        "http://",
+        "",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused_without_showing_it(base_url: str) -> None:
+    with pytest.raises(ValueError, match="the base URL of raw must be http") as error:
+        Upstream("raw", base_url, timeout=5, max_connections=1)
+
+    assert "s3cret" not in "".join(traceback.format_exception(error.value))
+
+
+async def test_long_urls_are_not_kept() -> None:
+    before = module._known_url.cache_info().currsize  # noqa: SLF001
+    upstream = Upstream("raw", "http://raw.invalid", timeout=5, max_connections=1)
+    for number in range(10):
+        upstream._call("GET", f"/{number}{'x' * 1000}", params=None, headers=None)  # noqa: SLF001
+        upstream._call("GET", "/", params={"q": f"{number}{'x' * 1000}"}, headers=None)  # noqa: SLF001
+
+    assert module._known_url.cache_info().currsize == before  # noqa: SLF001
+
+
+async def test_a_user_in_the_base_url_is_sent_as_basic_authorization() -> None:
+    async with serve_raw(http(b"")) as served:
+        base_url = served.base_url.replace("http://", "http://us%40er:pass%3Aword@")
+        upstream = Upstream("raw", base_url, timeout=5, max_connections=1)
+        await upstream.get("/")
+        await upstream.get("/", headers={"Authorization": "Bearer a"})
+
+    sent = [line for head in served.heads for line in head.splitlines() if "uthorization" in line]
+    pair = base64.b64encode(b"us@er:pass:word").decode()
+    assert sent[0] == f"Authorization: Basic {pair}"
+    assert [line.lower() for line in sent[1:]] == ["authorization: bearer a"]
+    assert all(head.lower().count("host: 127.0.0.1") == 1 for head in served.heads)
+
+
+SECRETS = ("s3cret", "p4ssword")
+
+
+@pytest.mark.parametrize("kind", ["not HTTP", "refused", "cut off", "503", "no gzip", "silent"])
+async def test_no_error_repr_or_log_line_holds_a_secret_of_the_address(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    replies: dict[str, bytes | Reply] = {
+        "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        "cut off": truncated,
+        "503": http(b"", status="503 Oh"),
+        "no gzip": http(b"hello", "Content-Encoding: gzip"),
+        "silent": stay_silent,
+    }
+    caplog.set_level(logging.DEBUG)
+    path = f"/a?apikey={SECRETS[0]}"
+    async with serve_raw(replies.get(kind, b"")) as served:
+        base_url = served.base_url.replace("http://", "http://user:p4ssword@")
+        if kind == "refused":
+            base_url = f"http://user:p4ssword@127.0.0.1:{free_port()}"
+        upstream = Upstream(
+            "raw", f"{base_url}/v1?apikey=s3cret", timeout=0.2, max_connections=1, max_retries=0
+        )
+        async with upstream.open():
+            with pytest.raises(UpstreamError) as caught:
+                await upstream.get(path, params={"token": SECRETS[0]})
+            result = await fan_out(
+                lambda _: upstream.get(path), ["key"], deadline=5, max_concurrency=1
+            )
+            logging.getLogger("test").error("unexpected", exc_info=caught.value)
+            shown = repr(upstream) + repr(result) + repr(vars(caught.value))
+    text = shown + "".join(traceback.format_exception(caught.value))
+    text += "".join(record.getMessage() + (record.exc_text or "") for record in caplog.records)
+
+    for secret in SECRETS:
+        assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"HTTP_PROXY": "http://127.0.0.1:1"}, True),
+        ({"http_proxy": "http://user:s3cret@127.0.0.1:1"}, True),
+        ({"HTTPS_PROXY": "http://127.0.0.1:1"}, False),
+        ({"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}, False),
+        ({}, False),
+    ],
+)
+async def test_a_proxy_in_the_environment_is_not_used_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variables: dict[str, str],
+    said: object,
+) -> None:
+    for name in [*os.environ]:
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level(logging.INFO)
+    async with serve_raw(http(b"hello")) as served:
+        upstream = connect(served)
+        async with upstream.open():
+            assert (await upstream.get("/")).text == "hello"
+
+    assert ("HTTP_PROXY is not used: raw is called directly" in caplog.text) is said
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError])
+async def test_a_cancellation_of_something_else_is_no_cancellation_of_the_call(
+    error: type[BaseException],
+) -> None:
+    def explode(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    upstream = Upstream(
+        "raw",
+        "http://raw.invalid",
+        timeout=1,
+        max_connections=1,
+        transport=lambda: httpx.MockTransport(explode),
+    )
+    with pytest.raises(RuntimeError, match="waited for something that was cancelled"):
+        await upstream.get("/")
+    async with upstream.open():
+        with pytest.raises(RuntimeError, match="waited for something that was cancelled"):
+            await upstream.get("/")
 
 
 async def test_a_parameter_may_have_several_values() -> None:
@@ -229,14 +402,6 @@ async def test_a_call_never_has_a_cookie_of_an_earlier_one() -> None:
 
     assert served.connections == 1
     assert not any("alice" in head for head in served.heads)
-
-
-async def test_a_proxy_in_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    async with serve_raw(http(b"hello")) as served:
-        response = await connect(served).get("/")
-
-    assert response.text == "hello"
 
 
 async def test_the_pool_never_opens_more_connections_than_it_may() -> None:

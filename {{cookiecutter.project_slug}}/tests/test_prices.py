@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 from blockbuster import BlockingError
 from flask import Flask
@@ -153,6 +154,58 @@ def test_when_nothing_arrives_the_problem_says_why(
     assert content(response)["total"] == "0"
     assert len(content(response)["waits"]) == 2
     assert "total;dur=" in response.headers["Server-Timing"]
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["0E-400000000", "0E-999999999999999999", "1E400000000", "9" * 5000, "NaN", '"1"', "[" * 3000],
+    ids=lambda price: price[:20],
+)
+def test_a_price_that_cannot_be_written_is_a_failed_symbol_and_the_others_arrive(
+    app: Flask, client: FlaskClient, price: str
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        symbol = request.url.path.rpartition("/")[2]
+        given = price if symbol == "MSFT" else "1.50"
+        return httpx.Response(200, content=f'{{"symbol": "{symbol}", "price": {given}}}')
+
+    transport = httpx.MockTransport(answer)
+    app.extensions["prices"] = PricesClient(
+        Upstream(
+            "prices", "http://p.invalid", timeout=5, max_connections=9, transport=lambda: transport
+        )
+    )
+    response = client.get(THREE)
+
+    assert response.status_code == 200
+    assert content(response)["prices"] == {"AAPL": "1.50", "GOOG": "1.50"}
+    assert content(response)["total"] == "3.00"
+    assert content(response)["failed"]["MSFT"]["type"] == "UpstreamInvalid"
+    assert len(response.data) < 2000
+    assert client.get("/prices?symbol=MSFT").status_code == 502
+
+
+@pytest.mark.parametrize("wait", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "-5", "soon"])
+def test_when_an_upstream_wants_to_be_left_alone_is_bounded(
+    app: Flask, client: FlaskClient, wait: str
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"Retry-After": wait})
+
+    app.extensions["prices"] = PricesClient(
+        Upstream(
+            "prices",
+            "http://prices.invalid",
+            timeout=5,
+            max_connections=9,
+            max_retries=0,
+            transport=lambda: httpx.MockTransport(answer),
+        )
+    )
+    response = client.get(THREE)
+
+    assert response.status_code == 502
+    assert int(response.headers.get("Retry-After", "0")) <= 86_400
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,24 @@
 """The price client: what it asks, and what it takes for a price."""
 
+import random
 from decimal import Decimal
+from fractions import Fraction
 
 import httpx
 import pytest
+from flask import Flask
 from pydantic import HttpUrl
 
 from {{ cookiecutter.package_name }}.clients.errors import UpstreamInvalid
 from {{ cookiecutter.package_name }}.clients.http import Upstream
 from {{ cookiecutter.package_name }}.clients.prices import PricesClient
 from {{ cookiecutter.package_name }}.clients.stub import invented_price
+from {{ cookiecutter.package_name }}.fanout import fan_out
+from {{ cookiecutter.package_name }}.problems import upstream_problem
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from .raw_upstream import http, serve_raw
+from .survivors import assert_nothing, calling, left_by
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +44,10 @@ def answering(body: bytes) -> PricesClient:
         ("0", Decimal(0)),
         ("0.10", Decimal("0.10")),
         ("1e3", Decimal(1000)),
+        ("0E-12", Decimal(0)),
+        ("0E+11", Decimal(0)),
+        ("1." + "0" * 30, Decimal(1)),
+        ("1.500000000000000000", Decimal("1.5")),
         ("999999999999.999999999999", Decimal("999999999999.999999999999")),
     ],
 )
@@ -71,12 +81,71 @@ async def test_a_price_is_the_decimal_that_the_reply_spells(text: str, price: De
         b'{"symbol": "AAPL", "price": 1e-999999}',
         b'{"symbol": "AAPL", "price": 1e99999999999999999999}',
         b'{"symbol": "AAPL", "price": 0.0000000000001}',
+        b'{"symbol": "AAPL", "price": 0E-400000000}',
+        b'{"symbol": "AAPL", "price": 0E-999999999999999999}',
+        b'{"symbol": "AAPL", "price": 0E400000000}',
+        b'{"symbol": "AAPL", "price": 1E400000000}',
+        b'{"symbol": "AAPL", "price": 1E-400000000}',
+        b'{"symbol": "AAPL", "price": 0E-99999999999999999999999999}',
+        b'{"symbol": "AAPL", "price": ' + b"9" * 5000 + b"}",
+        b'{"symbol": "AAPL", "price": ' + b"9" * 900_000 + b"}",
+        b'{"symbol": "AAPL", "price": 0.' + b"0" * 5000 + b"}",
+        b'{"symbol": "AAPL", "price": -Infinity}',
+        b'{"symbol": "AAPL", "price": 1, "price": 2}',
+        b'{"symbol": "MSFT", "symbol": "AAPL", "price": 2}',
+        b'{"symbol": "AAPL", "price": 2, "more": {"a": 1, "a": 2}}',
+        b'{"symbol": "\\ud800AAPL", "price": 1}',
+        b'{"symbol": "AAPL", "price": 1, "more": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        b'{"symbol": "AAPL", "price": 1, "more": ' + b'{"a":' * 3000 + b"1" + b"}" * 3000 + b"}",
+        b'{"symbol": "AAPL", "price": 1}}',
     ],
     ids=lambda body: body[:60].decode(errors="replace"),
 )
 async def test_a_reply_without_a_usable_price_is_invalid(body: bytes) -> None:
     with pytest.raises(UpstreamInvalid, match="prices sent a reply without a price"):
         await answering(body).price("AAPL")
+
+
+async def test_other_numbers_of_a_reply_may_be_anything() -> None:
+    body = b'{"symbol": "AAPL", "price": 1.5, "more": [0E-999999999999999999, %s]}' % (b"9" * 5000)
+
+    assert await answering(body).price("AAPL") == Decimal("1.5")
+
+
+async def test_whatever_a_reply_says_a_price_is_short_and_a_sum_is_exact() -> None:
+    chance = random.Random(11)  # noqa: S311 - no secret
+    prices = []
+    for _ in range(3000):
+        digits = "".join(chance.choices("0123456789", k=chance.randint(1, 30)))
+        point = chance.randint(0, len(digits))
+        exponent = chance.choice(["", "", f"E{chance.randint(-40, 40)}", "E-999999999", "e+5"])
+        text = f"{int(digits[:point] or '0')}.{digits[point:] or '0'}{exponent}"
+        try:
+            prices.append(
+                await answering(b'{"symbol": "AAPL", "price": %s}' % text.encode()).price("AAPL")
+            )
+        except UpstreamInvalid:
+            continue
+        assert len(f"{prices[-1]:f}") <= 25
+        assert prices[-1] == Decimal(text)
+
+    assert len(prices) > 500
+    for _ in range(200):
+        some = chance.choices(prices, k=20)
+        assert sum(some, Decimal()) == sum(map(Fraction, some))
+
+
+@pytest.mark.parametrize("kind", ["200", "404", "503", "no-price"])
+async def test_a_price_leaves_nothing_for_the_collector(kind: str, app: Flask) -> None:
+    async with calling(retry_share=0) as upstream:
+        client = PricesClient(upstream)
+
+        async def fetch() -> None:
+            result = await fan_out(client.price, [kind, "200"], deadline=5, max_concurrency=5)
+            upstream_problem(result.failed.values(), "Nothing arrived.")
+
+        with app.test_request_context():  # one for all: Werkzeug's matching of routes is a cycle
+            assert_nothing(await left_by(fetch))
 
 
 @pytest.mark.parametrize(

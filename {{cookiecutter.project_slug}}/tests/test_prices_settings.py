@@ -51,3 +51,11 @@ def test_the_password_of_a_redis_is_not_shown() -> None:
     loaded = load_settings(prices_cache_redis_url="redis://:s3cret@cache.example/0")
 
     assert "s3cret" not in repr(loaded)
+
+
+def test_a_base_url_has_no_fragment() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(prices_base_url="https://user:s3cret@prices.example/v1#part")
+
+    assert str(error.value).startswith("PRICES_BASE_URL must have no fragment")
+    assert "s3cret" not in str(error.value)

@@ -8,9 +8,10 @@ import pytest
 from flask import Flask, abort, request
 from flask.testing import FlaskClient
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable, Unauthorized
 
 from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamBusy,
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
@@ -189,3 +190,126 @@ def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:
 
     assert response.status_code == 499
     assert response.get_json()["title"] == "Unknown Error"
+
+
+# Groups, as asyncio.TaskGroup raises them
+
+
+GONE = UpstreamUnavailable("prices", "answered 503", retry_after=6.2, status=503)
+LATE = UpstreamTimeout("orders", "did not answer in time")
+
+
+def grouped(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+
+@pytest.mark.parametrize("error", [GONE, LATE, DeadlineExceeded("no time was left")], ids=str)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_group_of_one_expected_error_is_that_error(
+    app: Flask, error: UpstreamError | DeadlineExceeded, depth: int
+) -> None:
+    alone = raising(app, error).get("/raising", headers={"X-Request-ID": "a"})
+    group: Exception = error
+    for _ in range(depth):
+        group = grouped(group)
+
+    app.view_functions["raising"] = lambda: raise_(group)
+    response = app.test_client().get("/raising", headers={"X-Request-ID": "a"})
+
+    assert (response.status_code, response.data) == (alone.status_code, alone.data)
+    assert response.headers == alone.headers
+
+
+def raise_(error: Exception) -> str:
+    raise error
+
+
+def test_a_task_group_over_two_upstreams_one_of_which_is_down(app: Flask) -> None:
+    @app.get("/both")
+    async def both() -> str:
+        async def down() -> None:
+            raise GONE
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(down())
+            group.create_task(asyncio.sleep(60))
+        return ""
+
+    response = app.test_client().get("/both")
+
+    assert response.status_code == 502
+    assert response.get_json()["type"] == "urn:problem-type:upstream-unavailable"
+    assert response.get_json()["upstream"] == "prices"
+    assert response.headers["Retry-After"] == "7"
+
+
+def test_a_group_of_several_is_what_they_have_in_common(app: Flask) -> None:
+    response = raising(app, grouped(LATE, grouped(GONE))).get("/raising")
+    assert response.status_code == 502
+    assert response.get_json()["type"] == "about:blank"
+    assert response.headers["Retry-After"] == "7"
+
+    app.view_functions["raising"] = lambda: raise_(grouped(LATE, DeadlineExceeded("late")))
+    assert app.test_client().get("/raising").status_code == 504
+
+
+def test_what_a_view_refuses_in_a_group_comes_first(app: Flask) -> None:
+    response = raising(app, grouped(GONE, grouped(NotFound("no such order")))).get("/raising")
+
+    assert response.status_code == 404
+    assert response.get_json()["detail"] == "no such order"
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        grouped(ZeroDivisionError()),
+        grouped(GONE, ZeroDivisionError()),
+        grouped(grouped(KeyError())),
+    ],
+    ids=str,
+)
+def test_a_group_with_a_bug_is_a_bug(
+    app: Flask, caplog: pytest.LogCaptureFixture, group: ExceptionGroup[Exception]
+) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    response = raising(app, group).get("/raising")
+
+    assert response.status_code == 500
+    assert "ExceptionGroup" in caplog.text
+
+
+# When to come back
+
+
+@pytest.mark.parametrize(
+    ("wait", "header"),
+    [
+        (0, "0"),
+        (0.2, "1"),
+        (1e300, "86400"),
+        (float("inf"), None),
+        (float("nan"), None),
+        (-1, None),
+        (None, None),
+    ],
+)
+def test_when_to_come_back_is_a_number_that_somebody_waits(
+    app: Flask, wait: float | None, header: str | None
+) -> None:
+    error = UpstreamUnavailable("prices", "answered 503", retry_after=wait)
+
+    assert raising(app, error).get("/raising").headers.get("Retry-After") == header
+
+
+def test_too_many_calls_of_our_own_are_a_503(app: Flask) -> None:
+    error = UpstreamBusy("prices", "had no connection free in time", retry_after=1)
+    response = raising(app, error).get("/raising")
+
+    assert response.status_code == 503
+    assert response.get_json()["type"] == "urn:problem-type:upstream-busy"
+    assert response.headers["Retry-After"] == "1"
+
+    with app.test_request_context():
+        assert upstream_problem([error, LATE], "Nothing arrived.").status_code == 504
+        assert upstream_problem([error, GONE], "Nothing arrived.").status_code == 502

@@ -84,9 +84,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 async def open_cache(redis_url: str | None) -> AsyncIterator[Cache]:
     """Keep replies in Redis, which all replicas share, or without a URL in this process.
 
-    They are kept for every user alike. So nothing is that is marked `private` or, unless it is
-    marked `public`, answers a request with an `Authorization` (RFC 9111 section 3.5). A call with
-    a `Cookie` has no part in it, and a reply with a `Set-Cookie` is not kept: both name a user.
+    They are kept for every user alike, so nothing is kept that is marked `private`. A call with an
+    `Authorization` or a `Cookie` has no part in it, not even where RFC 9111 section 3.5 lets a
+    reply be `public`, and a reply with a `Set-Cookie` is not kept: all of them name a user.
     """
     storage: AsyncBaseStorage
     redis: _Redis | None = None
@@ -107,7 +107,7 @@ async def open_cache(redis_url: str | None) -> AsyncIterator[Cache]:
     cache = AsyncCacheTransport(_Fetch(), storage, rfc=True)
 
     async def answer(request: httpx.Request, fetch: Fetch) -> httpx.Response:
-        if "Cookie" in request.headers:
+        if "Cookie" in request.headers or "Authorization" in request.headers:
             return await fetch()
         request.extensions[_FETCH] = fetch
         _redis.set(redis)

@@ -1,0 +1,333 @@
+"""A hostile caller and a victim: the victim's answers are the same with and without the other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from {{ cookiecutter.package_name }}.clients import failures
+from {{ cookiecutter.package_name }}.clients.cache import open_cache
+from {{ cookiecutter.package_name }}.clients.errors import UpstreamError, UpstreamTimeout
+from {{ cookiecutter.package_name }}.clients.http import Upstream
+from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded, within
+from {{ cookiecutter.package_name }}.fanout import fan_out
+
+from .raw_upstream import RawUpstream, http, serve_raw
+
+pytestmark = pytest.mark.anyio
+
+MANY = 60  # more than opens a breaker, or than a budget has
+
+
+class Served(httpx.AsyncBaseTransport):
+    """An upstream that does what the path says, and counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failing_once: set[str] = set()
+        self.slow = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer with the status that the path begins with, 200 for any other path."""
+        path = request.url.path.strip("/")
+        self.asked.append(path)
+        status = 200
+        if path in self.failing_once:
+            self.failing_once.remove(path)
+            status = 503
+        elif path[:3].isdigit():
+            status = int(path[:3])
+        elif path.startswith("hang"):
+            await asyncio.Event().wait()
+        elif path.startswith("slow"):
+            await self.slow.wait()
+        elif path.startswith("broken"):
+            raise httpx.RemoteProtocolError(path)
+        return httpx.Response(status, content=path.encode(), request=request)
+
+
+@asynccontextmanager
+async def calling(served: Served, **policy: Any) -> AsyncIterator[Upstream]:
+    upstream = Upstream(
+        "prices",
+        "http://prices.invalid",
+        transport=lambda: served,
+        **({"timeout": 0.05, "max_connections": 100} | policy),
+    )
+    async with upstream.open():
+        yield upstream
+
+
+async def request(work: Callable[[], Awaitable[object]], *, seconds: float = 60) -> None:
+    """Do the work of a request of its own, whatever comes of it."""
+    with within(seconds), suppress(UpstreamError, DeadlineExceeded, asyncio.CancelledError):
+        await work()
+
+
+async def hurries(upstream: Upstream) -> None:
+    """Wait a moment only, as with a header that says so."""
+    for number in range(MANY):
+        await request(lambda number=number: upstream.get(f"/hang{number}"), seconds=0.002)  # type: ignore[misc]
+
+
+async def leaves(upstream: Upstream) -> None:
+    calls = [asyncio.create_task(upstream.get(f"/hang{number}")) for number in range(MANY)]
+    await asyncio.sleep(0.005)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+def asks_for(path: str) -> Callable[[Upstream], Awaitable[None]]:
+    """Return a caller who asks for it again and again."""
+
+    async def ask(upstream: Upstream) -> None:
+        for _ in range(MANY):
+            await request(partial(upstream.get, path))
+
+    return ask
+
+
+def asks_for_many(path: str) -> Callable[[Upstream], Awaitable[None]]:
+    """Return a caller who asks for many of the kind in one request, some times."""
+
+    async def ask(upstream: Upstream) -> None:
+        paths = [f"{path}{number}" for number in range(20)]
+        for _ in range(5):
+            await request(partial(fan_out, upstream.get, paths, deadline=60, max_concurrency=20))
+
+    return ask
+
+
+HOSTILE: dict[str, Callable[[Upstream], Awaitable[None]]] = {
+    "is in a hurry": hurries,
+    "leaves": leaves,
+    "asks for what hangs": asks_for("/hang"),
+    **{f"asks for {status}": asks_for(f"/{status}") for status in (302, 400, 401, 404, 429)},
+    **{f"asks for {status}": asks_for(f"/{status}") for status in (500, 502, 503, 504)},
+    **{f"asks for many {status}": asks_for_many(f"/{status}-") for status in (404, 429, 500, 503)},
+    "asks for many that hang": asks_for_many("/hang"),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_the_breaker_stays_closed_for_the_others(
+    hostile: Callable[[Upstream], Awaitable[None]],
+) -> None:
+    async with calling(Served()) as upstream:
+        await hostile(upstream)
+        assert upstream.breaker.state == "closed"
+        assert (await upstream.get("/good")).text == "good"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [HOSTILE[name] for name in HOSTILE if "many 429" not in name and "many 503" not in name],
+    ids=[name for name in HOSTILE if "many 429" not in name and "many 503" not in name],
+)
+async def test_the_others_have_their_retries(
+    hostile: Callable[[Upstream], Awaitable[None]],
+) -> None:
+    served = Served()
+    async with calling(served) as upstream:
+        await hostile(upstream)
+        served.failing_once.add("good")
+        upstream.timeout = 60
+        assert (await upstream.get("/good")).text == "good"
+
+    assert served.asked.count("good") == 2
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_the_percentile_is_that_of_the_others(
+    hostile: Callable[[Upstream], Awaitable[None]],
+) -> None:
+    async with calling(Served()) as upstream:
+        for _ in range(50):
+            upstream._latencies.note(7)  # noqa: SLF001 - the victim's answers took that long
+        await hostile(upstream)
+
+        assert upstream._latencies.p95 == 7  # noqa: SLF001
+
+
+async def test_quick_answers_to_callers_in_a_hurry_are_no_sample() -> None:
+    async with calling(Served(), timeout=60) as upstream:
+        for coalesce in (True, False):
+            upstream.coalesce = coalesce
+            for number in range(MANY):
+                await request(partial(upstream.get, f"/good{number}"), seconds=30)
+
+        assert upstream._latencies.p95 is None  # noqa: SLF001
+
+
+async def test_one_who_shares_a_call_with_a_caller_in_a_hurry_gets_its_answer() -> None:
+    served = Served()
+    async with calling(served, timeout=5) as upstream:
+        hurried = asyncio.create_task(request(partial(upstream.get, "/slow"), seconds=0.02))
+        await asyncio.sleep(0)
+        victim = asyncio.create_task(upstream.get("/slow"))
+        await hurried
+        served.slow.set()
+
+        assert (await victim).text == "slow"
+
+
+async def test_one_who_shares_a_call_with_a_caller_that_leaves_gets_its_answer() -> None:
+    served = Served()
+    async with calling(served, timeout=5) as upstream:
+        hostile = [asyncio.create_task(upstream.get("/slow")) for _ in range(10)]
+        victim = asyncio.create_task(upstream.get("/slow"))
+        await asyncio.sleep(0.001)
+        for call in hostile:
+            call.cancel()
+        await asyncio.wait(hostile)
+        served.slow.set()
+
+        assert (await victim).text == "slow"
+        assert served.asked == ["slow"]
+
+
+async def test_a_half_open_probe_of_a_caller_in_a_hurry_is_followed_by_another() -> None:
+    async with calling(Served(), breaker_failures=1, breaker_seconds=0.001) as upstream:
+        await request(partial(upstream.get, "/broken"))
+        for _ in range(5):
+            await asyncio.sleep(0.002)
+            assert upstream.breaker.state == "half-open"
+            await request(partial(upstream.get, "/hang"), seconds=0.002)
+
+        assert (await upstream.get("/good")).text == "good"
+        assert upstream.breaker.state == "closed"
+
+
+async def test_the_calls_of_an_older_request_do_not_wait_behind_a_flood() -> None:
+    served = Served()
+    async with calling(served, timeout=60, max_connections=1, max_waiting=20) as upstream:
+        with within(60):
+            first = asyncio.create_task(upstream.get("/slow"))
+            await asyncio.sleep(0)
+            flood = [
+                asyncio.create_task(
+                    request(partial(upstream.get, f"/flood{number}")), context=Context()
+                )
+                for number in range(100)
+            ]
+            await asyncio.sleep(0)
+            second = asyncio.create_task(upstream.get("/good"))
+            await asyncio.sleep(0)
+            served.slow.set()
+            await asyncio.gather(first, second, *flood)
+
+    assert served.asked[:2] == ["slow", "good"]
+    assert len(served.asked) < 30, "the flood was not bounded"
+
+
+async def test_a_flood_of_failures_hides_no_other_kind(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "_allowance", failures.Allowance())
+    async with calling(Served(), breaker_failures=10_000) as upstream:
+        for _ in range(20):
+            for kind in ("/404", "/500", "/302"):
+                await fan_out(upstream.get, [kind] * 3, deadline=5, max_concurrency=3)
+        caplog.clear()
+        await fan_out(upstream.get, ["/401"], deadline=5, max_concurrency=1)
+
+    assert ["answered 401" in record.getMessage() for record in caplog.records] == [True]
+
+
+# What is kept
+
+
+@asynccontextmanager
+async def keeping(served: RawUpstream) -> AsyncIterator[Upstream]:
+    upstream = Upstream(
+        "raw",
+        served.base_url,
+        timeout=5,
+        max_connections=10,
+        max_retries=0,
+        breaker_failures=10_000,
+        cache=partial(open_cache, None),
+    )
+    async with upstream.open():
+        yield upstream
+
+
+FOR_A_MINUTE = "Cache-Control: max-age=60"
+
+
+@pytest.mark.parametrize("name", ["Cookie", "Authorization", "cookie", "authorization"])
+async def test_what_names_a_user_is_kept_for_nobody(name: str) -> None:
+    async with serve_raw(http(b"", FOR_A_MINUTE)) as served, keeping(served) as upstream:
+        served.replies.extend(http(f"{n}".encode(), FOR_A_MINUTE) for n in range(4))
+        replies = [
+            (await upstream.get("/", headers=headers)).text
+            for headers in ({name: "alice"}, {name: "bob"}, {}, {name: "alice"})
+        ]
+
+    assert replies == ["0", "1", "2", "3"]
+
+
+async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
+    reply = http(b"hello", FOR_A_MINUTE, "Set-Cookie: user=alice")
+    async with serve_raw(reply) as served, keeping(served) as upstream:
+        for _ in range(2):
+            await upstream.get("/")
+
+    assert len(served.heads) == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Cache-Control: private, max-age=60"],
+        ["Cache-Control: max-age=60", "Cache-Control: private"],
+        ["Cache-Control: PRIVATE"],
+        [FOR_A_MINUTE, "Vary: *"],
+        [FOR_A_MINUTE, "Vary: X-Tenant", "Vary: Accept-Language"],
+    ],
+    ids=lambda fields: ", ".join(fields),
+)
+async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str]) -> None:
+    async with serve_raw(http(b"", *fields)) as served, keeping(served) as upstream:
+        for tenant in ("a", "b"):
+            await upstream.get("/", headers={"X-Tenant": tenant, "Accept-Language": tenant})
+
+    assert len(served.heads) == 2
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "500 Oh", "301 Moved", "410 Gone", "503 Oh"])
+async def test_a_failure_is_kept_for_nobody(status: str) -> None:
+    async with serve_raw(http(b"hello")) as served, keeping(served) as upstream:
+        served.replies.append(http(b"", FOR_A_MINUTE, status=status))
+        await request(partial(upstream.get, "/"))
+
+        assert (await upstream.get("/")).text == "hello"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        http(b"hello", FOR_A_MINUTE)[:-2],
+        http(b"hello", FOR_A_MINUTE, "Content-Encoding: gzip"),
+        http(b"hello", FOR_A_MINUTE, "Content-Encoding: br"),
+    ],
+    ids=["cut off", "no gzip", "br"],
+)
+async def test_half_a_reply_is_kept_for_nobody(reply: bytes) -> None:
+    async def cut_off(writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+        await writer.drain()
+
+    async with serve_raw(cut_off) as served, keeping(served) as upstream:
+        for _ in range(2):
+            with pytest.raises(UpstreamError) as error:
+                await upstream.get("/")
+            assert not isinstance(error.value, UpstreamTimeout)
+
+    assert len(served.heads) == 2
