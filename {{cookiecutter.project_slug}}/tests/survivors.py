@@ -93,7 +93,17 @@ async def calling(**policy: Any) -> AsyncIterator[Upstream]:
 
 
 async def left_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
-    """Return what only the collector frees after `REPEATS` calls, by type."""
+    """Return what only the collector frees after `REPEATS` calls, by type.
+
+    The least of three rounds: a cycle that a coincidence leaves once is none that piles up.
+    """
+    rounds = [await _left_by(call)]
+    while rounds[-1].total() >= REPEATS and len(rounds) < 3:
+        rounds.append(await _left_by(call))
+    return rounds[-1]
+
+
+async def _left_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
 
     async def repeat(times: int) -> None:
         for _ in range(times):

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -172,17 +172,17 @@ async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_on
 async def test_a_redis_that_comes_and_goes_is_said_each_time(
     caplog: pytest.LogCaptureFixture, redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Redis.execute_command
-    is_down = False
+    real: Callable[..., Awaitable[Any]] = Redis.execute_command
+    answers = {"now": True}
 
     async def execute(self: Any, *arguments: Any, **options: Any) -> Any:
-        if is_down:
+        if not answers["now"]:
             raise RedisConnectionError
         return await real(self, *arguments, **options)
 
     monkeypatch.setattr(Redis, "execute_command", execute)
     async with serve_raw(http(b"hello")) as served, calling(served, redis) as upstream:
-        for is_down in (False, True, True, False, False, True):
+        for answers["now"] in (True, False, False, True, True, False):
             await upstream.get("/")
 
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [

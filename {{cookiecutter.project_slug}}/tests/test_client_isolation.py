@@ -291,7 +291,7 @@ async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
         [FOR_A_MINUTE, "Vary: *"],
         [FOR_A_MINUTE, "Vary: X-Tenant", "Vary: Accept-Language"],
     ],
-    ids=lambda fields: ", ".join(fields),
+    ids=", ".join,
 )
 async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str]) -> None:
     async with serve_raw(http(b"", *fields)) as served, keeping(served) as upstream:

@@ -34,11 +34,11 @@ class Requests:
         self.slots = slots
         self.order: list[str] = []
 
-    def call(self, name: str, *, began: float, patience: float = 60) -> asyncio.Task[float]:
+    def call(self, name: str, *, began: int, patience: float = 60) -> asyncio.Task[float]:
         """Wait for a slot as a call of the request that began then."""
 
         async def take() -> float:
-            deadline._began.set(began)  # noqa: SLF001
+            deadline._place.set(began)  # noqa: SLF001
             taken_at = await self.slots.take(patience)
             self.order.append(name)
             return taken_at
@@ -150,7 +150,7 @@ async def test_no_place_is_lost_whoever_gives_up_and_when() -> None:
 
     async def call() -> None:
         nonlocal inside, most
-        deadline._began.set(chance.random())  # noqa: SLF001
+        deadline._place.set(chance.randrange(100))  # noqa: SLF001
         taken_at = await three.take(chance.choice([0, 0.001, 60]))
         inside += 1
         most = max(most, inside)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextvars import Context
 from math import inf
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from {{ cookiecutter.package_name }}.deadline import (
     Callers,
     DeadlineExceeded,
     Limit,
-    began,
+    place,
     within,
 )
 from {{ cookiecutter.package_name }}.fanout import fan_out
@@ -148,15 +149,15 @@ def test_what_is_no_caller_is_refused_at_the_start_without_showing_it(
 
 def test_calls_of_a_request_rank_by_its_beginning(app: Flask) -> None:
     async def view() -> str:
-        first = began()
+        first = place()
         with within(5):
-            return str([first, began()])
+            return str([first, place()])
 
     app.add_url_rule("/began", view_func=view)
     first, second = json.loads(app.test_client().get("/began").text)
 
     assert first == second
-    assert began() > first
+    assert Context().run(place) > first
 
 
 async def test_every_call_of_a_fan_out_sees_its_deadline() -> None:

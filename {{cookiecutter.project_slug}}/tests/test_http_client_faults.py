@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -205,11 +206,13 @@ async def test_calls_that_hang_for_their_whole_timeout_open_the_breaker() -> Non
         serve_faulty() as served,
         calling(served, timeout=0.1, breaker_failures=3) as upstream,
     ):
-        result = await asyncio.gather(
-            *(upstream.get(f"/hang?{number}") for number in range(3)), return_exceptions=True
-        )
+        calls = [
+            asyncio.create_task(upstream.get(f"/hang?{number}"), context=Context())
+            for number in range(3)  # each of a request of its own
+        ]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert {type(error) for error in result} == {UpstreamTimeout}
+    assert {type(error) for error in outcomes} == {UpstreamTimeout}
     assert upstream.breaker.state == "open"
 
 

@@ -1,6 +1,7 @@
 """The price client: what it asks, and what it takes for a price."""
 
 import random
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 
@@ -95,8 +96,6 @@ async def test_a_price_is_the_decimal_that_the_reply_spells(text: str, price: De
         b'{"symbol": "MSFT", "symbol": "AAPL", "price": 2}',
         b'{"symbol": "AAPL", "price": 2, "more": {"a": 1, "a": 2}}',
         b'{"symbol": "\\ud800AAPL", "price": 1}',
-        b'{"symbol": "AAPL", "price": 1, "more": ' + b"[" * 3000 + b"]" * 3000 + b"}",
-        b'{"symbol": "AAPL", "price": 1, "more": ' + b'{"a":' * 3000 + b"1" + b"}" * 3000 + b"}",
         b'{"symbol": "AAPL", "price": 1}}',
     ],
     ids=lambda body: body[:60].decode(errors="replace"),
@@ -104,6 +103,15 @@ async def test_a_price_is_the_decimal_that_the_reply_spells(text: str, price: De
 async def test_a_reply_without_a_usable_price_is_invalid(body: bytes) -> None:
     with pytest.raises(UpstreamInvalid, match="prices sent a reply without a price"):
         await answering(body).price("AAPL")
+
+
+@pytest.mark.parametrize("depth", [2_500, 10_000, 100_000])
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":[', b"]}")])
+async def test_a_deep_reply_is_read_or_invalid(depth: int, opened: bytes, closed: bytes) -> None:
+    more = opened * depth + closed * depth
+    client = answering(b'{"symbol": "AAPL", "price": 1, "more": %s}' % more)
+    with suppress(UpstreamInvalid):  # how deep Python reads depends on its version
+        assert await client.price("AAPL") == 1
 
 
 async def test_other_numbers_of_a_reply_may_be_anything() -> None:

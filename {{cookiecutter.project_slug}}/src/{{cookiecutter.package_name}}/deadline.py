@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import count
 from math import inf
 from time import monotonic
 
@@ -24,7 +25,8 @@ _MOST_DIGITS = 11
 _EARLY = 0.001
 
 _ends_at: ContextVar[float] = ContextVar("deadline", default=inf)
-_began: ContextVar[float | None] = ContextVar("began", default=None)
+_place: ContextVar[int | None] = ContextVar("place", default=None)
+_places = count()
 
 
 class DeadlineExceeded(TimeoutError):
@@ -82,24 +84,27 @@ def within(seconds: float) -> Iterator[Limit]:
     """
     limit = Limit(seconds)
     ends_at = _ends_at.set(limit.ends_at)
-    start = _began.set(began())
+    kept = _place.set(place())
     try:
         yield limit
     finally:
-        _began.reset(start)
+        _place.reset(kept)
         _ends_at.reset(ends_at)
 
 
-def began() -> float:
-    """Return the moment when the current request began; now, where there is none."""
-    moment = _began.get()
-    return monotonic() if moment is None else moment
+def place() -> int:
+    """Return the place of the current request in the order in which they began.
+
+    A new one where there is no request: each call is one of its own then.
+    """
+    known = _place.get()
+    return next(_places) if known is None else known
 
 
 def lift() -> None:
     """Take the deadline away from the current context: for work that outlives its request."""
     _ends_at.set(inf)
-    _began.set(None)
+    _place.set(None)
 
 
 class Callers:
@@ -134,11 +139,10 @@ def init_app(app: Flask) -> None:
 
     def start() -> None:
         # Set in any case: under WSGI a thread's next request runs in the same context.
-        now = monotonic()
-        _began.set(now)
+        _place.set(next(_places))
         given = request.headers.get(BUDGET_HEADER)
         is_believed = given is not None and request.remote_addr in believed
-        _ends_at.set(now + _budget(given) if given is not None and is_believed else inf)
+        _ends_at.set(monotonic() + _budget(given) if given is not None and is_believed else inf)
 
     app.before_request(start)
 

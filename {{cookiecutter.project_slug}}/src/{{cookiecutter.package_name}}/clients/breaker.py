@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Literal
 
-from ..deadline import Limit, began
+from ..deadline import Limit, place
 from .errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Breaker:
             self._all.failures += 1
         else:
             self._note(self._failed_targets, target)
-            self._note(self._failed_requests, began())
+            self._note(self._failed_requests, place())
         different = min(len(self._failed_targets), len(self._failed_requests))
         is_enough = self._all.failures + different >= self._failures
         self._all.failed(is_probe=is_probe, is_enough=is_enough)

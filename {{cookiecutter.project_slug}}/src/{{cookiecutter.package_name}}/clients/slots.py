@@ -5,7 +5,7 @@ from bisect import bisect_left, insort
 from itertools import count
 from time import monotonic
 
-from ..deadline import began
+from ..deadline import place
 from .errors import UpstreamBusy
 
 # In seconds. What a caller is told to wait when calls queue up: a queue empties within a moment.
@@ -16,7 +16,7 @@ _WEIGHT = 0.1
 
 # From the youngest request to the oldest, so that the next one to get a slot is at the end. The
 # second number keeps the calls of one request in their order.
-_Waiter = tuple[float, int, asyncio.Future[bool]]
+_Waiter = tuple[int, int, asyncio.Future[bool]]
 
 
 class Slots:
@@ -67,7 +67,7 @@ class Slots:
 
     def _join(self, patience: float) -> _Waiter:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        waiter = (-began(), -next(self._order), future)
+        waiter = (-place(), -next(self._order), future)
         ahead = len(self._waiting) - bisect_left(self._waiting, waiter)
         if ahead >= self._max_waiting or ahead * self._mean_hold > patience * self._size:
             raise self._busy()
@@ -77,9 +77,9 @@ class Slots:
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
-        place = bisect_left(self._waiting, waiter)
-        if place < len(self._waiting) and self._waiting[place] is waiter:
-            del self._waiting[place]
+        index = bisect_left(self._waiting, waiter)
+        if index < len(self._waiting) and self._waiting[index] is waiter:
+            del self._waiting[index]
 
     def _hand_on(self) -> None:
         while self._waiting:
