@@ -167,7 +167,8 @@ def test_a_price_that_cannot_be_written_is_a_failed_symbol_and_the_others_arrive
     def answer(request: httpx.Request) -> httpx.Response:
         symbol = request.url.path.rpartition("/")[2]
         given = price if symbol == "MSFT" else "1.50"
-        return httpx.Response(200, content=f'{{"symbol": "{symbol}", "price": {given}}}')
+        body = '{"symbol": "SYMBOL", "price": PRICE}'
+        return httpx.Response(200, content=body.replace("SYMBOL", symbol).replace("PRICE", given))
 
     transport = httpx.MockTransport(answer)
     app.extensions["prices"] = PricesClient(

@@ -21,8 +21,9 @@ SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]{0,9}")
 async def prices() -> Response:
     """Answer with the price of every `symbol` and their total, fetched at once.
 
-    200 when at least one arrived; the others are in `failed`, each with its reason. 504 when all
-    ran out of time, else 502; both are problems that carry the same members.
+    200 when at least one arrived; the others are in `failed`, each with its reason. 503 when too
+    many calls wait for the upstream already, 504 when all ran out of time, else 502; all three are
+    problems that carry the same members.
     """
     symbols = _symbols(request.args.getlist("symbol"))
     parts = current_app.extensions
