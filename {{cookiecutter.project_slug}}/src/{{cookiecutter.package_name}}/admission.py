@@ -51,7 +51,7 @@ class Admission:
     def is_open(self) -> bool:
         """Tell whether a request may begin at once."""
         now = self._clock()
-        began = self._watch_turn(now)
+        began = self._turn_began or self._watch_turn(now)
         if self.in_flight < FEW:
             return not self._line and self.in_flight < self.most
         if not self._ticks:

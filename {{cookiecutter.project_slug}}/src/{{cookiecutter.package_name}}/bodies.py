@@ -20,7 +20,7 @@ from werkzeug.exceptions import (
 )
 
 from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
-from .refusals import ERROR
+from .refusals import LEFTOVERS
 
 # Bytes per second. A client that sends its body more slowly than this, from the time limit on, is
 # no slow client: Apache's mod_reqtimeout has the same rate as its default.
@@ -237,7 +237,7 @@ def make_response(
     async, such as a file, is read in a thread: reading it on the loop would stop the server.
     """
     if isinstance(value, HTTPException):
-        request.environ[ERROR] = value
+        request.environ.setdefault(LEFTOVERS, []).append(value)
         value = value.get_response(request.environ)  # Flask would make a stream of the page
     if isinstance(value, tuple):
         value = (_without_async(value[0]), *value[1:]) if value else value

@@ -21,7 +21,7 @@ from .admission import Admission
 from .bodies import make_response
 from .concurrency import ThreadPool, is_cancelled, waiter
 from .exchange import Exchange
-from .refusals import ERROR, UNROUTED, run_deferred
+from .refusals import LEFTOVERS, run_deferred
 from .routing import AsyncViews, remember_urls
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
@@ -162,7 +162,7 @@ def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noq
 
 
 def _raise_routing_exception(raise_it: Callable[[Request], NoReturn], request: Request) -> NoReturn:
-    request.environ[UNROUTED] = request
+    request.environ.setdefault(LEFTOVERS, []).append(request)
     raise_it(request)
 
 
@@ -173,4 +173,4 @@ def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException
     finally:
         tear_down(*error)
         if error and error[-1] is not None:
-            request.environ[ERROR] = error[-1]
+            request.environ.setdefault(LEFTOVERS, []).append(error[-1])

@@ -28,10 +28,9 @@ from werkzeug.exceptions import (
 
 from .bodies import SLOW_BODY, Incoming, RequestBody
 from .concurrency import run_on_loop
-from .refusals import CANCELLED, LATE_RESPONSE, break_cycles, refuse
+from .refusals import CANCELLED, LATE_RESPONSE, LEFTOVERS, break_cycles, refuse
 from .wsgi import (
     announced_length,
-    asks_for_upgrade,
     awaits_continue,
     build_environ,
     declares_body,
@@ -152,8 +151,10 @@ class Exchange:
 
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application where it belongs, and send what it answers."""
-        self.must_close = asks_for_upgrade(self.scope)
         environ = self.environ = build_environ(self.scope, request_body)
+        # Not every server goes on with HTTP behind such a request as the application does: uvicorn
+        # with httptools takes its body for the next one.
+        self.must_close = "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
         if repeats_a_header(self.scope, self.bridge.duplicate_header_limit):
             await self.refuse(BadRequest("A header is repeated too often."))
         elif self.bridge.has_async_view(environ):
@@ -288,11 +289,13 @@ class Exchange:
 
     def call(self, application: Application) -> bytes:
         """Return the first part of the response's body."""
-        environ = cast("dict[str, Any]", self.environ)
+        environ: dict[str, Any] = self.environ  # type: ignore[assignment] # it is set
         try:
             self.response_body = application(environ, self.start_response)
         finally:
-            break_cycles(environ)
+            if (leftovers := environ.pop(LEFTOVERS, None)) is not None:
+                break_cycles(leftovers)
+                del leftovers
         self.chunks = itertools.chain(self.written, self.response_body)
         return self.next_chunk()
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from flask.ctx import RequestContext
 from werkzeug.exceptions import HTTPException
 
@@ -26,10 +26,9 @@ CLIENT_CLOSED_REQUEST = 499
 CANCELLED = "flask_to_asgi.cancelled"
 # The environ's key for the response to it.
 LATE_RESPONSE = "flask_to_asgi.late_response"
-# The environ's key for the error that the request was answered with.
-ERROR = "flask_to_asgi.error"
-# The environ's key for a request whose URL led nowhere.
-UNROUTED = "flask_to_asgi.unrouted"
+# The environ's key for a list of what has to be taken apart when the request has ended: errors that
+# it was answered with, and the request itself if its URL led nowhere.
+LEFTOVERS = "flask_to_asgi.leftovers"
 
 _KEEP_ERRORS = {Flask.wsgi_app.__code__, Flask.full_dispatch_request.__code__}
 
@@ -62,16 +61,17 @@ def run_deferred(app: Flask) -> None:
         environ[LATE_RESPONSE] = _error_response(app, error)
 
 
-def break_cycles(environ: "WSGIEnvironment") -> None:
+def break_cycles(leftovers: list[BaseException | Request]) -> None:
     """Break the cycles that errors make with a request that has ended.
 
     Only the garbage collector could free them otherwise, and it comes seldom.
     """
-    if (error := environ.pop(ERROR, None)) is not None:
-        _forget_frames(error)
-        del error
-    if (unrouted := environ.pop(UNROUTED, None)) is not None:
-        unrouted.routing_exception = None
+    while leftovers:
+        each = leftovers.pop()
+        if isinstance(each, Request):
+            each.routing_exception = None
+        else:
+            _forget_frames(each)
 
 
 def _forget_frames(error: BaseException) -> None:

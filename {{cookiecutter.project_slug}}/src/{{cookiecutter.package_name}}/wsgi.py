@@ -6,7 +6,7 @@ WSGI is PEP 3333; its strings are bytes decoded as latin-1.
 import io
 import sys
 from collections import Counter
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import HTTPScope
@@ -44,21 +44,9 @@ def awaits_continue(scope: HTTPScope) -> bool:
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
-def asks_for_upgrade(scope: HTTPScope) -> bool:
-    """Tell whether the server has passed on a request to speak another protocol.
-
-    Not every server goes on with HTTP behind such a request as the application does, so nothing
-    more may be taken from its connection: uvicorn with httptools takes the body for a request.
-    """
-    for name, value in scope["headers"]:
-        if name == b"connection" and b"upgrade" in value.lower():
-            return True
-    return False
-
-
 def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
     """Tell whether a header other than `Cookie` comes more than `limit` times; None is no limit."""
-    headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
+    headers: Any = scope["headers"]
     if limit is None or len(headers) <= limit:
         return False
     counts = Counter(_variable(name) for name, _ in headers if b"_" not in name)
