@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from . import clients, deadline, logs, problems, views
+from . import clients, deadline, headers, logs, problems, strict_json, views
 from .background import Background
 from .readiness import Readiness
 from .settings import Settings, load_settings
@@ -31,6 +31,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     }
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
+    headers.init_app(app)
+    strict_json.init_app(app)
     deadline.init_app(app)
     problems.init_app(app)
     clients.init_app(app)

@@ -6,7 +6,8 @@ import re
 import sys
 import time
 import uuid
-from typing import TextIO
+from typing import Any, TextIO
+from urllib.parse import quote
 
 from flask import Flask, Response, g, has_app_context, request
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -29,6 +30,16 @@ _TRACESTATE = re.compile(r"[\t -~]{1,512}")
 
 # nginx's word for a client that closed the connection before its answer; HTTP has none.
 CLIENT_CLOSED_REQUEST = 499
+SERVER_ERROR = 500
+
+LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request without a route
+LONGEST_METHOD = 32  # characters; the longest registered one, UPDATEREDIRECTREF, has 17
+
+# Control characters, line separators, marks that turn the direction of writing, and surrogates,
+# which no terminal and no file can take: what could make a text look like another line.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 def configure(settings: Settings) -> None:
@@ -93,8 +104,38 @@ def _json_formatter() -> logging.Formatter:
     )
 
 
+class _TextFormatter(logging.Formatter):
+    """Writes a record as one line, and each line of its traceback indented below it.
+
+    So a line that does not begin with a space begins a record, whatever was logged: a client's
+    text, such as one in the message of an exception, cannot make up a line.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        # `logging.Formatter.format` would share the text of a traceback with other formatters.
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        line = self.formatMessage(record)
+        if request_id := getattr(record, "request_id", None):
+            line += f" request_id={request_id}"
+        parts = [_escaped(line)]
+        if record.exc_info:
+            parts.append(_indented(self.formatException(record.exc_info)))
+        if record.stack_info:
+            parts.append(_indented(self.formatStack(record.stack_info)))
+        return "\n".join(parts)
+
+
 def _text_formatter() -> logging.Formatter:
-    return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    return _TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {_escaped(line)}" for line in text.split("\n"))
 
 
 def _start() -> None:
@@ -119,25 +160,51 @@ def _note_status(response: Response) -> Response:
     request_id()
     g.status = response.status_code
     response.headers["X-Request-ID"] = g.request_id
+    if response.is_streamed and not response.direct_passthrough:
+        # Its body is sent after the teardown, and `close` is called when that has ended.
+        response.call_on_close(_AccessLine(g.pop("started"), g.status).write)
     return response
 
 
 def _log_access(error: BaseException | None) -> None:
-    # In teardown, as the only hook that also runs when the request is cancelled. A body that is
-    # streamed is still to be sent then, so `duration_ms` is the time to its start.
-    if "started" not in g:  # a context that somebody pushed by hand, as a shell does
+    # In teardown, as the only hook that also runs when the request is cancelled. It runs again
+    # after a stream with context, and for a context that somebody pushed by hand, as a shell does.
+    if (started := g.pop("started", None)) is None:
         return
     cancelled = isinstance(error, asyncio.CancelledError)
-    status = g.get("status", CLIENT_CLOSED_REQUEST if cancelled else 500)
-    rule = request.url_rule
-    route = rule.rule if rule else None
-    duration_ms = round((time.perf_counter() - g.started) * 1000, 1)
-    method = request.method
-    access.info(
-        "%s %s %s in %s ms",
-        method,
-        route or "-",
-        status,
-        duration_ms,
-        extra={"method": method, "route": route, "status": status, "duration_ms": duration_ms},
-    )
+    status = g.get("status", CLIENT_CLOSED_REQUEST if cancelled else SERVER_ERROR)
+    _AccessLine(started, status).write()
+
+
+class _AccessLine:
+    """The line of one request, which can be written after the request's context has ended."""
+
+    def __init__(self, started: float, status: int) -> None:
+        """Take what is to be said from the request that is answered now."""
+        self.started = started
+        rule = request.url_rule
+        self.fields: dict[str, Any] = {
+            "method": request.method[:LONGEST_METHOD],
+            "route": rule.rule if rule else None,
+            "status": status,
+            "client": request.remote_addr,
+        }
+        if rule is None:  # a route is better: paths hold ids and tokens
+            self.fields["path"] = quote(request.root_path + request.path)[:LONGEST_PATH]
+        for name in ("request_id", "trace_id"):
+            if value := g.get(name):
+                self.fields[name] = value
+
+    def write(self) -> None:
+        """Write it; `duration_ms` ends now."""
+        fields = self.fields
+        fields["duration_ms"] = round((time.perf_counter() - self.started) * 1000, 1)
+        access.log(
+            logging.ERROR if fields["status"] >= SERVER_ERROR else logging.INFO,
+            "%s %s %s in %s ms",
+            fields["method"],
+            fields["route"] or fields["path"],
+            fields["status"],
+            fields["duration_ms"],
+            extra=fields,
+        )

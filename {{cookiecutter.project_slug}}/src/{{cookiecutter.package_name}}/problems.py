@@ -1,12 +1,19 @@
 """Every error leaves the service as `application/problem+json` (RFC 9457)."""
 
+import json
 import math
 from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import (
+    BadRequestKeyError,
+    HTTPException,
+    InternalServerError,
+    default_exceptions,
+)
+from werkzeug.sansio.response import Response as AnyResponse
 
 from .clients.errors import (
     UpstreamBusy,
@@ -33,6 +40,43 @@ UPSTREAM_TYPES: dict[type[Exception], str] = {
     UpstreamRejected: "urn:problem-type:upstream-rejected",
     UpstreamInvalid: "urn:problem-type:upstream-invalid",
 }
+
+# What is said of an error that says nothing of its own. Werkzeug's texts are for a person with a
+# browser: "If you entered the URL manually please check your spelling".
+DETAILS: dict[int, str] = {
+    400: "The request is malformed.",
+    401: "The request has no valid credentials.",
+    403: "The request is understood, and not allowed.",
+    404: "Nothing was found at this path.",
+    405: "This path does not support the method of the request.",
+    406: "No representation fits the Accept headers of the request.",
+    408: "The request took too long to arrive.",
+    409: "The request conflicts with the present state of the resource.",
+    410: "The resource was removed for good.",
+    411: "The request needs a Content-Length.",
+    412: "A precondition of the request does not hold.",
+    413: "The request's body is larger than is accepted.",
+    414: "The request's path and query are longer than is accepted.",
+    415: "The request's body is of a media type that is not accepted here.",
+    416: "The requested range does not exist.",
+    417: "The Expect header of the request cannot be met.",
+    418: "The request asks a teapot for coffee.",
+    421: "The request reached a service that does not answer for its host.",
+    422: "The request is well formed, and its content is not acceptable.",
+    423: "The resource is locked.",
+    424: "A request that this one depends on failed.",
+    428: "The request needs a precondition, such as If-Match.",
+    429: "Too many requests came from this client.",
+    431: "The request's headers are larger than is accepted.",
+    451: "The resource is withheld for legal reasons.",
+    500: "The service failed to answer this request.",
+    501: "The service does not support what the request needs.",
+    502: "An upstream gave no valid answer.",
+    503: "The service cannot answer now.",
+    504: "An upstream did not answer in time.",
+    505: "The HTTP version of the request is not supported.",
+}
+_STOCK = {kind.description for kind in default_exceptions.values()}
 
 
 def init_app(app: Flask) -> None:
@@ -73,7 +117,9 @@ def _phrase(status: int) -> str:
         return "Unknown Error"
 
 
-def _from_http_exception(error: HTTPException) -> Response:
+def _from_http_exception(error: HTTPException) -> Response | AnyResponse:
+    if error.response is not None:  # what `abort(422, response=...)` wants to be sent
+        return error.response
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     response = problem(status, _detail(error))
     # Such as Allow, Retry-After and WWW-Authenticate; the content type is the problem's.
@@ -86,7 +132,26 @@ def _from_http_exception(error: HTTPException) -> Response:
 def _detail(error: HTTPException) -> str:
     if isinstance(error, InternalServerError) and error.original_exception and current_app.debug:
         return repr(error.original_exception)
-    return error.description or _phrase(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    if isinstance(error, BadRequestKeyError) and error.args:
+        return f"The request has no field {error.args[0]!r}."
+    text = _text(error.description)
+    if text and text not in _STOCK:
+        return text
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    return DETAILS.get(status) or _phrase(status)
+
+
+def _text(description: object) -> str:
+    """Return a description as text; it may be whatever somebody gave to `abort`."""
+    match description:
+        case None:
+            return ""
+        case bytes() | bytearray():
+            return description.decode(errors="replace")
+        case dict() | list() | tuple():
+            return json.dumps(description, default=str, ensure_ascii=False, skipkeys=True)
+    # An exception, a translation that is made when it is used; half a surrogate pair is no text.
+    return str(description).encode(errors="replace").decode()
 
 
 def upstream_problem(errors: Collection[Exception], detail: str, **members: object) -> Response:

@@ -1,0 +1,146 @@
+"""What is read as JSON, and what is refused, in a sentence that says where; nothing is a 500."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from flask import Flask, jsonify, request
+from flask.testing import FlaskClient
+
+from {{ cookiecutter.package_name }}.strict_json import MAX_DEPTH
+
+TOO_DEEP = f"Nested more than {MAX_DEPTH} levels deep at line 1, column"
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "Expecting value at line 1, column 1"),
+    "cut off": (b'{"a": [1,\n 2', "Expecting ',' delimiter at line 2, column 3"),
+    "no name": (b"{,}", "Expecting property name enclosed in double quotes at line 1, column 2"),
+    "two values": (b"1\n2", "Extra data at line 2, column 1"),
+    "control character": (b'"\n"', "Invalid control character at at line 1, column 2"),
+    "deep lists": (2500 * b"[", f"{TOO_DEEP} 101"),
+    "deep objects": (2500 * b'{"a":', f"{TOO_DEEP} 501"),
+    "deep, with brackets in texts": (
+        b'["]]]]\\"]]]",' + 101 * b"[" + 102 * b"]",
+        f"{TOO_DEEP} 113",
+    ),
+    "digits": (5000 * b"1" + b"]", "A number of more than 4300 digits at line 1, column 1"),
+    "NaN": (b'{"NaN": NaN}', "NaN is no number in JSON at line 1, column 9"),
+    "infinity": (b"[1,\n Infinity]", "Infinity is no number in JSON at line 2, column 2"),
+    "minus infinity": (b"-Infinity", "-Infinity is no number in JSON at line 1, column 1"),
+    "large": (b"[1e400]", "A number is too large at line 1, column 2"),
+    "large with a point": (b"[-1.5E+400]", "A number is too large at line 1, column 2"),
+    "half a pair": (b'"a\\ud83d"', "Half of a surrogate pair at line 1, column 3"),
+    "the other half": (b'"\\uDE00"', "Half of a surrogate pair at line 1, column 2"),
+    "turned pair": (b'"\\ude00\\ud83d"', "Half of a surrogate pair at line 1, column 2"),
+    "surrogate in a name": (b'{"\\uD83D": 1}', "Half of a surrogate pair at line 1, column 3"),
+    "surrogate as bytes": (b'"\xed\xa0\xbd"', "Not UTF-8 at byte 2"),
+    "latin-1": (b'"caf\xe9"', "Not UTF-8 at byte 5"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "Not UTF-8 at byte 1"),
+    "UTF-16 without a mark": ('"é"'.encode("utf-16-le"), "Not UTF-8 at byte 3"),
+    "UTF-32": ("[1]".encode("utf-32-be"), "Expecting value at line 1, column 1"),
+}  # fmt: skip
+
+ACCEPTED: dict[str, tuple[bytes, Any]] = {
+    "a mark": (b"\xef\xbb\xbf[1]", [1]),
+    "many brackets": (b"[" + b",".join(1000 * [b"[[]]"]) + b"]", 1000 * [[[]]]),
+    "brackets in a text": (b'"' + 1000 * b"[" + b'\\"{"', 1000 * "[" + '"{'),
+    "a pair": (b'"\\ud83c\\udf4f"', "\N{GREEN APPLE}"),
+    "a backslash before ud": (b'"\\\\ud83d"', "\\ud83d"),
+    "a small number": (b"1e-400", 0.0),
+    "the largest number": (b"1.7976931348623157e308", 1.7976931348623157e308),
+    "as many digits as may be": (4300 * b"1", int(4300 * "1")),
+    "a name twice": (b'{"a": 1, "a": 2}', {"a": 2}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def echo(app: Flask) -> FlaskClient:
+    """Return a client of the application with a view that answers with the JSON that it got."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @app.post("/echo")
+    async def echo() -> Any:
+        return jsonify(request.get_json())
+
+    @app.post("/silent")
+    async def silent() -> Any:
+        return jsonify(request.get_json(silent=True))
+
+    return app.test_client()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("debug", [True, False])
+def test_what_is_no_json_is_refused_and_the_answer_says_where(
+    app: Flask, echo: FlaskClient, name: str, *, debug: bool
+) -> None:
+    body, reason = REFUSED[name]
+    app.debug = debug
+
+    response = echo.post("/echo", data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.get_json()["detail"] == f"The body is not valid JSON: {reason}."
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_view_that_does_not_mind_gets_nothing(echo: FlaskClient, name: str) -> None:
+    response = echo.post("/silent", data=REFUSED[name][0], content_type="application/json")
+
+    assert (response.status_code, response.get_json()) == (200, None)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_json_is_read_and_can_be_written_again(echo: FlaskClient, name: str) -> None:
+    body, value = ACCEPTED[name]
+
+    response = echo.post("/echo", data=body, content_type="application/json")
+
+    assert (response.status_code, response.get_json()) == (200, value)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize("levels", [1, 50, 99, 100, 101, 333, 900, 995, 1000, 5000, 100_000])
+def test_no_depth_is_an_accident(
+    echo: FlaskClient, opening: bytes, closing: bytes, levels: int
+) -> None:
+    body = levels * opening + b"1" + levels * closing
+
+    response = echo.post("/echo", data=body, content_type="application/json")
+
+    assert response.status_code == (200 if levels <= MAX_DEPTH else 400)
+
+
+def test_another_content_type_is_told_which_is_accepted(echo: FlaskClient) -> None:
+    response = echo.post("/echo", data=b"{}", content_type="text/plain")
+
+    assert response.status_code == 415
+    assert "application/json" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [{"a": math.nan}]])
+def test_no_answer_is_what_others_cannot_read(app: Flask, value: object) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.add_url_rule("/value", "value", lambda: jsonify(value))
+
+    response = app.test_client().get("/value")
+
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+
+
+def test_another_parser_in_its_place_is_asked(app: Flask, echo: FlaskClient) -> None:
+    class Other(type(app.json)):  # type: ignore[misc] # the class is found at run time
+        def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+            if s == b"wrong":
+                message = "s3cret"
+                raise ValueError(message)
+            return json.loads(s, **kwargs)
+
+    app.json = Other(app)
+
+    response = echo.post("/echo", data=b"wrong", content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.get_json()["detail"] == "The body is not valid JSON: It cannot be read."
