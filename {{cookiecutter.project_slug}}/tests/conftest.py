@@ -13,6 +13,9 @@ from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from . import serving
+from .isolation import forget_the_developer
+
+forget_the_developer()
 
 
 @pytest.fixture
@@ -30,10 +33,8 @@ def blockbuster() -> Iterator[BlockBuster]:
 
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Take the developer's settings out of the way, and return the folder where `.env` may be."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    """Return an empty folder in which the test may write the `.env` that is read."""
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

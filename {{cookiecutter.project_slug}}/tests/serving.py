@@ -13,8 +13,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from {{ cookiecutter.package_name }}.settings import Settings
-
 PACKAGE = "{{ cookiecutter.package_name }}"
 ROOT = Path(__file__).parents[1]
 PATIENCE = 20.0  # seconds; only a failing test waits that long
@@ -106,9 +104,8 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 
 
 def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    """Return this process's environment without any setting of the service, and with `extra`."""
-    inherited = {k: v for k, v in os.environ.items() if k.lower() not in Settings.model_fields}
-    return inherited | {"PYTHONPATH": str(ROOT)} | dict(extra or {})
+    """Return this process's environment, which `isolation.py` has cleaned, with `extra`."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **(extra or {})}
 
 
 def free_port() -> int:

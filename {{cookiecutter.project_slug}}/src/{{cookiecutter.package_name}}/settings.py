@@ -1,12 +1,24 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
+import ipaddress
+import re
+# jinja: if cookiecutter.include_example
+import urllib.parse
+# jinja: endif
 from difflib import get_close_matches
 # jinja: if cookiecutter.include_example
 from importlib.util import find_spec
 # jinja: endif
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 # jinja: if cookiecutter.include_example
 from pydantic.networks import HttpUrl
 from pydantic.types import SecretStr
@@ -17,10 +29,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from . import certificates
 from .deadline import Callers
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
+LONGEST = 604_800
+Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
+
+# RFC 1123 section 2.1, and underscores, which containers have in their names.
+_HOST_NAME = re.compile(r"(?!-|.{254})[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -41,12 +58,13 @@ def _log_format(values: dict[str, Any]) -> LogFormat:
 class Settings(BaseSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    A variable that is set but empty counts as not set. Every name in `.env` must be a setting.
+    A variable that is set but empty counts as not set. A name in `.env` that looks like a slip for
+    that of a setting is refused; others are another program's, such as Compose's.
     """
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # editors on Windows put a mark in front
         env_ignore_empty=True,
         extra="forbid",
         frozen=True,
@@ -149,6 +167,7 @@ class Settings(BaseSettings):
     shutdown_delay_seconds: float = Field(
         default=0,
         ge=0,
+        le=LONGEST,
         allow_inf_nan=False,
         description="how long /readyz says no before the socket closes, in seconds",
     )
@@ -178,7 +197,49 @@ class Settings(BaseSettings):
             raise ValueError(message) from None
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_to_others_what_is_theirs(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if _meant_by(name)}
+
+    @field_validator("host")
+    @classmethod
+    def _can_be_listened_on(cls, value: str) -> str:
+        if not _is_address(value.partition("%")[0]) and not _HOST_NAME.fullmatch(value):
+            message = "must be an IP address or the name of a host"
+            raise ValueError(message)
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        # uvicorn takes what is neither for a name, which matches no client.
+        for each in value.split(","):
+            if each.strip() != "*" and not _is_network(each.strip()):
+                message = "must be addresses and networks, like 10.0.0.0/8, or *"
+                raise ValueError(message)
+        return value
+
     # jinja: if cookiecutter.include_example
+    @field_validator("prices_base_url")
+    @classmethod
+    def _no_credentials(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None and (value.username or value.password):
+            message = "must have no user name and no password in it: logs show addresses"
+            raise ValueError(message)
+        return value
+
+    @field_validator("prices_cache_redis_url")
+    @classmethod
+    def _is_the_url_of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_redis_url(value.get_secret_value()):
+            message = (
+                "must be like redis://:password@host:6379/0, with every sign of the password "
+                "that is no letter and no digit percent-encoded: %2F for a slash"
+            )
+            raise ValueError(message)
+        return value
+
     @field_validator("prices_cache")
     @classmethod
     def _no_cache_without_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
@@ -213,6 +274,56 @@ class Settings(BaseSettings):
         return value
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+# jinja: if cookiecutter.include_example
+def _is_redis_url(text: str) -> bool:
+    """Tell whether redis-py can take `text`, as far as that shows before it connects."""
+    # Some of what is not printed gets lost on the way. A `#`, and a `?` before the `@`, were meant
+    # to be in the password.
+    if not re.fullmatch(r"[^?#]+(\?[^?#@]*)?", text) or not text.isprintable():
+        return False
+    try:
+        url = urllib.parse.urlsplit(text)
+        port = url.port
+    except ValueError:  # the port is no number: a slash in the password ended the host before it
+        return False
+    if url.scheme == "unix":
+        return url.path.startswith("/") and _takes_options(text)
+    has_host = re.fullmatch(r"\S+", url.hostname or "") and port != 0
+    has_number = re.fullmatch(r"(/\d{0,9})?", url.path)
+    is_redis = url.scheme in {"redis", "rediss"} and has_host and has_number
+    return bool(is_redis) and _takes_options(text)
+
+
+def _takes_options(text: str) -> bool:
+    """Tell whether redis-py knows what stands behind the question mark; only it does."""
+    if "?" not in text or not find_spec("redis"):
+        return True
+    from redis.asyncio import ConnectionPool  # noqa: PLC0415 - an extra, and slow to import
+
+    try:
+        ConnectionPool.from_url(text).make_connection()  # type: ignore[no-untyped-call] # its own
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return True
+
+
+# jinja: endif
 def load_settings(**overrides: object) -> Settings:
     """Return the settings of the environment and `.env`; `overrides` go before both.
 
@@ -226,6 +337,9 @@ def load_settings(**overrides: object) -> Settings:
     except UnicodeDecodeError as error:
         message = ".env is not UTF-8 text."
         raise SettingsError(message) from error
+    except OSError as error:
+        message = f".env cannot be read: {error.strerror}."
+        raise SettingsError(message) from error
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         # The default of LOG_FORMAT needs the settings before it, and is no mistake of its own.
@@ -236,8 +350,22 @@ def load_settings(**overrides: object) -> Settings:
 def _sentence(mistake: ErrorDetails) -> str:
     name = str(mistake["loc"][0])
     if mistake["type"] == "extra_forbidden":
-        close = get_close_matches(name, Settings.model_fields, n=1)
-        hint = f"; did you mean {close[0].upper()}?" if close else "."
-        return f"{name.upper()} in .env is not a setting of this service{hint}"
+        meant = str(_meant_by(name)).upper()
+        return f"{name.upper()} in .env is not a setting of this service; did you mean {meant}?"
     wrong = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{name.upper()} {wrong} ({Settings.model_fields[name].description})."
+
+
+def _meant_by(name: str) -> str | None:
+    """Return the setting that `name` is or looks like, or `None` where it is none of this service.
+
+    It looks like one when a letter or two differ, when letters have changed places, and when the
+    last words are missing. `DB_PORT`, `API_BASE_URL` and `MAX_CONNECTIONS` look like none.
+    """
+    settings = Settings.model_fields
+    if name in settings:
+        return name
+    close = get_close_matches(name, settings, n=1, cutoff=0.82)
+    turned = [each for each in settings if sorted(each) == sorted(name)]
+    begun = [each for each in settings if "_" in name and each.startswith(f"{name}_")]
+    return next(iter([*close, *turned, *begun]), None)

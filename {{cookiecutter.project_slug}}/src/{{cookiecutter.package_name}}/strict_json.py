@@ -115,7 +115,7 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 def _check_depth(value: object) -> None:
     """Raise `RecursionError` where `value` is deeper than it may be."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         level = [
             child
