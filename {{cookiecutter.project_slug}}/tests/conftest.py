@@ -19,9 +19,12 @@ forget_the_developer()
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run async tests on asyncio, as the service does."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run async tests on asyncio, as the service does; Python's development mode changes nothing.
+
+    Its checks make every task several times as slow, and tests have a limit of time.
+    """
+    return "asyncio", {"debug": False}
 
 
 @pytest.fixture(autouse=True)

@@ -11,23 +11,29 @@ from {{ cookiecutter.package_name }}.settings import SettingsError, load_setting
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
+def refused(**overrides: str) -> set[str]:
+    """Return the names of the variables that are wrong; a service may have more than are here."""
+    try:
+        load_settings(**overrides)
+    except SettingsError as error:
+        return {sentence.split()[0] for sentence in str(error).splitlines()}
+    return set()
+
+
 def test_production_refuses_the_stub() -> None:
     with pytest.raises(SettingsError, match="PRICES_BASE_URL must be set when ENVIRONMENT is"):
         load_settings(environment="production")
 
 
 def test_production_names_everything_that_it_refuses() -> None:
-    with pytest.raises(SettingsError) as error:
-        load_settings(environment="production", debug="true")
-
-    names = [line.split()[0] for line in str(error.value).splitlines()]
-    assert sorted(names) == ["DEBUG", "PRICES_BASE_URL"]
+    assert refused(environment="production", debug="true") >= {"DEBUG", "PRICES_BASE_URL"}
 
 
-def test_production_starts_with_an_upstream() -> None:
-    loaded = load_settings(environment="production", prices_base_url="https://prices.example/v1")
+def test_production_takes_an_upstream() -> None:
+    upstream = "https://prices.example/v1"
 
-    assert str(loaded.prices_base_url) == "https://prices.example/v1"
+    assert "PRICES_BASE_URL" not in refused(environment="production", prices_base_url=upstream)
+    assert str(load_settings(prices_base_url=upstream).prices_base_url) == upstream
 
 
 def test_a_url_that_is_none_is_refused_without_showing_it() -> None:

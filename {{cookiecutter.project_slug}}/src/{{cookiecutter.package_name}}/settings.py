@@ -1,11 +1,11 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
 import ipaddress
+import itertools
 import re
 # jinja: if cookiecutter.include_example
 import urllib.parse
 # jinja: endif
-from difflib import get_close_matches
 # jinja: if cookiecutter.include_example
 from importlib.util import find_spec
 # jinja: endif
@@ -359,13 +359,29 @@ def _sentence(mistake: ErrorDetails) -> str:
 def _meant_by(name: str) -> str | None:
     """Return the setting that `name` is or looks like, or `None` where it is none of this service.
 
-    It looks like one when a letter or two differ, when letters have changed places, and when the
-    last words are missing. `DB_PORT`, `API_BASE_URL` and `MAX_CONNECTIONS` look like none.
+    It looks like one with one slip of the keyboard, with an underscore too many or too few, or
+    without its unit. `DB_PORT`, `PORT2` and `MAX_CONNECTIONS` are names of their own.
     """
-    settings = Settings.model_fields
-    if name in settings:
+    if name in Settings.model_fields:
         return name
-    close = get_close_matches(name, settings, n=1, cutoff=0.82)
-    turned = [each for each in settings if sorted(each) == sorted(name)]
-    begun = [each for each in settings if "_" in name and each.startswith(f"{name}_")]
-    return next(iter([*close, *turned, *begun]), None)
+    joined = name.replace("_", "")
+    for setting in Settings.model_fields:
+        without_unit = re.sub("_(seconds|ms|bytes)$", "", setting)
+        if name == without_unit or joined == setting.replace("_", "") or _is_slip(name, setting):
+            return setting
+    return None
+
+
+def _is_slip(name: str, setting: str) -> bool:
+    """Tell whether a letter is missing, added or another, or two have changed places."""
+    start = _same(name, setting)
+    end = _same(name[start:][::-1], setting[start:][::-1])
+    here, there = name[start : len(name) - end], setting[start : len(setting) - end]
+    turned = len(here) == len("ab") and here == there[::-1]
+    return (here + there).isalpha() and (turned or max(len(here), len(there)) == 1)
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many letters both begin with."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return len(list(pairs))
