@@ -1,0 +1,177 @@
+"""A bake's own tests pass on a developer's machine, and go on passing when a team adds its own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from .baking import OLDEST, bake
+from .uv import on_python, run
+
+# Tests of each kind: of settings, in this process, over a socket, of a process of its own.
+FAST = (
+    "tests/test_settings.py",
+    "tests/test_health.py",
+    "tests/test_logs.py",
+    "tests/test_client_transport.py",
+    "tests/test_serve.py::test_a_taken_port_stops_the_start_with_a_message",
+    "tests/test_serve.py::test_a_missing_package_stops_the_start_with_a_sentence",
+    "tests/test_serve.py::test_wrong_settings_stop_the_start_with_a_sentence_each",
+)
+
+NOWHERE = "http://127.0.0.1:9"
+ENVIRONMENTS: dict[str, dict[str, str]] = {
+    "settings of other tools": {
+        "LOG_LEVEL": "verbose",
+        "DEBUG": "express:*",
+        "ENVIRONMENT": "staging",
+        "HOST": "my machine",
+        "PORT": "http",
+        "WEB_CONCURRENCY": "0",
+        "prices_base_url": "none",
+    },
+    "good settings": {
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "json",
+        "PORT": "1",
+        "MAX_IN_FLIGHT": "1",
+    },
+    "proxies": {
+        name: NOWHERE
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        for name in (proxy, proxy.lower())
+    },
+    "certificates": dict.fromkeys(
+        ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "/missing"
+    ),
+    "Python's development mode": {
+        "PYTHONDEVMODE": "1",
+        "PYTHONASYNCIODEBUG": "1",
+        "PYTHONWARNINGS": "error",
+        "PYTHONUNBUFFERED": "1",
+    },
+    "locale and terminal": {
+        "LANG": "C",
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+        "TZ": "Asia/Kathmandu",
+        "FORCE_COLOR": "1",
+        "COLUMNS": "20",
+        "TERM": "dumb",
+    },
+    "no colours": {"NO_COLOR": "1", "TZ": ":invalid"},
+    "a supervisor and Flask": {
+        "LISTEN_FDS": "1",
+        "LISTEN_PID": "1",
+        "NOTIFY_SOCKET": "/missing",
+        "WATCHDOG_USEC": "1",
+        "FLASK_DEBUG": "1",
+        "FLASK_ENV": "production",
+        "UVICORN_PORT": "1",
+    },
+}
+
+ENV_FILES = {
+    "for compose": b"COMPOSE_PROJECT_NAME=prices\nPOSTGRES_PASSWORD=postgres\n",
+    "misspelt and wrong": b"PROT=1\nPORT=http\nLOG_LEVEL=debug\nENVIRONMENT=production\n",
+    "not UTF-8": b"HOST=caf\xe9\n",
+}
+
+# A setting that production requires, and a package, as a team adds them.
+SETTING = """\
+    database_url: str | None = Field(
+        default=None, validate_default=True, description="the database; production needs it"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _no_production_without_a_database(
+        cls, value: str | None, info: ValidationInfo
+    ) -> str | None:
+        if value is None and info.data.get("environment") == "production":
+            message = "must be set when ENVIRONMENT is production"
+            raise ValueError(message)
+        return value
+
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A default bake with its environment."""
+    project = bake(tmp_path_factory.mktemp("developer"))
+    run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
+    return project
+
+
+def run_fast_tests(project: Path, env: dict[str, str] | None = None) -> None:
+    """Runs a sample of a project's tests with these variables."""
+    python = project / ".venv" / ("bin" if os.name == "posix" else "Scripts") / "python"
+    run(python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *FAST, cwd=project, env=env)
+
+
+def test_the_tests_see_nothing_of_a_hostile_environment(installed: Path) -> None:
+    env_file = installed / ".env"
+    env_file.write_bytes(b"".join(ENV_FILES.values()))
+    together = {name: value for each in ENVIRONMENTS.values() for name, value in each.items()}
+    try:
+        run_fast_tests(installed, together)
+    finally:
+        env_file.unlink()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_tests_do_not_see_the_developers_environment(name: str, installed: Path) -> None:
+    run_fast_tests(installed, ENVIRONMENTS[name])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ENV_FILES)
+def test_the_tests_do_not_see_the_developers_env_file(name: str, installed: Path) -> None:
+    (installed / ".env").write_bytes(ENV_FILES[name])
+    try:
+        run_fast_tests(installed)
+    finally:
+        (installed / ".env").unlink()
+
+
+def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
+    project = bake(tmp_path, deployment="all")
+    env = on_python(OLDEST)
+    settings = project / "src/price_service/settings.py"
+    marker = '    @model_validator(mode="before")\n'
+    text = settings.read_text(encoding="utf-8")
+    assert text.count(marker) == 1
+    settings.write_text(text.replace(marker, SETTING + marker), encoding="utf-8")
+    app = project / "src/price_service/app.py"
+    text = app.read_text(encoding="utf-8")
+    app.write_text(
+        text.replace(
+            "from flask import Flask\n",
+            "from flask import Flask\nfrom sqlalchemy.ext.asyncio import create_async_engine\n",
+        ).replace("    app = Flask(", "    create_async_engine\n    app = Flask("),
+        encoding="utf-8",
+    )
+
+    run("uv", "add", "--no-sync", "sqlalchemy[asyncio]", cwd=project, env=env)
+    run("uv", "sync", "--locked", cwd=project, env=env)
+    about_the_project = (
+        *FAST,
+        "tests/test_container.py",
+        "tests/test_home.py",
+        "tests/test_kubernetes.py",
+        "tests/test_prices_settings.py",
+        "tests/test_systemd.py",
+    )
+    run("uv", "run", "--no-sync", "pytest", "--quiet", *about_the_project, cwd=project, env=env)
+
+
+def test_the_example_file_shows_every_setting_of_a_bake(installed: Path) -> None:
+    script = (
+        "import re; from price_service.settings import Settings\n"
+        "shown = re.findall('^# ([A-Z_]+)=', open('.env.example').read(), re.MULTILINE)\n"
+        "assert [name.lower() for name in shown] == list(Settings.model_fields), shown\n"
+    )
+    python = installed / ".venv" / ("bin" if os.name == "posix" else "Scripts") / "python"
+    run(python, "-c", script, cwd=installed)
