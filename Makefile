@@ -3,7 +3,7 @@
 RUN := sh scripts/uv run --locked
 
 # The service's sources are linted as bakes, with the rules of the bake.
-SOURCES := answers.py benchmarks hooks scripts tests
+SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests
 
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE

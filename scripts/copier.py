@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     },
     "_jinja_extensions": [
         "copier_template_extensions.TemplateExtensionLoader",
-        "answers.py:Answers",
+        "cookiecutter_flask_async_answers.py:Answers",
     ],
     "_exclude": ["{{ cookiecutter | excluded }}"],
     "_message_after_copy": NEXT,

@@ -9,6 +9,7 @@ import ast
 import json
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
@@ -17,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from cookiecutter.main import cookiecutter
 from markdown_it import MarkdownIt
@@ -143,8 +145,10 @@ def bake(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
     Without the hooks, so that no file is left out whatever the other answers are.
     """
     printed = StringIO()
+    elsewhere = [folder for folder in sys.path if Path(folder).resolve() != ROOT]
     try:
-        with redirect_stderr(printed):
+        with redirect_stderr(printed), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "path", elsewhere)  # a copy of the template must import its own
             cookiecutter(
                 str(template),
                 no_input=True,
@@ -176,7 +180,7 @@ class Service:
             )
             if any(TAME[variable].lower() in text.lower() for variable in FREE_TEXTS):
                 self.keep(source, project / source.relative_to(sources))
-        for name in ("answers.py", "cookiecutter.json", "pyproject.toml"):
+        for name in ("cookiecutter_flask_async_answers.py", "cookiecutter.json", "pyproject.toml"):
             self.keep(ROOT / name, self.template / name)
         shutil.copytree(ROOT / "templates", self.template / "templates")
         names = re.findall(r'^name = ".*"$', (sources / "uv.lock").read_text("utf-8"), re.MULTILINE)

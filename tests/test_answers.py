@@ -2,12 +2,15 @@
 
 import ast
 import json
+import shlex
 import tomllib
 
 import pytest
 import yaml
 
-import answers
+import cookiecutter_flask_async_answers as answers
+
+from .baking import QUESTIONS
 
 GOOD = {
     "project_name": "Price Service",
@@ -73,12 +76,22 @@ def test_a_bad_answer_is_refused_in_one_sentence(variable: str, value: object, w
     problem = answers.problem(GOOD | {variable: value})
 
     assert problem.startswith(f"{variable} {ascii(value)[:20]}")
-    assert f" {wrong}; accepted is " in problem
+    assert f', the answer to "{QUESTIONS["__prompts__"][variable]}", ' in problem
+    assert f", {wrong}; accepted is " in problem
     assert problem.endswith(".")
     assert problem.isascii()
     assert problem.isprintable()
     with pytest.raises(SystemExit, match=variable):
         answers.checked(GOOD | {variable: value})
+
+
+def test_the_answers_that_were_good_can_be_given_once_more() -> None:
+    given = {"project_name": 'Ann\'s "Q" $HOME', "full_name": "Ann", "email": "nobody", "_x": "y"}
+
+    command = answers.how_to_go_on(given).splitlines()[-1]
+
+    assert shlex.split(command) == ['project_name=Ann\'s "Q" $HOME', "full_name=Ann"]
+    assert answers.how_to_go_on({"project_name": ""}) == ""
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -109,10 +122,17 @@ def test_an_escaped_text_reads_back_the_same_in_every_language(text: str) -> Non
         ("Price Service", "price-service"),
         ("  Price__Service, v2!", "price-service-v2"),
         ("Café № 5", "cafe-no-5"),
-        ("מחירים", ""),
+        ("Flask", "flask-service"),
+        ("json", "json-service"),
+        ("2nd Shop", "service-2nd-shop"),
+        ("x" * 100, "x" * 50),
+        ("מחירים", "service"),
+        ("日本", "service"),
+        ("!!!", "service"),
+        ("", "service"),
     ],
 )
-def test_a_slug_is_made_of_what_a_name_has(text: str, expected: str) -> None:
+def test_a_slug_is_made_of_what_a_name_has_and_is_accepted(text: str, expected: str) -> None:
     assert expected == answers.slug(text)
 
 

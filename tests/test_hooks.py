@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-import answers
+import cookiecutter_flask_async_answers as answers
 
 from .baking import CHOICES, ROOT, bake, contents
 

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import cookiecutter_flask_async_answers as answers
+
 from .baking import ROOT
 from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
 from .roundtrip import TAME, Service
@@ -68,7 +70,7 @@ def test_the_refused_answers_of_the_table_are_named(variable: str, service: Serv
 
 
 def writable(text: str) -> bool:
-    """Whether a text can be seen and written as it is, said in other words than in `answers.py`."""
+    """Whether a text can be seen and written as it is, said in other words than in `answers`."""
     hidden = {"Cc", "Cs", "Zl", "Zp"}
     turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return text.strip() == text != "" and not any(
@@ -141,6 +143,32 @@ def test_the_command_line_says_the_same(number: int, hooks: str, tmp_path: Path)
         assert (value, 1) == (value, done.returncode)
         assert re.fullmatch(SENTENCE + "\n", done.stderr), done.stderr
         assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@given(name=texts | st.sampled_from(REFUSED_NAMES) | st.from_regex(r"[a-z]{1,4}( [a-z0-9]+)*"))
+@example(name="Flask")
+@example(name="日本")
+@example(name="2nd Shop")
+@example(name="x" * 100)
+@example(name="x" * 49 + " y")
+@example(name="A" * 39 + " python")
+def test_what_is_suggested_for_a_name_is_accepted(name: str) -> None:
+    suggested = answers.slug(name)
+
+    assert answers.problem({"project_slug": suggested}) == ""
+    assert answers.problem({"package_name": suggested.replace("-", "_")}) == ""
+
+
+def test_every_name_that_is_taken_has_a_suggestion_of_its_own() -> None:
+    taken = {
+        *sys.stdlib_module_names,
+        *answers.dependencies(),
+        *(name for names in answers.TAKEN.values() for name in names),
+    }
+    for name in taken:
+        assert answers.problem({"project_slug": answers.slug(name)}) == ""
+        assert answers.slug(name) != "service"
 
 
 def test_an_import_name_that_the_service_needs_is_refused(tools: Path, service: Service) -> None:

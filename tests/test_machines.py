@@ -61,7 +61,7 @@ def test_the_template_holds_no_links_and_no_carriage_returns() -> None:
         *PROJECT.rglob("*"),
         *(ROOT / "templates").rglob("*"),
         *HOOKS,
-        ROOT / "answers.py",
+        ROOT / "cookiecutter_flask_async_answers.py",
     ]:
         assert not path.is_symlink(), path
         assert path.is_dir() or b"\r" not in path.read_bytes(), path
@@ -69,7 +69,7 @@ def test_the_template_holds_no_links_and_no_carriage_returns() -> None:
 
 def test_every_hook_is_python_that_needs_nothing_but_its_library() -> None:
     assert {path.suffix for path in HOOKS if path.is_file()} == {".py"}
-    for path in filter(Path.is_file, [*HOOKS, ROOT / "answers.py"]):
+    for path in filter(Path.is_file, [*HOOKS, ROOT / "cookiecutter_flask_async_answers.py"]):
         imported = {
             name.partition(".")[0]
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -86,7 +86,7 @@ def imports(node: ast.AST) -> list[str]:
 
 
 def test_every_text_is_read_and_written_as_utf_8() -> None:
-    for path in filter(Path.is_file, [*HOOKS, ROOT / "answers.py"]):
+    for path in filter(Path.is_file, [*HOOKS, ROOT / "cookiecutter_flask_async_answers.py"]):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 given = [*call.args, *(keyword.value for keyword in call.keywords)]

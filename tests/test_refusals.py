@@ -35,7 +35,7 @@ def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProce
     "answer",
     [
         "project_name=",
-        "project_name=!!!",
+        "project_name=\u202e",
         "project_slug=../../outside/of/it",
         "project_slug=/absolute/path",
         "project_slug=json",

@@ -39,7 +39,7 @@ def test_every_question_and_every_choice_has_a_wording() -> None:
 
 
 def test_answers_need_the_standard_library_and_jinja_only() -> None:
-    for path in [ROOT / "answers.py", *ROOT.glob("hooks/*.py")]:
+    for path in [ROOT / "cookiecutter_flask_async_answers.py", *ROOT.glob("hooks/*.py")]:
         imported = re.findall(r"^(?:from|import) (\w+)", path.read_text("utf-8"), re.MULTILINE)
         assert set(imported) <= sys.stdlib_module_names | {"jinja2"}, path
 
@@ -55,9 +55,9 @@ for template in sys.argv[1:3]:
     (tmp_path / "other" / "{{cookiecutter.name}}").mkdir(parents=True)
     (tmp_path / "other" / "{{cookiecutter.name}}" / "file").write_text("{{ 1 | other }}")
     (tmp_path / "other" / "cookiecutter.json").write_text(
-        '{"name": "other-project", "_extensions": ["answers.Answers"]}'
+        '{"name": "other-project", "_extensions": ["cookiecutter_flask_async_answers.Answers"]}'
     )
-    (tmp_path / "other" / "answers.py").write_text(
+    (tmp_path / "other" / "cookiecutter_flask_async_answers.py").write_text(
         "from jinja2.ext import Extension\n\n\n"
         "class Answers(Extension):\n"
         "    def __init__(self, environment):\n"

@@ -3,14 +3,22 @@
 Cookiecutter loads this module as a Jinja extension (`_extensions` in `cookiecutter.json`), from
 the template's own folder. It uses the standard library only, because it runs in whatever
 environment the user's Cookiecutter is installed in. `docs/decisions/answers-extension.md` says why
-it is an extension and not only a hook.
+it is an extension and not only a hook, and why it has such a long name.
 """
 
 import json
 import keyword
 import re
+import shlex
 import sys
-import tomllib
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # so nothing here may be newer than that Python before this line
+    sys.exit(
+        "Error: this template needs Cookiecutter on Python 3.11 or newer, and this is Python "
+        f"{sys.version_info[0]}.{sys.version_info[1]}; with uv: uvx --python 3.11 cookiecutter ..."
+    )
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,6 +29,7 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 
 TEMPLATE = Path(__file__).parent
+OLDEST_COOKIECUTTER = (2, 6)  # the oldest that the tests run with; 2.1 has no yes-or-no questions
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 
 
@@ -221,19 +230,46 @@ def problem(answers: Mapping[str, object]) -> str:
     for variable, fault, accepted in refusals(answers):
         value = ascii(answers[variable])
         shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
-        return f"{variable} {shown} {fault}; accepted is {accepted}."
+        asked = f'the answer to "{wording(variable)}"'
+        return f"{variable} {shown}, {asked}, {fault}; accepted is {accepted}."
     return ""
+
+
+def wording(variable: str) -> str:
+    """What a person is asked for a variable: the prompt shows no name."""
+    prompt = questions()["__prompts__"][variable]
+    return str(prompt["__prompt__"] if isinstance(prompt, dict) else prompt)
 
 
 def checked(answers: Mapping[str, object]) -> str:
     """Nothing, as text, when the answers are good.
 
     Raises:
-        SystemExit: with the sentence to print, which ends the bake with an untouched disk.
+        SystemExit: with the sentence to print, which ends the bake with an untouched disk. A person
+            at a terminal is also told how to keep the other answers.
     """
     if wrong := problem(answers):
-        sys.exit(f"Error: {wrong}")
+        at_a_terminal = sys.stdin is not None and sys.stdin.isatty()
+        sys.exit(f"Error: {wrong}" + (how_to_go_on(answers) if at_a_terminal else ""))
     return ""
+
+
+def how_to_go_on(answers: Mapping[str, object]) -> str:
+    """How to give the answers once more that are not refused; empty when there are none.
+
+    Cookiecutter has no way to ask a question a second time, and keeps no answers for `--replay`
+    before all of them are given.
+    """
+    refused = {variable for variable, _, _ in refusals(answers)}
+    good = [
+        shlex.quote(f"{variable}={answers[variable]}")
+        for variable in questions()
+        if not variable.startswith("_") and variable in answers and variable not in refused
+    ]
+    if not good:
+        return ""
+    command = "The same command with this behind it asks again, with your answers as the defaults:"
+    return f"\n{command}\n  {' '.join(good)}"
 
 
 def left_out(answers: Mapping[str, object]) -> str:
@@ -275,9 +311,16 @@ def sources(answers: Mapping[str, object]) -> Iterator[PurePosixPath]:
 
 
 def slug(text: str) -> str:
-    """A text as lower-case ASCII words joined by dashes, a good guess at a slug; may be empty."""
+    """A slug that is accepted, made of the lower-case ASCII letters and digits of `text` if it can.
+
+    What would be refused gets a word more: Flask is `flask-service`, 2nd is `service-2nd`. A name
+    without any such letter, such as one in Japanese, is `service`.
+    """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    guesses = (words, f"{words[:40]}-service", f"service-{words[:40]}")
+    shortened = (guess[:50].replace("--", "-").strip("-") for guess in guesses)
+    return next((guess for guess in shortened if not [*faults("project_slug", guess)]), "service")
 
 
 def escaped(text: str) -> str:
@@ -295,6 +338,34 @@ def markdown(text: str) -> str:
     return re.sub(r"^([-+=]|\d+[.)])", lambda start: rf"{start[0][:-1]}\{start[0][-1]}", text)
 
 
+def refuse_another_copy() -> None:
+    """Ends the bake when Python has found this module somewhere else than in the template.
+
+    Cookiecutter puts the template's folder last on Python's path. Another version of the template
+    in the working directory, with `python -m cookiecutter`, or in `PYTHONPATH` goes before it.
+    """
+    found = [Path(folder, Path(__file__).name) for folder in sys.path]
+    copies = [path.resolve() for path in found if path.is_file()]
+    if len({*copies}) > 1 and copies[-1] != Path(__file__).resolve():
+        sys.exit(
+            f"Error: {Path(__file__).parent} is on Python's path and holds another copy of this "
+            "template; run Cookiecutter from another folder, as `cookiecutter` and without it in "
+            "PYTHONPATH."
+        )
+
+
+def refuse_an_old_cookiecutter() -> None:
+    """Ends the bake when the Cookiecutter that loads this is too old to ask these questions."""
+    version = str(getattr(sys.modules.get("cookiecutter"), "__version__", ""))
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_COOKIECUTTER:
+        oldest = ".".join(map(str, OLDEST_COOKIECUTTER))
+        sys.exit(
+            f"Error: this template needs Cookiecutter {oldest} or newer, and this is {version}; "
+            f"with uv: uvx 'cookiecutter>={oldest}' ..."
+        )
+
+
 FILTERS = (and_newer, checked, escaped, excluded, left_out, markdown, problem, slug)
 
 
@@ -306,6 +377,8 @@ class Answers(Extension):
     """
 
     def __init__(self, environment: Environment) -> None:
+        refuse_another_copy()
+        refuse_an_old_cookiecutter()
         super().__init__(environment)
         environment.filters |= {function.__name__: function for function in FILTERS}
         project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text("utf-8"))["project"]
