@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 
@@ -345,23 +346,101 @@ def test_a_body_may_be_as_large_as_the_service_allows(port: int) -> None:
     assert_problem(refused, problem, "Content Too Large")
 
 
-@pytest.mark.parametrize(
-    ("request_line", "status", "title"),
-    [
-        ("garbage", 400, "Bad Request"),
-        ("GET / HTTP/1.1\r\nno header", 400, "Bad Request"),
-        (f"GET /{'a' * 9000}", 414, "URI Too Long"),
-    ],
-)
-def test_what_nginx_refuses_is_a_problem(
-    request_line: str, status: int, title: str, port: int
-) -> None:
-    with raw(port) as connection:
-        connection.sendall(f"{request_line}\r\n\r\n".encode())
-        head, _, body = until_closed(connection).partition(b"\r\n\r\n")
+# What nginx refuses, as bytes, by the status that the client sees.
+REFUSED = {
+    "garbage": ("garbage\r\n", 400),
+    "no header": ("GET / HTTP/1.1\r\nno header\r\n", 400),
+    "no host": ("GET / HTTP/1.1\r\n", 400),
+    "two hosts": (f"GET / HTTP/1.1\r\nHost: {HOST}\r\nHost: {HOST}\r\n", 400),
+    "a host that is none": ("GET / HTTP/1.1\r\nHost: /\r\n", 400),
+    "a length that is none": (f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: x\r\n", 400),
+    "both lengths": (
+        f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        400,
+    ),
+    "a way out": (f"GET /../x HTTP/1.1\r\nHost: {HOST}\r\n", 400),
+    "TRACE": (f"TRACE / HTTP/1.1\r\nHost: {HOST}\r\n", 405),
+    "a long address": (f"GET /{'a' * 9000} HTTP/1.1\r\nHost: {HOST}\r\n", 414),
+    "a large cookie": (f"GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {'a' * 9000}\r\n", 431),
+    "many headers": (
+        f"GET / HTTP/1.1\r\nHost: {HOST}\r\n" + f"X-A: {'a' * 7000}\r\n" * 6,
+        431,
+    ),
+    "a coding": (f"POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: gzip\r\n", 501),
+    "a version": (f"GET / HTTP/3.0\r\nHost: {HOST}\r\n", 505),
+}
 
-    assert head.split()[1] == str(status).encode()
-    assert json.loads(body) == {"type": "about:blank", "title": title, "status": status}
+# Every status that nginx has a page of its own for and that is an error: `ngx_http_error_pages` in
+# its ngx_http_special_response.c, without those that only WebDAV or a password would bring.
+MADE_BY_NGINX = {
+    *(400, 403, 404, 405, 408, 411, 412, 413, 414, 416, 421, 429),
+    *(494, 495, 496, 497, 500, 501, 502, 503, 504, 505, 507),
+}
+
+
+def is_problem(answer: bytes, status: int) -> bool:
+    """Whether a whole response is the problem of this status."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    title = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable"}
+    expected = {
+        "type": "about:blank",
+        "title": title.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+    }
+    return (
+        head.startswith(f"HTTP/1.1 {status} ".encode())
+        and b"\r\nContent-Type: application/problem+json\r\n" in head
+        and b"\r\nX-Content-Type-Options: nosniff" in head
+        and json.loads(body) == expected
+    )
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_nginx_refuses_is_a_problem(name: str, port: int) -> None:
+    request, status = REFUSED[name]
+    with raw(port) as connection:
+        connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
+        answer = until_closed(connection)
+
+    assert is_problem(answer, status), answer
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_nginx_refuses_without_tls_is_a_problem(name: str, ports: tuple[int, int]) -> None:
+    request, status = REFUSED[name]
+    with socket.create_connection(("127.0.0.1", ports[0]), timeout=PATIENCE) as connection:
+        connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
+        answer = until_closed(connection)
+
+    assert is_problem(answer, status), answer
+
+
+def test_plain_http_where_tls_is_spoken_is_a_problem(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        answer = until_closed(connection)
+
+    assert is_problem(answer, 400), answer
+
+
+def test_every_error_that_nginx_can_make_has_a_problem(project: Path) -> None:
+    text = (project / "deploy/nginx/price-service.conf").read_text(encoding="utf-8")
+    titles = dict(re.findall(r'^ +(\d{3}) +"(.+)";$', text, re.MULTILINE))
+    plain, secure = text.split("listen 443 ssl;")
+    pages = {
+        int(status)
+        for statuses in re.findall(r"error_page ([\d ]+?)(?: =\d+)? /.nginx-problem;", secure)
+        for status in statuses.split()
+    }
+    pages_without_tls = {
+        int(status)
+        for statuses in re.findall(r"error_page ([\d ]+?)(?: =\d+)? /.nginx-problem;", plain)
+        for status in statuses.split()
+    }
+
+    assert pages == MADE_BY_NGINX
+    assert pages_without_tls == MADE_BY_NGINX - {495, 496, 497}
+    assert {*map(int, titles)} == MADE_BY_NGINX - {494, 495, 496, 497} | {431}
 
 
 def assert_problem(response: HTTPResponse, body: bytes, title: str) -> None:
