@@ -45,6 +45,15 @@ def test_a_bake_passes_its_own_checks(baked: Path, check: Callable[[Path], None]
     check(baked)
 
 
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_a_bake_passes_the_type_checks_of_other_platforms(
+    platform: str, tools: Path, tmp_path: Path
+) -> None:
+    project = bake(tmp_path, deployment="all")
+
+    run(tools / "mypy", "--platform", platform, "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
+
+
 def test_a_bake_holds_no_markup_and_plain_lines(baked: Path) -> None:
     for name, data in contents(baked).items():
         assert b"cookiecutter." not in data, name

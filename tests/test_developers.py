@@ -96,6 +96,19 @@ SETTING = """\
 """
 
 
+# As its documentation shows it.
+ASYNC_TEST = """\
+import asyncio
+
+import pytest
+
+
+@pytest.mark.asyncio
+async def test_ours() -> None:
+    await asyncio.sleep(0)
+"""
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A default bake with its environment."""
@@ -154,10 +167,13 @@ def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
         encoding="utf-8",
     )
 
+    (project / "tests" / "test_ours.py").write_text(ASYNC_TEST, encoding="utf-8")
     run("uv", "add", "--no-sync", "sqlalchemy[asyncio]", cwd=project, env=env)
+    run("uv", "add", "--no-sync", "--dev", "pytest-asyncio", cwd=project, env=env)
     run("uv", "sync", "--locked", cwd=project, env=env)
     about_the_project = (
         *FAST,
+        "tests/test_ours.py",
         "tests/test_container.py",
         "tests/test_home.py",
         "tests/test_kubernetes.py",

@@ -63,6 +63,14 @@ def test_the_commands_of_the_page_work(release: Release, tmp_path: Path) -> None
     assert versions == dict.fromkeys(owners, "1.1.0")
 
 
+def test_the_tools_find_nothing_in_the_workflow() -> None:
+    run("zizmor", "--offline", "--persona=auditor", WORKFLOW, cwd=ROOT)
+    run("actionlint", WORKFLOW, cwd=ROOT)
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
+    with_token = [step for step in steps if "github.token" in str(step)]
+    assert [step["run"].split()[0] for step in with_token] == ["gh"]  # and not what runs cruft
+
+
 def test_the_workflow_opens_a_pull_request_when_there_is_something_new(
     release: Release, tmp_path: Path
 ) -> None:
@@ -76,12 +84,19 @@ def test_the_workflow_opens_a_pull_request_when_there_is_something_new(
     git(tmp_path, "init", "--quiet", "--bare", "origin.git")
     git(service, "remote", "add", "origin", tmp_path / "origin.git")
     steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
-    script = ("bash", "-e", "-o", "pipefail", "-c", steps[-1]["run"])
+    update, publish = (("bash", "-e", "-o", "pipefail", "-c", each["run"]) for each in steps[-2:])
+    output = tmp_path / "output"
+    env["GITHUB_OUTPUT"] = str(output)
 
-    run(*script, cwd=service, env=env)
+    run(*update, cwd=service, env=env)
+    assert output.read_text(encoding="utf-8") == "committed=true\n"  # what the other step asks for
+    assert steps[-1]["if"] == "steps.update.outputs.committed == 'true'"
+    run(*publish, cwd=service, env=env)
     asked = (tmp_path / "programs" / "asked").read_text(encoding="utf-8")
     git(service, "clean", "--force", "-d", "--quiet")
-    run(*script, cwd=service, env=env)
+    output.unlink()
+    run(*update, cwd=service, env=env)
+    assert not output.exists()
 
     assert "pr create --title Follow the template" in asked
     assert asked == (tmp_path / "programs" / "asked").read_text(encoding="utf-8")

@@ -44,6 +44,14 @@ class Server:
         """Return a connection of its own, for requests that follow one another on it."""
         return HTTPConnection(self.url.removeprefix("http://"), timeout=PATIENCE)
 
+    def kill(self) -> None:
+        """End it and its workers at once."""
+        if sys.platform == "win32":
+            self.process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def accepts(self) -> bool:
         """Tell whether a connection succeeds."""
         host, port = self.url.removeprefix("http://").split(":")
@@ -86,7 +94,7 @@ def serve(
             raise
         finally:
             running.remove(server)
-            _stop(process)
+            _stop(server)
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -124,10 +132,9 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _stop(server: Server) -> None:
+    server.process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE / 2)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        server.process.wait(PATIENCE / 2)
+    server.kill()
+    server.process.wait()

@@ -75,7 +75,7 @@ def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target
         assert server.get("/livez")[0] == 200
         assert "GET /livez 200" in server.log
         assert "GET /livez HTTP/1.1" not in server.log  # uvicorn's access log
-        os.killpg(server.process.pid, signal.SIGKILL)
+        server.kill()
 
 
 def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
@@ -100,7 +100,7 @@ def test_a_draining_service_ends_kept_connections() -> None:
 
         assert (before.status, before.getheader("Connection")) == (200, None)
         assert (after.status, after.getheader("Connection")) == (200, "close")
-        os.killpg(server.process.pid, signal.SIGKILL)
+        server.kill()
 
 
 def test_a_request_that_is_on_its_way_when_the_socket_closes_is_answered() -> None:
