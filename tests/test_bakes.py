@@ -49,7 +49,8 @@ def test_a_bake_passes_its_own_checks(baked: Path, check: Callable[[Path], None]
 def test_a_bake_passes_the_type_checks_of_other_platforms(
     platform: str, tools: Path, tmp_path: Path
 ) -> None:
-    project = bake(tmp_path, deployment="all")
+    # Not as a unit of systemd, which is Linux's, and has sockets that Windows has not.
+    project = bake(tmp_path)
 
     run(tools / "mypy", "--platform", platform, "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
 

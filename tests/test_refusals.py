@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -138,3 +139,29 @@ def test_cookiecutter_itself_refuses_a_choice_that_is_none(answer: str, tmp_path
     assert f"{value} provided for" in refused.stderr.splitlines()[-1]
     assert name in refused.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_person_at_a_terminal_is_told_how_to_keep_the_other_answers(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")  # which Windows has not
+    person, terminal = pty.openpty()
+    try:
+        os.write(person, b"Ann's Prices\nann\n../x\n\n\n")
+        refused = subprocess.run(
+            [sys.executable, "-m", "cookiecutter", ROOT, "-o", tmp_path],
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+    first, _, last = refused.stderr.splitlines()
+    assert first.startswith(
+        "Error: package_name '../x', the answer to \"The name of its Python pack"
+    )
+    assert shlex.split(last) == ["project_name=Ann's Prices", "project_slug=ann"]
+    good = run_cookiecutter(tmp_path, "--no-input", *shlex.split(last))
+    assert good.returncode == 0, good.stderr
+    assert (tmp_path / "ann" / "pyproject.toml").exists()

@@ -81,5 +81,16 @@ def test_a_slash_at_the_end_leads_to_the_same_host_and_does_not_repeat_it(
     assert not response.headers["Location"].startswith(("//", "/\\"))
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["A.Example", "a.example:8000", "[::1]", "[", "a@b", "a/b", "a?b", "a#b", "\xe9", "", "a%0d"],
+)
+def test_no_host_gets_into_the_address(answering: FlaskClient, host: str) -> None:
+    response = answering.get("/text", environ_overrides={"HTTP_HOST": host})
+
+    assert response.status_code in {308, 400}
+    assert response.headers.get("Location", "/text/") == "/text/"
+
+
 def test_a_views_own_redirect_is_kept(answering: FlaskClient) -> None:
     assert answering.get("/elsewhere").headers["Location"] == f"https://{EVIL}/"

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, redirect, request
+from flask import Flask, Response, current_app, redirect, request
 from werkzeug.routing import RequestRedirect
 
 
@@ -23,14 +23,17 @@ def _stay_on_this_host(response: Response) -> Response:
     """Take the host out of the address that Flask sends a client to for a slash at the end.
 
     The host is what the client claimed, and a cache would send others there. A reference without
-    one means the same (RFC 9110 section 10.2.2).
+    one means the same (RFC 9110 section 10.2.2). Where routes have hosts, it may be another one.
     """
-    if isinstance(request.routing_exception, RequestRedirect):
-        target = urlsplit(response.headers["Location"])
-        if target.netloc == request.host:
-            # Two slashes at the start would be a host.
-            path = "/" + target.path.lstrip("/")
-            location = f"{path}?{target.query}" if target.query else path
-            response.headers["Location"] = location
-            response.data = redirect(location).data
+    routes = current_app.url_map
+    if (
+        isinstance(request.routing_exception, RequestRedirect)
+        and not routes.host_matching
+        and not current_app.subdomain_matching
+    ):
+        target = urlsplit(request.routing_exception.new_url)
+        path = "/" + target.path.lstrip("/")  # two slashes would begin with a host
+        location = f"{path}?{target.query}" if target.query else path
+        response.headers["Location"] = location
+        response.data = redirect(location).data
     return response

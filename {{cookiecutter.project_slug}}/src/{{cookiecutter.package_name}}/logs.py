@@ -203,7 +203,7 @@ class _AccessLine:
             logging.ERROR if fields["status"] >= SERVER_ERROR else logging.INFO,
             "%s %s %s in %s ms",
             fields["method"],
-            fields["route"] or fields["path"],
+            fields["route"] or fields.get("path"),
             fields["status"],
             fields["duration_ms"],
             extra=fields,
