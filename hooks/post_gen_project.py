@@ -1,8 +1,8 @@
 """Removes the files that the answers leave out, and says what to do next.
 
-The table of those files is `BROUGHT_BY` in `cookiecutter_flask_async_answers.py`. Cookiecutter renders this file with Jinja
-and runs it in the new project; an answer enters it only through a filter that quotes it. It needs
-no network and no tool.
+The table of those files is `BROUGHT_BY` in `cookiecutter_flask_async_answers.py`. Cookiecutter
+renders this file with Jinja and runs it in the new project; an answer enters it only through a
+filter that quotes it. It needs no network and no tool.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Sets aside what a team wrote where this bake writes.
 
 Cookiecutter renders this file with Jinja and runs it in the new project; an answer enters it only
-through a filter that quotes it. `cookiecutter_flask_async_answers.py` has checked the answers by then, hooks or not.
+through a filter that quotes it. `cookiecutter_flask_async_answers.py` has checked the answers by
+then, hooks or not.
 """
 
 from pathlib import Path
