@@ -45,7 +45,9 @@ def caches(source: Path) -> Iterator[str]:
 
 
 def test_nothing_else_remembers_by_what_clients_choose() -> None:
-    # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB.
+    # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB. That
+    # of the upstream's URLs is asked for short ones alone (`test_http_client.py`).
     package = Path(module.__file__).parent
+    found = [each for source in package.rglob("*.py") for each in caches(source)]
 
-    assert [found for source in package.glob("*.py") for found in caches(source)] == []
+    assert [each for each in found if each != "http.py: lru_cache"] == []

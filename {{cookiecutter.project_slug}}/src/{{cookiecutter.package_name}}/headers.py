@@ -1,9 +1,13 @@
 """Headers that are the same for every answer, whatever it says."""
 
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, redirect, request
 from werkzeug.routing import RequestRedirect
+
+# What Werkzeug sends a client elsewhere with.
+_REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT}
 
 
 def init_app(app: Flask) -> None:
@@ -25,6 +29,8 @@ def _stay_on_this_host(response: Response) -> Response:
     The host is what the client claimed, and a cache would send others there. A reference without
     one means the same (RFC 9110 section 10.2.2). Where routes have hosts, it may be another one.
     """
+    if response.status_code not in _REDIRECTS:
+        return response
     routes = current_app.url_map
     if (
         isinstance(request.routing_exception, RequestRedirect)

@@ -187,7 +187,7 @@ def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
     return upstream_problem([error], detail, upstream=error.upstream)
 
 
-def _from_group(group: ExceptionGroup[Exception]) -> Response:
+def _from_group(group: ExceptionGroup[Exception]) -> AnyResponse:
     """Answer what `asyncio.TaskGroup` raises as what is inside it, if all of that was expected.
 
     Raises `group` itself otherwise: it is a bug.
