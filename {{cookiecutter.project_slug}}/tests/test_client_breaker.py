@@ -13,7 +13,7 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.deadline import Limit, within
+from {{ cookiecutter.package_name }}.deadline import Limit, lift, within
 
 
 class Clock:
@@ -31,6 +31,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "monotonic", clock)
     return clock
+
+
+@pytest.fixture(autouse=True)
+def no_request() -> None:
+    """Take away what an earlier test's request may have left in this context, as WSGI does."""
+    lift()
 
 
 @pytest.fixture

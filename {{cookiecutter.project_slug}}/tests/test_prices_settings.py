@@ -132,7 +132,7 @@ def test_the_password_of_a_redis_is_not_shown() -> None:
 
 def test_a_base_url_has_no_fragment() -> None:
     with pytest.raises(SettingsError) as error:
-        load_settings(prices_base_url="https://user:s3cret@prices.example/v1#part")
+        load_settings(prices_base_url="https://prices.example/v1?key=s3cret#part")
 
     assert str(error.value).startswith("PRICES_BASE_URL must have no fragment")
     assert "s3cret" not in str(error.value)
