@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -116,6 +117,16 @@ async def endless() -> AsyncIterator[str]:
 async def hang() -> str:
     await asyncio.Event().wait()
     return "never"
+
+
+@app.get("/async/work")
+async def work() -> str:
+    """Keep the event loop busy, and then wait, as many calls at once do."""
+    end = time.monotonic() + 0.02
+    while time.monotonic() < end:
+        pass
+    await asyncio.sleep(0.05)
+    return ""
 
 
 # What would end the server

@@ -5,7 +5,7 @@ import json
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -214,6 +214,26 @@ async def test_connect_is_refused_and_ends_the_connection(server: Server) -> Non
 
     assert re.match(rb"HTTP/1.1 40\d ", answer)
     assert "a body was executed" not in await log_of(server)
+
+
+# Crowds
+
+
+async def test_a_crowd_does_not_keep_a_health_check_waiting(server: Server) -> None:
+    crowd = 100
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connect(server.url)) for _ in range(crowd)]
+        for connection in opened:
+            connection.send("/async/work")
+        answers = [asyncio.create_task(connection.reply()) for connection in opened]
+
+        health = await get(server.url, "/livez")
+        served = sum(answer.done() for answer in answers)
+        statuses = {(await answer).status for answer in answers}
+
+    assert 200 == health.status
+    assert served < crowd / 2
+    assert {200} <= statuses <= {200, 503}
 
 
 # Clients that leave

@@ -12,7 +12,7 @@ from time import monotonic
 
 # Seconds of one turn of the loop, in which it runs all that is ready. A health check needs some
 # three turns: to be accepted, read and answered.
-LONG_TURN = 0.02
+LONG_TURN = 0.01
 
 # Below this many requests under way there is nothing to hold back.
 FEW = 16
@@ -23,8 +23,12 @@ LONG_WAIT = 3.0
 # Seconds over which the pace of admissions is measured.
 PACE_WINDOW = 0.5
 
+# Seconds. Somebody in line begins this often at the least, however long the turns are: what makes
+# them long may be none of the requests.
+LONGEST_PAUSE = 0.1
+
 # Refusals take time as well, and a refused client may be back at once.
-REFUSALS_PER_TURN = 32
+REFUSALS_PER_TURN = 8
 
 
 class Admission:
@@ -44,6 +48,7 @@ class Admission:
         self._late = False  # the loop was, when it was last looked at
         self._ticks = False
         self._quota = 1  # of admissions per turn
+        self._admitted_at = 0.0
         self._pace: float | None = None  # admissions per second; None while it is not known
         self._admitted = 0
         self._window_began = 0.0
@@ -90,10 +95,13 @@ class Admission:
         self._turn_began = None
         if not self._line:
             return
-        quota = self._quota // 2 if took >= LONG_TURN else self._quota * 2
-        self._quota = max(1, min(quota, len(self._line)))
+        quota = self._quota // 2 if took >= LONG_TURN else max(1, self._quota * 2)
+        self._quota = min(quota, len(self._line))
         self._measure_pace(now)
-        self._settle(self._quota, may_begin=True)
+        is_due = now - self._admitted_at >= LONGEST_PAUSE
+        if number := self._quota or is_due:
+            self._admitted_at = now
+            self._settle(number, may_begin=True)
         if self._pace is not None:
             too_many = len(self._line) - int(self._pace * LONG_WAIT)
             self._settle(min(too_many, REFUSALS_PER_TURN), may_begin=False)
