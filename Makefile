@@ -8,6 +8,9 @@ SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Most of what the tests do is to wait for the servers that they start.
+WORKERS := $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))')
+
 .PHONY: demo test test-all bench lint format lock copier
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
@@ -16,7 +19,7 @@ demo:
 
 # Lint, the template's tests, and a bake's own tests on every Python found.
 test: lint
-	@$(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not heavy"
+	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not heavy"
 
 # The same, and then one by one the heavy tests, which build and run what is deployed.
 test-all: test

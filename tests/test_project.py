@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .baking import OLDEST, PYTHONS, bake
-from .uv import on_python, run
+from .uv import on_python, run, run_tests
 
 
 # The oldest runs them in `test_readmes.py`, with the coverage that the service demands. Where the
@@ -21,12 +21,6 @@ from .uv import on_python, run
 )
 def test_the_tests_of_a_default_bake_pass(python: str, tmp_path: Path) -> None:
     run_tests(bake(tmp_path), on_python(python))
-
-
-def test_the_tests_of_a_bake_without_the_example_pass(tmp_path: Path) -> None:
-    project = bake(tmp_path, project_name="Plain", include_example=False)
-
-    run_tests(project, on_python(OLDEST))
 
 
 @pytest.mark.heavy
@@ -71,12 +65,6 @@ def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
     run("uv", "sync", "--locked", cwd=project, env=env)
     measured = ["coverage", "run", "--source=tests", "-m", "tests.threads_that_end"]
     run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
-
-
-def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
-    """Runs a project's own tests in an environment with what it locks, or other versions."""
-    run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
-    run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -58,3 +58,9 @@ def pyenv() -> dict[str, str]:
             names = sorted(path.name for path in versions.iterdir())
             return {"PYENV_VERSION": ":".join(reversed(names))}
     return {}
+
+
+def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
+    """Runs a project's own tests in an environment with what it locks, or other versions."""
+    run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
+    run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)

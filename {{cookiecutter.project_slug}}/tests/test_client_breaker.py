@@ -5,7 +5,12 @@ import asyncio
 import pytest
 
 from {{ cookiecutter.package_name }}.clients import breaker as module
-from {{ cookiecutter.package_name }}.clients.breaker import HOPELESS, MAX_TARGETS, Breaker, State
+from {{ cookiecutter.package_name }}.clients.breaker import (
+    HOPELESS,
+    MAX_TARGETS,
+    Breaker,
+    State,
+)
 from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamError,
     UpstreamInvalid,

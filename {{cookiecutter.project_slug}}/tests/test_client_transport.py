@@ -23,7 +23,7 @@ from {{ cookiecutter.package_name }}.settings import SettingsError, load_setting
 
 from .faulty import serve_faulty, serve_silence
 from .raw_upstream import http, serve_raw
-from .serving import free_port, run
+from .serving import PACKAGE, free_port, run
 
 pytestmark = pytest.mark.anyio
 
@@ -309,11 +309,9 @@ def test_certificates_that_cannot_be_read_are_one_sentence_at_the_start(
     assert "s3cret" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("command", "code"), [(["-m", "{{ cookiecutter.package_name }}"], 2), (["-m", "{{ cookiecutter.package_name }}.asgi"], 3)]
-)
-def test_and_end_the_start_as_a_wrong_setting_does(command: list[str], code: int) -> None:
-    ended = run(*command, env={"SSL_CERT_FILE": "/nowhere.pem"})
+@pytest.mark.parametrize(("module", "code"), [("", 2), (".asgi", 3)], ids=["command", "asgi"])
+def test_and_end_the_start_as_a_wrong_setting_does(module: str, code: int) -> None:
+    ended = run("-m", f"{PACKAGE}{module}", env={"SSL_CERT_FILE": "/nowhere.pem"})
 
     assert ended.returncode == code
     assert ended.stderr == (

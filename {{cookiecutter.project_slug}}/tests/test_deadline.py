@@ -21,7 +21,11 @@ from {{ cookiecutter.package_name }}.deadline import (
     within,
 )
 from {{ cookiecutter.package_name }}.fanout import fan_out
-from {{ cookiecutter.package_name }}.settings import Settings, SettingsError, load_settings
+from {{ cookiecutter.package_name }}.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 pytestmark = pytest.mark.anyio
 

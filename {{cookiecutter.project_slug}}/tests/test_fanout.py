@@ -9,7 +9,10 @@ import pytest
 from blockbuster import BlockingError
 
 from {{ cookiecutter.package_name }}.clients import failures
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamTimeout, UpstreamUnavailable
+from {{ cookiecutter.package_name }}.clients.errors import (
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
 from {{ cookiecutter.package_name }}.fanout import (
     Arrived,

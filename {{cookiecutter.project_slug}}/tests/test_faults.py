@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 
@@ -358,9 +359,10 @@ def test_a_stop_that_runs_out_of_time_is_a_line_and_no_traceback(path: str) -> N
     assert answer.startswith(b"HTTP/1.1 503") == (path == "/async/hang")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 def test_sighup_stops_as_sigterm_does() -> None:
     with serve("tests.faulty_service") as server:
-        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.Signals["SIGHUP"])
 
         assert server.process.wait(10) == 0
 

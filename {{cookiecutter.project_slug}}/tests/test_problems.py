@@ -29,7 +29,11 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamUnavailable,
 )
 from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
-from {{ cookiecutter.package_name }}.problems import DETAILS, problem, upstream_problem
+from {{ cookiecutter.package_name }}.problems import (
+    DETAILS,
+    problem,
+    upstream_problem,
+)
 
 
 @pytest.fixture

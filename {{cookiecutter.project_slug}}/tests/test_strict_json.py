@@ -18,8 +18,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "no name": (b"{,}", "Expecting property name enclosed in double quotes at line 1, column 2"),
     "two values": (b"1\n2", "Extra data at line 2, column 1"),
     "control character": (b'"\n"', "Invalid control character at at line 1, column 2"),
-    "deep lists": (2500 * b"[", f"{TOO_DEEP} 101"),
-    "deep objects": (2500 * b'{"a":', f"{TOO_DEEP} 501"),
+    "deep lists": (2500 * b"[" + 2500 * b"]", f"{TOO_DEEP} 101"),
+    "deep objects": (2500 * b'{"a":' + b"1" + 2500 * b"}", f"{TOO_DEEP} 501"),
     "deep, with brackets in texts": (
         b'["]]]]\\"]]]",' + 101 * b"[" + 102 * b"]",
         f"{TOO_DEEP} 113",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import copy
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import count
 from math import inf
@@ -51,8 +50,8 @@ class Limit:
 
     def whole(self) -> "Limit":
         """Return the limit of the timeout alone, whatever the request has left."""
-        limit = copy(self)
-        limit.ends_at = self.timeout_at
+        limit = object.__new__(Limit)  # `copy` takes five times as long
+        limit.ends_at = limit.timeout_at = self.timeout_at
         return limit
 
     @property

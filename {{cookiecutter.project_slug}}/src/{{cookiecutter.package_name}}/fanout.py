@@ -261,11 +261,11 @@ class Calls:
     `fan_out` is for one function over many keys; this is for several functions:
 
         calls = Calls(deadline=2)
-        price = calls.add("price", prices.price, "AAPL")
-        stock = calls.add("stock", warehouse.stock, "AAPL", region="eu")
+        order = calls.add("order", orders.order, "4711")
+        stock = calls.add("stock", warehouse.stock, "apples", region="eu")
         result = await calls.run()
 
-    Then `price.value` is the price, or raises what went wrong; `stock.error` is None if the stock
+    Then `order.value` is the order, or raises what went wrong; `stock.error` is None if the stock
     arrived; `result.failed` has every error by name.
     """
 

@@ -1,8 +1,11 @@
 """uvicorn's server and its supervisor of workers, with what they lack when they stop."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from socket import socket
@@ -11,12 +14,18 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess, multiprocess
 
+from .protocol import HttpProtocol
 from .readiness import SAME_STOP_SECONDS, end_by
 
 logger = logging.getLogger(__name__)
 
 # How long a request may need from the client's connection to its first byte.
 ON_ITS_WAY_SECONDS = 0.1
+
+# How long the answers to requests that are cut off may take, before uvicorn does the same.
+LAST_WORDS_SECONDS = 1
+
+CAN_DUPLICATE = sys.platform != "win32"  # a socket is no file there
 
 
 class Server(uvicorn.Server):
@@ -51,23 +60,43 @@ class Server(uvicorn.Server):
         in time with a traceback each.
         """
         for listener in self.servers:
-            listener.close()
+            await self._stop_listening(listener)
         await asyncio.sleep(ON_ITS_WAY_SECONDS)
         last_call = None
         if (grace := self.config.timeout_graceful_shutdown) is not None:
-            last_call = asyncio.get_running_loop().call_later(grace, self.cut_off)
+            last_call = asyncio.get_running_loop().call_later(grace, self.cut_off, grace)
+            self.config.timeout_graceful_shutdown = grace + LAST_WORDS_SECONDS
         try:
             await super().shutdown(sockets)
         finally:
             if last_call is not None:
                 last_call.cancel()
 
-    def cut_off(self) -> None:
-        """End the requests that are still under way: 503 where the response has not begun."""
+    async def _stop_listening(self, listener: asyncio.Server) -> None:
+        """Close a listening socket, once every connection that the system has made is taken.
+
+        Closed with one that nobody has taken yet, it would reset that one.
+        """
+        descriptors = [os.dup(each.fileno()) for each in listener.sockets] if CAN_DUPLICATE else []
+        listener.close()
+        loop = asyncio.get_running_loop()
+        for descriptor in descriptors:
+            with socket(fileno=descriptor) as last, contextlib.suppress(BlockingIOError):
+                while True:
+                    connection, _ = last.accept()
+                    connection.settimeout(0)
+                    await loop.connect_accepted_socket(
+                        self._make_protocol, connection, ssl=self.config.ssl
+                    )
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def cut_off(self, grace: float) -> None:
+        """End the requests that are under way after `grace` seconds: 503 where none has begun."""
         tasks = self.server_state.tasks
         if not tasks:
             return
-        grace = self.config.timeout_graceful_shutdown
         logger.warning("%d requests did not end within %s s and are cut off", len(tasks), grace)
         for connection in list(self.server_state.connections):
             cycle = connection.answered  # type: ignore[union-attr] # `HttpProtocol` has one

@@ -1,0 +1,12 @@
+"""The own tests of a bake without the example pass."""
+
+from pathlib import Path
+
+from .baking import OLDEST, bake
+from .uv import on_python, run_tests
+
+
+def test_the_tests_of_a_bake_without_the_example_pass(tmp_path: Path) -> None:
+    project = bake(tmp_path, project_name="Plain", include_example=False)
+
+    run_tests(project, on_python(OLDEST))
