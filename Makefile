@@ -9,7 +9,7 @@ SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests
 unexport PYTHONDONTWRITEBYTECODE
 
 # Most of what the tests do is to wait for the servers that they start.
-WORKERS := $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))')
+WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
 .PHONY: demo test test-all bench lint format lock copier
 
@@ -17,11 +17,12 @@ WORKERS := $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))')
 demo:
 	@$(RUN) --only-group demo scripts/demo.py
 
-# Lint, the template's tests, and a bake's own tests on every Python found.
+# Lint, the template's tests, and a bake's own tests on the oldest Python.
 test: lint
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not heavy"
 
-# The same, and then one by one the heavy tests, which build and run what is deployed.
+# The same, and then one by one the heavy tests: a bake's own on every other Python that is found,
+# and those that build and run what is deployed.
 test-all: test
 	@$(RUN) pytest -m heavy
 
