@@ -174,6 +174,16 @@ async def test_a_request_that_asks_for_another_protocol_is_an_ordinary_one(
     assert "a body was executed" not in await log_of(server)
 
 
+async def test_many_such_requests_at_once_are_all_answered(server: Server) -> None:
+    number = 1500  # more than Python's calls may be nested
+    async with connect(server.url) as connection:
+        for _ in range(number):
+            connection.send("/async/nothing", headers=UPGRADES[0])
+        statuses = [(await connection.reply()).status for _ in range(number)]
+
+    assert {200} == set(statuses)
+
+
 async def test_a_get_for_a_websocket_is_an_ordinary_one(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/livez", headers=UPGRADES[5])

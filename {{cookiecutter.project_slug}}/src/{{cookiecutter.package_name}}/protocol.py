@@ -44,17 +44,24 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse `data`, and start the requests that it completes."""
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._is_served_as_http():
-                rest = data[upgrade.args[0] :]
-                head = self._head_without_upgrade()
-                self.parser = httptools.HttpRequestParser(self)
-                self.data_received(head + rest)
+            while data:
+                data = self._parse(data)
         except httptools.HttpParserError:
             message = "Invalid HTTP request received."
             self.logger.warning(message)
             self.send_400_response(message)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse `data`, and return what is still to be parsed."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._is_served_as_http():
+                head, rest = self._head_without_upgrade(), data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                return head + rest
+        return b""
 
     def on_headers_complete(self) -> None:
         """Start the request, unless it has to be parsed again."""
