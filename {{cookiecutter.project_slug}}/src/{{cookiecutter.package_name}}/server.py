@@ -101,6 +101,7 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             cycle = connection.answered  # type: ignore[union-attr] # `HttpProtocol` has one
             if cycle is not None and cycle.response_started and not cycle.response_complete:
+                cycle.disconnected = True  # else uvicorn logs that the response is not complete
                 connection.transport.abort()
         for task in list(tasks):
             task.cancel()
