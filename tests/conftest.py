@@ -24,7 +24,7 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 
 
 # Files that take minutes. Begun last, one of them would keep one worker busy when the others rest.
-LONG = {"test_readmes.py", "test_developers.py"}
+LONG = {"test_project.py", "test_readmes.py", "test_developers.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

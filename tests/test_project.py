@@ -10,10 +10,12 @@ from .baking import OLDEST, PYTHONS, bake
 from .uv import on_python, run, run_tests
 
 
-# The oldest runs them in `test_readmes.py`, with the coverage that the service demands. Where it
-# passes, the others rarely fail.
-@pytest.mark.heavy
-@pytest.mark.parametrize("python", PYTHONS[1:])
+# Where they pass on the oldest, they rarely fail on the others. `test_readmes.py` runs them with
+# the coverage that the service demands, which takes longer.
+@pytest.mark.parametrize(
+    "python",
+    [OLDEST, *(pytest.param(python, marks=pytest.mark.heavy) for python in PYTHONS[1:])],
+)
 def test_the_tests_of_a_default_bake_pass(python: str, tmp_path: Path) -> None:
     run_tests(bake(tmp_path), on_python(python))
 

@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from .baking import OLDEST, ROOT, bake
 from .serving import free_port, running
 from .uv import on_python, run
@@ -71,6 +73,7 @@ def run_blocks(readme: str, folder: Path, env: dict[str, str]) -> None:
                 )
 
 
+@pytest.mark.heavy
 def test_the_commands_of_a_bake_work(tmp_path: Path) -> None:
     project = bake(tmp_path)
 

@@ -173,7 +173,12 @@ def _log_access(error: BaseException | None) -> None:
         return
     cancelled = isinstance(error, asyncio.CancelledError)
     status = g.get("status", CLIENT_CLOSED_REQUEST if cancelled else SERVER_ERROR)
-    _AccessLine(started, status).write()
+    if access.isEnabledFor(_level(status)):
+        _AccessLine(started, status).write()
+
+
+def _level(status: int) -> int:
+    return logging.ERROR if status >= SERVER_ERROR else logging.INFO
 
 
 class _AccessLine:
@@ -200,7 +205,7 @@ class _AccessLine:
         fields = self.fields
         fields["duration_ms"] = round((time.perf_counter() - self.started) * 1000, 1)
         access.log(
-            logging.ERROR if fields["status"] >= SERVER_ERROR else logging.INFO,
+            _level(fields["status"]),
             "%s %s %s in %s ms",
             fields["method"],
             fields["route"] or fields.get("path"),
