@@ -6,7 +6,6 @@
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -22,10 +21,10 @@ from . import machine, plot, run, summary
 from .bake import baked_sources
 from .peers import CALLERS, PEERS
 from .plan import Plan, plan
+from .robustness import raise_open_files
 from .serving import CACHE, BenchError, Cores
 
 PUBLISHED = Path(__file__).parent / "results"
-OPEN_FILES = 10_500
 
 
 def measure(console: Console, chosen: Plan) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
         BenchError: when something that is needed is missing, or a peer does not start.
     """
     about = _about()
-    _raise_open_files()
+    raise_open_files()
     bench = run.Bench(chosen, Cores(), baked_sources())
     recipe = _shown(console, "beside the recipe", run.beside_the_recipe(bench))
     in_flight = _shown(console, "in flight", run.in_flight(bench))
@@ -95,15 +94,6 @@ def _shown(console: Console, what: str, rows: Iterable[run.Row]) -> list[run.Row
         figures = " ".join(f"{name}={value}" for name, value in row.items())
         console.print(f"{what}: {figures}", markup=False, soft_wrap=True)
     return kept
-
-
-def _raise_open_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        message = f"A process may open {hard} files here; the benchmarks need {OPEN_FILES}."
-        raise BenchError(message)
-    if soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def as_text(results: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Clients that mean harm, each against a service of its own, and what became of that in words."""
+"""Attacking clients. Each attacks its own server process and describes the outcome."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ from .serving import CACHE, Cores, Server, ask, upstream_on
 from .traffic import KIB, MB, longest_livez, prices
 
 PATIENCE_SECONDS = 5.0  # for an answer that should come at once
-PAUSE_SECONDS = 0.2  # so that what follows is a segment of its own
+PAUSE_SECONDS = 0.2  # so that the rest arrives in a separate TCP segment
 MARK = request("GET", "/mark")
 
 
@@ -149,7 +149,7 @@ def upgrade_with_body(field: Field) -> str:
 
 
 def upgrade_without_body(field: Field) -> str:
-    """Asks for a WebSocket where there is none, and then for something else."""
+    """Requests a WebSocket, which no service here offers, and then another resource."""
     text = request("GET", "/nothing", "Connection: Upgrade", "Upgrade: websocket")
     with field.running() as server:
         return uvloop.run(_in_parts(server.port, text))

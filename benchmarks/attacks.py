@@ -1,6 +1,6 @@
 """Attacks on a service, and on FastAPI and Quart in the same run: what became of each.
 
-Every attack has a process of its own to attack, and ends by itself. Where the parser of HTTP
+Each attack gets a fresh server process, and stops by itself. Where the parser of HTTP
 matters, the bake is also served by uvicorn without the bake's own command, with both parsers.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import attackers
 from .attackers import Field
-from .robustness import Row, Table, main, parser, publish, services, show
+from .robustness import Row, Table, main, parser, report, services
 from .services import FASTAPI, QUART, Service, extended
 from .serving import BenchError, Cores
 
@@ -93,10 +93,7 @@ def work() -> None:
                 {"peer": peer, "label": service.label, "attack": attack.name, "found": found}
             )
             print(f"{attack.title}: {service.label}: {found}", flush=True)
-    for table in tables(rows):
-        show(table)
-    if options.publish:
-        publish(NAME, rows, tables)
+    report(NAME, rows, tables, options)
 
 
 def _options() -> argparse.Namespace:

@@ -23,7 +23,7 @@ def baked_sources() -> Path:
 
 
 def baked_service(revision: str = "") -> Path:
-    """The folder of a fresh bake of the default service, with an environment of its own.
+    """The folder of a fresh bake of the default service, with its own virtual environment.
 
     Args:
         revision: a commit of this repository; the files as they are now, if it is empty.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import uvloop
 
 from .raw import Connection, Lost, request
-from .robustness import Row, Table, counts, main, parser, publish, services, show
+from .robustness import Row, Table, counts, main, parser, report, services
 from .services import FASTAPI, NOBODY, QUART, Service, extended, running
 from .serving import Cores, Server, upstream_on
 from .traffic import KINDS, Kind, drive, longest_livez, prices
@@ -280,10 +280,7 @@ def work() -> None:
                 f"going on {counts(row['answers_going_on'])}",
                 flush=True,
             )
-    for table in tables(rows):
-        show(table)
-    if options.publish:
-        publish(NAME, rows, tables)
+    report(NAME, rows, tables, options)
 
 
 def tables(rows: list[Row]) -> list[Table]:

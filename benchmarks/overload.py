@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .robustness import Row, Table, counts, main, parser, publish, services, show
+from .robustness import Row, Table, counts, main, parser, report, services
 from .services import FASTAPI, Service, running
 from .serving import ROOT, BenchError, Cores, Server, upstream_on
 
@@ -149,10 +149,7 @@ def work() -> None:
         + (f", {options.pause:g} s of patience after a refusal" if options.pause else "")
     )
     rows = [{"load": load, **row} for row in rows]
-    for table in tables(rows):
-        show(table)
-    if options.publish:
-        publish(NAME, rows, tables)
+    report(NAME, rows, tables, options)
 
 
 def _options() -> argparse.Namespace:

@@ -153,6 +153,19 @@ def show(table: Table) -> None:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
 
 
+def report(
+    name: str,
+    rows: list[Row],
+    tables: Callable[[list[Row]], list[Table]],
+    options: argparse.Namespace,
+) -> None:
+    """Prints the tables of `rows`, and publishes them if the options say so."""
+    for table in tables(rows):
+        show(table)
+    if options.publish:
+        publish(name, rows, tables)
+
+
 def main(work: Callable[[], None]) -> int:
     """Runs a command; gives its exit code: 0 when everything was measured, whoever did better."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped too
