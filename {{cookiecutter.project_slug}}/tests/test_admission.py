@@ -39,6 +39,13 @@ def admission(clock: Clock) -> Admission:
     return admission
 
 
+def fall_behind(admission: Admission, clock: Clock) -> None:
+    """Let this turn of the loop be long, so that requests have to wait."""
+    assert admission.is_open()
+    clock.now += 2 * LONG_TURN
+    assert not admission.is_open()
+
+
 async def turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
@@ -51,10 +58,7 @@ async def test_requests_begin_at_once_while_the_loop_keeps_up(admission: Admissi
 async def test_requests_wait_for_the_next_turn_when_this_one_is_long(
     admission: Admission, clock: Clock
 ) -> None:
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     waiting = asyncio.create_task(admission.wait())
     await turns(3)
 
@@ -79,9 +83,7 @@ async def test_first_come_is_first_served(admission: Admission, clock: Clock) ->
         assert await admission.wait()
         begun.append(number)
 
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     await asyncio.gather(*map(request, range(50)))
 
     assert list(range(50)) == begun
@@ -90,9 +92,7 @@ async def test_first_come_is_first_served(admission: Admission, clock: Clock) ->
 async def test_one_begins_now_and_then_while_all_turns_are_long(
     admission: Admission, clock: Clock
 ) -> None:
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     waiting = [asyncio.create_task(admission.wait()) for _ in range(100)]
     begun: list[int] = []
     pauses = 5
@@ -112,9 +112,7 @@ async def test_one_begins_now_and_then_while_all_turns_are_long(
 async def test_who_would_wait_too_long_is_refused_and_the_first_in_line_is_not(
     admission: Admission, clock: Clock
 ) -> None:
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     waiting = [asyncio.create_task(admission.wait()) for _ in range(500)]
     step = PACE_WINDOW / 4  # a pace of some eight in a second
     while not all(task.done() for task in waiting):
@@ -129,9 +127,7 @@ async def test_who_would_wait_too_long_is_refused_and_the_first_in_line_is_not(
 
 async def test_there_are_never_more_than_may_be(admission: Admission, clock: Clock) -> None:
     admission.in_flight = admission.most - 1
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     last = asyncio.create_task(admission.wait())
     await asyncio.sleep(0)
 
@@ -162,9 +158,7 @@ async def test_a_late_loop_holds_requests_back_in_any_turn() -> None:
 async def test_a_request_that_is_cancelled_in_line_is_answered(
     admission: Admission, clock: Clock
 ) -> None:
-    assert admission.is_open()
-    clock.now += 2 * LONG_TURN
-    assert not admission.is_open()
+    fall_behind(admission, clock)
     waiting = asyncio.create_task(admission.wait())
     await asyncio.sleep(0)
     waiting.cancel()

@@ -27,17 +27,34 @@ T = TypeVar("T")
 MAX_IDLE_GREENLETS = 1000
 
 
-class _PausableCall(greenlet):
+class _Outcome:
+    """What a call returned or raised, until it is taken."""
+
+    returned: Any = None
+    raised: BaseException | None = None
+
+    def take(self) -> Any:  # noqa: ANN401 - whatever the call returned
+        returned, raised = self.returned, self.raised
+        self.returned = self.raised = None
+        if raised is None:
+            return returned
+        try:
+            raise raised
+        finally:
+            # An error's traceback has this frame. A variable here that holds the error makes a
+            # cycle, which only the garbage collector could free.
+            del raised
+
+
+class _PausableCall(_Outcome, greenlet):
     """A greenlet that runs one call after another and can be paused in the middle of each."""
 
-    result: Any = None
-    raised: BaseException | None = None
     finished = True
 
     def run(self, call: Callable[[], Any]) -> None:
         while True:
             try:
-                self.result = call()
+                self.returned = call()
             except BaseException as error:  # noqa: BLE001 - `run_on_loop` raises it in its caller
                 self.raised = error
             del call  # an idle greenlet must not keep the last request alive
@@ -63,19 +80,7 @@ class _PausableCall(greenlet):
         except StopIteration as stop:
             return cast("T", stop.value)
         finally:
-            # An error's traceback has this frame. A variable here that holds the error makes a
-            # cycle, which only the garbage collector could free.
-            del value
-
-    def take_outcome(self) -> Any:  # noqa: ANN401 - whatever the call returned
-        result, raised = self.result, self.raised
-        self.result = self.raised = None
-        if raised is None:
-            return result
-        try:
-            raise raised
-        finally:
-            del raised  # a cycle, as above
+            del value  # a cycle, as in `_Outcome`
 
 
 class _ThreadState(threading.local):
@@ -140,7 +145,7 @@ def run_on_loop(
     pausable.gr_context = None
     if len(idle) < MAX_IDLE_GREENLETS:
         idle.append(pausable)
-    return cast("T", pausable.take_outcome())
+    return cast("T", pausable.take())
 
 
 def is_on_loop() -> bool:
@@ -216,26 +221,13 @@ def _send_to_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any
 _UNSET: Any = object()
 
 
-class _ThreadOutcome(asyncio.Future[None]):
+class _ThreadOutcome(_Outcome, asyncio.Future[None]):
     """What became of a call in a thread, which no cancellation can take back."""
 
-    value: Any = None
-    error: BaseException | None = None
-
-    def settle(self, value: object, error: BaseException | None) -> None:
+    def settle(self, returned: object, raised: BaseException | None) -> None:
         if not self.done():
-            self.value, self.error = value, error
+            self.returned, self.raised = returned, raised
             self.set_result(None)
-
-    def take(self) -> Any:  # noqa: ANN401 - whatever the call returned
-        value, error = self.value, self.error
-        self.value = self.error = None
-        if error is None:
-            return value
-        try:
-            raise error
-        finally:
-            del error  # a cycle, as in `_PausableCall`
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401, ARG002 - asyncio's signature
         # A task whose future refuses is cancelled as soon as that future is done.

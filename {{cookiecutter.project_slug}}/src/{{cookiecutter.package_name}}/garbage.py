@@ -71,11 +71,13 @@ class MemoryWatch:
 
     def look(self) -> None:
         """Collect, if the process has grown enough since the last time."""
-        growth = self._resident() - self._after_collection
-        if growth >= max(GROWTH_BYTES, self._after_collection * GROWTH_SHARE):
+        resident = self._resident()
+        enough = max(GROWTH_BYTES, self._after_collection * GROWTH_SHARE)
+        if resident - self._after_collection >= enough:
             self._collect()
             self._after_collection = self._resident()
-        self._after_collection = min(self._after_collection, self._resident())
+        else:  # what was given back must not hide new growth
+            self._after_collection = min(self._after_collection, resident)
         self._look_again()
 
     def _look_again(self) -> None:
