@@ -143,7 +143,6 @@ BROUGHT_BY = {
         "deploy/systemd/README.md",
         "deploy/systemd/{slug}@.service",
         "deploy/systemd/{slug}@.socket",
-        "src/{package}/systemd.py",
         "tests/test_systemd.py",
     ),
     ("ci", ("github",)): (

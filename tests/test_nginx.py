@@ -40,7 +40,7 @@ SERVING = """
 import asyncio, os
 from collections import Counter
 from flask import request
-from price_service import serve, systemd
+from price_service import serve
 from price_service.asgi import asgi
 
 app = asgi.app
@@ -93,7 +93,7 @@ async def work():
     return request.get_data() or "done"
 
 
-serve.main(["--workers", "1"], systemd.Server)
+serve.main(["--workers", "1"])
 """
 
 # For wrk: every second request is one that nginx must not send again.

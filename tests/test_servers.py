@@ -50,7 +50,7 @@ from pathlib import Path
 
 from flask import Flask, request
 
-from price_service.bridge import FlaskToAsgi
+from flask_asgi import FlaskToAsgi
 
 app = Flask(__name__)
 events = Counter()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from .baking import ROOT
 
-SOURCE = "{{cookiecutter.project_slug}}/src/{{cookiecutter.package_name}}/strict_json.py"
+SOURCE = "{{cookiecutter.project_slug}}/src/flask_asgi/_strict_json.py"
 
 # What has a meaning in JSON or nearly has one, for texts that are almost JSON.
 PARTS = [

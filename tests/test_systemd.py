@@ -128,7 +128,7 @@ def test_the_service_takes_its_socket_as_systemd_gives_it(python: Path, tmp_path
     command = ("systemd-socket-activate", f"--listen=127.0.0.1:{port}")
     # On any other port it would have to open a socket of its own.
     env = {**os.environ, "PORT": "1"}
-    serving = (*command, "--setenv=PORT", python, "-m", "price_service.systemd")
+    serving = (*command, "--setenv=PORT", python, "-m", "price_service", "--workers", "1")
 
     with running(*serving, cwd=tmp_path, env=env, port=port) as server:
         assert get(port, "/livez").status == 200
@@ -152,7 +152,7 @@ def test_the_unit_forbids_nothing_that_the_service_does(
         "PRICES_BASE_URL": f"http://localhost:{free_port()}",
     }
     with closing(
-        Unit(tmp_path / "unit", env, *strace, python, "-m", "price_service.systemd")
+        Unit(tmp_path / "unit", env, *strace, python, "-m", "price_service", "--workers", "1")
     ) as unit:
         unit.start()
         assert get(unit.port, "/livez").status == 200

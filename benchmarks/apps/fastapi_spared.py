@@ -1,6 +1,6 @@
 """The service in FastAPI, its garbage collector set as the template sets it for its own."""
 
-from price_service.garbage import spare_requests
+from flask_asgi import spare_requests
 
 from .fastapi_app import app
 

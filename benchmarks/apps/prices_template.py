@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from flask import Flask, Response, jsonify
-from price_service.bridge import FlaskToAsgi
-from price_service.clients.http import Upstream
-from price_service.fanout import fan_out
+from flask_asgi import FlaskToAsgi
 from price_service.problems import upstream_problem
+from upstreams import Upstream, fan_out
 
 from .prices import CALL_SECONDS, CONNECTIONS, DEADLINE_SECONDS, three_paths
 from .upstream_calls import CLIENT, URL

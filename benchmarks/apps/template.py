@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from flask import Flask
-from price_service.bridge import FlaskToAsgi
-from price_service.garbage import spare_requests
+from flask_asgi import FlaskToAsgi, spare_requests
 
 from .flask_app import app
 from .upstream_calls import opened

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
-from price_service.clients.http import Upstream
+from upstreams import Upstream
 
 URL = os.environ.get("BENCH_UPSTREAM", "http://127.0.0.1:1")
 CLIENT = os.environ.get("BENCH_CLIENT", "template")

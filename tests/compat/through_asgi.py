@@ -24,8 +24,8 @@ import asgiref.wsgi
 import pytest
 import werkzeug.test
 from flask import Flask, current_app
-from price_service.bridge import FlaskToAsgi
-from price_service.wsgi import build_environ
+from flask_asgi import FlaskToAsgi
+from flask_asgi._environ import build_environ
 from werkzeug.datastructures import Headers
 
 WAYS = ("nothing", "asgiref", "bridge", "bridge-async")

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from asgiref.wsgi import WsgiToAsgi
 from flask import Blueprint, Flask, Response, request, stream_with_context
-
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
+from flask_asgi._bridge import FlaskToAsgi
 
 CLIENTS = 100
 

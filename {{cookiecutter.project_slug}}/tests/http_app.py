@@ -21,9 +21,8 @@ from flask import (
 )
 from flask import stream_with_context as with_context
 from flask.typing import ResponseReturnValue
+from flask_asgi._bridge import FlaskToAsgi
 from greenlet import greenlet
-
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
 
 PART = bytes(65536)
 THREADS = 20

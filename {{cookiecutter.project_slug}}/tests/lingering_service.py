@@ -1,6 +1,8 @@
 """The service, with more time for a request that is on its way when the stop begins."""
 
-from {{ cookiecutter.package_name }} import serve, server
+from flask_asgi import _server as server
+
+from {{ cookiecutter.package_name }} import serve
 
 if __name__ == "__main__":
     server.ON_ITS_WAY_SECONDS = 2

@@ -6,8 +6,9 @@ import os
 import sys
 import time
 
+from flask_asgi._readiness import State
+
 from {{ cookiecutter.package_name }}.asgi import asgi
-from {{ cookiecutter.package_name }}.readiness import State
 from {{ cookiecutter.package_name }}.serve import main
 
 app = asgi.app

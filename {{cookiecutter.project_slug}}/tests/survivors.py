@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamError
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
+from upstreams._deadline import DeadlineExceeded
+from upstreams._errors import UpstreamError
+from upstreams._upstream import Upstream
 
 REPEATS = 30
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n" + b'{"symbol": "AAPL", "price": 1.50}'

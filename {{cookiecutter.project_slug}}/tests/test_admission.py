@@ -4,8 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-
-from {{ cookiecutter.package_name }}.admission import (
+from flask_asgi._admission import (
     FEW,
     LONG_TURN,
     LONG_WAIT,

@@ -4,8 +4,7 @@ import asyncio
 import logging
 
 import pytest
-
-from {{ cookiecutter.package_name }}.background import Background
+from flask_asgi._background import Background
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_asgi._bridge import FlaskToAsgi
 
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
 from {{ cookiecutter.package_name }}.views import blocking
 
 PATHS = ["/fingerprint/async", "/fingerprint/sync"]

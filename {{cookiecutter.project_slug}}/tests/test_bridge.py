@@ -14,10 +14,9 @@ import pytest
 from blockbuster import BlockingError
 from flask import Flask, Response, abort, after_this_request, current_app, request
 from flask.views import MethodView
+from flask_asgi._bridge import FlaskToAsgi
+from flask_asgi._concurrency import ThreadPool
 from werkzeug.exceptions import ClientDisconnected
-
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
-from {{ cookiecutter.package_name }}.concurrency import ThreadPool
 
 pytestmark = pytest.mark.anyio
 

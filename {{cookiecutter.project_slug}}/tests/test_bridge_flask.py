@@ -35,10 +35,9 @@ from flask import (
 )
 from flask.globals import request_ctx
 from flask.views import MethodView, View
+from flask_asgi._bridge import FlaskToAsgi
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
-
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
 
 pytestmark = pytest.mark.anyio
 

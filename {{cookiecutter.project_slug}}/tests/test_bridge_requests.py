@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-
-from {{ cookiecutter.package_name }}.bodies import Incoming
+from flask_asgi._bodies import Incoming
 
 from .http_app import THREADS, asgi
 from .probes import BODY_MIB, GROWTH_KIB, PARTS, SERVERS, event, held, needs_proc

@@ -3,22 +3,21 @@
 import asyncio
 
 import pytest
-
-from {{ cookiecutter.package_name }}.clients import breaker as module
-from {{ cookiecutter.package_name }}.clients.breaker import (
+from upstreams import _breaker as module
+from upstreams._breaker import (
     HOPELESS,
     MAX_TARGETS,
     Breaker,
     State,
 )
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams._deadline import Limit, lift_deadline, within
+from upstreams._errors import (
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.deadline import Limit, lift, within
 
 
 class Clock:
@@ -41,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(autouse=True)
 def no_request() -> None:
     """Take away what an earlier test's request may have left in this context, as WSGI does."""
-    lift()
+    lift_deadline()
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from fakeredis import TcpFakeServer
 from hishel import AsyncRedisStorage
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-
-from {{ cookiecutter.package_name }}.clients.cache import open_cache
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
-from {{ cookiecutter.package_name }}.clients.http import Upstream
+from upstreams._cache import open_cache
+from upstreams._errors import UpstreamUnavailable
+from upstreams._upstream import Upstream
 
 from .raw_upstream import RawUpstream, http, serve_raw
 from .serving import free_port

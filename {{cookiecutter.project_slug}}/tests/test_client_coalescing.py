@@ -4,10 +4,9 @@ import asyncio
 import sys
 
 import pytest
-
-from {{ cookiecutter.package_name }}.clients.coalescing import SharedCalls
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
-from {{ cookiecutter.package_name }}.deadline import Limit, within
+from upstreams._coalescing import SharedCalls
+from upstreams._deadline import Limit, within
+from upstreams._errors import UpstreamUnavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-
-from {{ cookiecutter.package_name }}.clients import decoding
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamInvalid
-from {{ cookiecutter.package_name }}.clients.http import Upstream
+from upstreams import _decoding as decoding
+from upstreams._errors import UpstreamInvalid
+from upstreams._upstream import Upstream
 
 from .raw_upstream import http, serve_raw
 

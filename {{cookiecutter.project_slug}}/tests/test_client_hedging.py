@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from {{ cookiecutter.package_name }}.clients.hedging import (
+from upstreams._hedging import (
     KEPT,
     Latencies,
     hedged,

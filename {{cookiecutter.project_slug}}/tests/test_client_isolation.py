@@ -9,16 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
-
-from {{ cookiecutter.package_name }}.clients import failures
-from {{ cookiecutter.package_name }}.clients.cache import open_cache
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams import _failures as failures
+from upstreams._cache import open_cache
+from upstreams._deadline import DeadlineExceeded, within
+from upstreams._errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded, within
-from {{ cookiecutter.package_name }}.fanout import fan_out
+from upstreams._fan_out import fan_out
+from upstreams._upstream import Upstream
 
 from .raw_upstream import RawUpstream, http, serve_raw
 

@@ -11,12 +11,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from {{ cookiecutter.package_name }}.clients import retries
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamError
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.deadline import within
-from {{ cookiecutter.package_name }}.fanout import Calls, fan_out
+from upstreams import _retries as retries
+from upstreams._deadline import within
+from upstreams._errors import UpstreamError
+from upstreams._fan_out import Calls, fan_out
+from upstreams._upstream import Upstream
 
 from .serving import free_port
 from .survivors import ENDS, REPEATS, REPLIES, assert_nothing, calling, left_by

@@ -6,18 +6,17 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams._deadline import Limit
+from upstreams._errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.clients.retries import (
+from upstreams._retries import (
     LONGEST_WAIT,
     RetryBudget,
     retry_after,
     with_retries,
 )
-from {{ cookiecutter.package_name }}.deadline import Limit
 
 pytestmark = pytest.mark.anyio
 

@@ -5,13 +5,12 @@ import random
 from time import monotonic
 
 import pytest
-
-from {{ cookiecutter.package_name }} import deadline
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamBusy
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.clients.slots import Slots
-from {{ cookiecutter.package_name }}.deadline import within
-from {{ cookiecutter.package_name }}.fanout import fan_out
+from upstreams import _deadline as deadline
+from upstreams._deadline import within
+from upstreams._errors import UpstreamBusy
+from upstreams._fan_out import fan_out
+from upstreams._slots import Slots
+from upstreams._upstream import Upstream
 
 from .faulty import serve_faulty
 

@@ -12,13 +12,13 @@ import aiohttp
 import httpx
 import pytest
 import trustme
-
-from {{ cookiecutter.package_name }} import certificates
-from {{ cookiecutter.package_name }}.clients.transport import (
+from upstreams import _certificates as certificates
+from upstreams._transport import (
     AiohttpTransport,
     NotHTTP,
     tls_context,
 )
+
 from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
 
 from .faulty import serve_faulty, serve_silence

@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-
-from {{ cookiecutter.package_name }}.app import create_app
-from {{ cookiecutter.package_name }}.background import Background
-from {{ cookiecutter.package_name }}.deadline import (
+from flask_asgi._background import Background
+from upstreams._deadline import (
     BUDGET_HEADER,
-    SHORTEST_BUDGET,
-    Callers,
     DeadlineExceeded,
     Limit,
+    lift_deadline,
     place,
     within,
 )
-from {{ cookiecutter.package_name }}.fanout import fan_out
+from upstreams._fan_out import fan_out
+
+from {{ cookiecutter.package_name }}.app import create_app
+from {{ cookiecutter.package_name }}.deadline import (
+    SHORTEST_BUDGET,
+    Callers,
+)
 from {{ cookiecutter.package_name }}.settings import (
     Settings,
     SettingsError,
@@ -191,7 +194,7 @@ async def test_background_work_is_free_of_its_requests_deadline() -> None:
     async def work() -> None:
         left.append(Limit(60).left)
 
-    background = Background()
+    background = Background(on_start=lift_deadline)
     background.open()
     with within(1):
         background.start(work())

@@ -7,14 +7,13 @@ from decimal import Decimal
 
 import pytest
 from blockbuster import BlockingError
-
-from {{ cookiecutter.package_name }}.clients import failures
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams import _failures as failures
+from upstreams._deadline import DeadlineExceeded
+from upstreams._errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
-from {{ cookiecutter.package_name }}.fanout import (
+from upstreams._fan_out import (
     Arrived,
     Calls,
     Failed,

@@ -1,8 +1,7 @@
 """The collector of cyclic garbage runs when there is reason to."""
 
 import pytest
-
-from {{ cookiecutter.package_name }}.garbage import (
+from flask_asgi._garbage import (
     GROWTH_BYTES,
     MemoryWatch,
     collecting_as_memory_grows,

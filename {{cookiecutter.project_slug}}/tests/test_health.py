@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_asgi._readiness import Readiness
+from upstreams._errors import UpstreamUnavailable
+from upstreams._upstream import Upstream
 
 from {{ cookiecutter.package_name }}.asgi import lifespan
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamUnavailable
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.readiness import Readiness
 
 from .serving import free_port
 

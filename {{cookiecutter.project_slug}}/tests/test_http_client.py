@@ -9,17 +9,16 @@ import traceback
 
 import httpx
 import pytest
-
-from {{ cookiecutter.package_name }}.clients import http as module
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams import _upstream as module
+from upstreams._errors import (
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.fanout import fan_out
+from upstreams._fan_out import fan_out
+from upstreams._upstream import Upstream
 
 from .raw_upstream import RawUpstream, Reply, http, serve_raw
 from .serving import free_port

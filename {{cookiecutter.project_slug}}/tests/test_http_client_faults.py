@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-
-from {{ cookiecutter.package_name }}.clients.errors import (
+from upstreams._deadline import (
+    BUDGET_HEADER,
+    DeadlineExceeded,
+    within,
+)
+from upstreams._errors import (
     UpstreamBusy,
     UpstreamError,
     UpstreamInvalid,
@@ -18,13 +22,10 @@ from {{ cookiecutter.package_name }}.clients.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from {{ cookiecutter.package_name }}.clients.http import Upstream
-from {{ cookiecutter.package_name }}.deadline import (
-    BUDGET_HEADER,
-    DeadlineExceeded,
-    within,
-)
-from {{ cookiecutter.package_name }}.fanout import fan_out
+from upstreams._fan_out import fan_out
+from upstreams._upstream import Upstream
+
+from {{ cookiecutter.package_name }}.logs import ids_to_pass_on
 
 from .faulty import BOMB, FaultyUpstream, serve_faulty, serve_silence
 from .serving import free_port
@@ -320,7 +321,9 @@ async def test_the_ids_of_the_request_and_what_it_has_left_go_along(
     tracing = {"traceparent": traceparent, "tracestate": "a=1,b@c=2"}
     sent = {"X-Request-ID": "abc", **tracing}
     async with serve_faulty() as served:
-        upstream = Upstream("faulty", served.base_url, timeout=5, max_connections=1)
+        upstream = Upstream(
+            "faulty", served.base_url, timeout=5, max_connections=1, pass_on=ids_to_pass_on
+        )
 
         @app.get("/call")
         async def call() -> str:

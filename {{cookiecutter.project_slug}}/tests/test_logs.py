@@ -14,9 +14,9 @@ import httpx
 import pytest
 from flask import Flask, Response, g, request, send_file, stream_with_context
 from flask.testing import FlaskClient
+from flask_asgi._bridge import FlaskToAsgi
 
 from {{ cookiecutter.package_name }} import logs
-from {{ cookiecutter.package_name }}.bridge import FlaskToAsgi
 from {{ cookiecutter.package_name }}.settings import Settings
 
 logger = logging.getLogger("tests")

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from {{ cookiecutter.package_name }} import memo as module
-from {{ cookiecutter.package_name }}.memo import Memo
+from flask_asgi import _memo as module
+from flask_asgi._memo import Memo
 
 
 def test_what_is_kept_is_found() -> None:
@@ -47,7 +46,7 @@ def caches(source: Path) -> Iterator[str]:
 def test_nothing_else_remembers_by_what_clients_choose() -> None:
     # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB. That
     # of the upstream's URLs is asked for short ones alone (`test_http_client.py`).
-    package = Path(module.__file__).parent
+    package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 
-    assert [each for each in found if each != "http.py: lru_cache"] == []
+    assert [each for each in found if each != "_upstream.py: lru_cache"] == []

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from {{ cookiecutter.package_name }} import bridge as module
+from flask_asgi import _bridge as module
 
 from .serving import Server, serve
 from .wire import connect, get
@@ -150,7 +149,7 @@ def uncontained(source: Path) -> Iterator[str]:
 def test_every_task_contains_what_would_end_the_server() -> None:
     # `Incoming._receive_in_background` runs nothing of the application.
     # `Server.run` makes the task that is the server.
-    package = Path(module.__file__).parent
-    sources = [each for each in package.rglob("*.py") if each.name != "server.py"]
+    package = Path(module.__file__).parents[1]
+    sources = [each for each in package.rglob("*.py") if each.name != "_server.py"]
 
     assert [found for source in sources for found in uncontained(source)] == []

@@ -12,9 +12,9 @@ import pytest
 from blockbuster import BlockingError
 from flask import Flask
 from flask.testing import FlaskClient
+from upstreams._upstream import Upstream
 from werkzeug.test import TestResponse
 
-from {{ cookiecutter.package_name }}.clients.http import Upstream
 from {{ cookiecutter.package_name }}.clients.prices import PricesClient
 from {{ cookiecutter.package_name }}.clients.stub import (
     Failure,

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from flask import Flask
 from pydantic import HttpUrl
+from upstreams._errors import UpstreamInvalid
+from upstreams._fan_out import fan_out
+from upstreams._upstream import Upstream
 
-from {{ cookiecutter.package_name }}.clients.errors import UpstreamInvalid
-from {{ cookiecutter.package_name }}.clients.http import Upstream
 from {{ cookiecutter.package_name }}.clients.prices import PricesClient
 from {{ cookiecutter.package_name }}.clients.stub import invented_price
-from {{ cookiecutter.package_name }}.fanout import fan_out
 from {{ cookiecutter.package_name }}.problems import upstream_problem
 from {{ cookiecutter.package_name }}.settings import Settings
 

@@ -9,6 +9,15 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, jsonify, request
 from flask.testing import FlaskClient
+from upstreams._deadline import DeadlineExceeded
+from upstreams._errors import (
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import (
     BadRequest,
@@ -20,15 +29,6 @@ from werkzeug.exceptions import (
     default_exceptions,
 )
 
-from {{ cookiecutter.package_name }}.clients.errors import (
-    UpstreamBusy,
-    UpstreamError,
-    UpstreamInvalid,
-    UpstreamRejected,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
-from {{ cookiecutter.package_name }}.deadline import DeadlineExceeded
 from {{ cookiecutter.package_name }}.problems import (
     DETAILS,
     problem,

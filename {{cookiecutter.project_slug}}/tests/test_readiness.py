@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from unittest.mock import Mock
 
 import pytest
-
-from {{ cookiecutter.package_name }} import readiness as module
-from {{ cookiecutter.package_name }}.readiness import (
+from flask_asgi import _readiness as module
+from flask_asgi._readiness import (
     Readiness,
     State,
     drain_on_signal,

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 from flask import Flask, Request, request, url_for
+from flask_asgi import _url_cache as routing
 from werkzeug.routing import Map, MapAdapter
 from werkzeug.test import TestResponse
-
-from {{ cookiecutter.package_name }} import routing
 
 REQUESTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("GET", "/plain", {}),

@@ -15,11 +15,11 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from flask_asgi._readiness import SAME_STOP_SECONDS
 from uvicorn.config import STARTUP_FAILURE
 
 from {{ cookiecutter.package_name }} import serve as serve_module
 from {{ cookiecutter.package_name }}.missing import missing_package
-from {{ cookiecutter.package_name }}.readiness import SAME_STOP_SECONDS
 from {{ cookiecutter.package_name }}.serve import main
 
 from .serving import PACKAGE, ROOT, Server, run, serve, wait_until

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
-
-from {{ cookiecutter.package_name }}.strict_json import MAX_DEPTH
+from flask_asgi._strict_json import MAX_DEPTH
 
 TOO_DEEP = f"Nested more than {MAX_DEPTH} levels deep at line 1, column"
 

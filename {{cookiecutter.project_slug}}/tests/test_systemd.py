@@ -9,17 +9,16 @@ from socket import AF_UNIX, SOCK_DGRAM, create_connection, create_server, socket
 
 import pytest
 
-from {{ cookiecutter.package_name }}.systemd import inherited_sockets, notify
+from flask_asgi._systemd import inherited_sockets, notify
 
 from .serving import PACKAGE, PATIENCE, environment, serve, wait_until
 
-MODULE = f"{PACKAGE}.systemd"
 # What systemd does between fork and exec. The descriptor has this number: sd_listen_fds(3).
 LAUNCHER = f"""
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.environ |= dict(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.executable, [sys.executable, "-m", "{MODULE}"])
+os.execv(sys.executable, [sys.executable, "-m", "{PACKAGE}", "--workers", "1"])
 """
 REQUEST = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
@@ -99,7 +98,7 @@ def test_systemd_hears_of_the_start_the_event_loop_and_the_stop(
 
 
 def test_without_systemd_it_serves_where_it_is_told() -> None:
-    with serve(MODULE) as server:
+    with serve() as server:
         assert server.get("/readyz")[0] == 200
         server.process.terminate()
 

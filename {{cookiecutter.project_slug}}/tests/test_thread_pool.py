@@ -5,8 +5,7 @@ import contextvars
 import threading
 
 import pytest
-
-from {{ cookiecutter.package_name }}.concurrency import (
+from flask_asgi._concurrency import (
     ThreadPool,
     block_on,
     waiter,

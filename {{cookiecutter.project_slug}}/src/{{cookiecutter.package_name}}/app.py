@@ -1,10 +1,10 @@
 """Puts the parts of the service together, and is the only place where that is done."""
 
 from flask import Flask
+from flask_asgi import Background, Readiness, StrictProvider, StrictRequest
+from upstreams import lift_deadline
 
-from . import clients, deadline, headers, logs, problems, strict_json, views
-from .background import Background
-from .readiness import Readiness
+from . import clients, deadline, headers, logs, problems, views
 from .settings import Settings, load_settings
 
 
@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     app = Flask(__name__.partition(".")[0], static_folder=None)
+    app.json, app.request_class = StrictProvider(app), StrictRequest
     app.debug = settings.debug
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
 
@@ -27,12 +28,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions |= {
         "settings": settings,
         "readiness": readiness,
-        "background": Background(),
+        "background": Background(on_start=lift_deadline),
     }
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
     headers.init_app(app)
-    strict_json.init_app(app)
     deadline.init_app(app)
     problems.init_app(app)
     clients.init_app(app)

@@ -12,12 +12,16 @@ STARTUP_FAILURE = 3
 
 try:
     from flask import Flask
+    from flask_asgi import (
+        FlaskToAsgi,
+        Readiness,
+        collecting_as_memory_grows,
+        drain_on_signal,
+        spare_requests,
+    )
 
     from . import logs
     from .app import create_app
-    from .bridge import FlaskToAsgi
-    from .garbage import collecting_as_memory_grows, spare_requests
-    from .readiness import Readiness, drain_on_signal
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
     sys.stderr.write(f"{missing_package(error)}\n")

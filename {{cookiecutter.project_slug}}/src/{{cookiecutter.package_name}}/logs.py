@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from flask import Flask, Response, g, has_app_context, request
+from flask_asgi import CLIENT_CLOSED_REQUEST
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
@@ -28,8 +29,8 @@ _TRACEPARENT = re.compile(
 # passed on.
 _TRACESTATE = re.compile(r"[\t -~]{1,512}")
 
-# nginx's word for a client that closed the connection before its answer; HTTP has none.
-CLIENT_CLOSED_REQUEST = 499
+_IDS = {"X-Request-ID": "request_id", "traceparent": "traceparent", "tracestate": "tracestate"}
+
 SERVER_ERROR = 500
 
 LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request without a route
@@ -154,6 +155,14 @@ def request_id() -> str:
     if "request_id" not in g:  # an answer of the bridge's own, for which no hook ran before
         _start()
     return str(g.request_id)
+
+
+def ids_to_pass_on() -> list[tuple[str, str]]:
+    """Return the headers that let an upstream log the ids of the current request."""
+    if not has_app_context():
+        return []
+    ids = {name: g.get(attribute) for name, attribute in _IDS.items()}
+    return [(name, value) for name, value in ids.items() if value]
 
 
 def _note_status(response: Response) -> Response:

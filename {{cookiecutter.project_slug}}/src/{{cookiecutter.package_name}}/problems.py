@@ -7,6 +7,17 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
+from upstreams import (
+    LONGEST_WAIT,
+    DeadlineExceeded,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    warn,
+)
 from werkzeug.exceptions import (
     BadRequestKeyError,
     HTTPException,
@@ -15,17 +26,6 @@ from werkzeug.exceptions import (
 )
 from werkzeug.sansio.response import Response as AnyResponse
 
-from .clients.errors import (
-    UpstreamBusy,
-    UpstreamError,
-    UpstreamInvalid,
-    UpstreamRejected,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
-from .clients.failures import warn
-from .clients.retries import LONGEST_WAIT
-from .deadline import DeadlineExceeded
 from .logs import request_id
 
 ABOUT_BLANK = "about:blank"

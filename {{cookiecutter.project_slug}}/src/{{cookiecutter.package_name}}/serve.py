@@ -10,12 +10,11 @@ from .missing import missing_package
 
 try:
     import uvicorn
+    from flask_asgi import HttpProtocol, Server, Supervisor
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import ChangeReload
 
     from . import logs
-    from .protocol import HttpProtocol
-    from .server import Server, Supervisor
     from .settings import Settings, SettingsError, load_settings
 except ModuleNotFoundError as error:
     raise SystemExit(missing_package(error)) from None
@@ -31,10 +30,8 @@ RELOAD_GRACE_SECONDS = 1
 WORKER_PATIENCE_SECONDS = 60
 
 
-def main(argv: Sequence[str] | None = None, server: type[Server] = Server) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
-
-    With more than one worker, each has a `Server`, whatever `server` is.
 
     Raises `SystemExit`: 2 for a wrong setting or flag, else non-zero for a failed start.
     """
@@ -46,7 +43,7 @@ def main(argv: Sequence[str] | None = None, server: type[Server] = Server) -> No
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     logs.configure(settings)
-    _run(_config(settings, reload=reload), server)
+    _run(_config(settings, reload=reload))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,15 +85,14 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
     )
 
 
-def _run(config: uvicorn.Config, server: type[Server]) -> None:
+def _run(config: uvicorn.Config) -> None:
     if config.reload:
-        ChangeReload(config, target=server(config).run, sockets=[config.bind_socket()]).run()
+        ChangeReload(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
         return
     # A supervisor starts a worker that fails to import again and again, so it fails here first.
     config.load_app()
     if config.workers == 1:
-        # asyncio would have `::` mean IPv6 alone; this socket takes IPv4 too.
-        server(config).run([config.bind_socket()] if config.host == "::" else None)
+        Server(config).run()
         return
     supervisor = Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()

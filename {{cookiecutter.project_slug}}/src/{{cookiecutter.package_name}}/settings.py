@@ -25,8 +25,8 @@ from pydantic.types import SecretStr
 # jinja: endif
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from upstreams import certificate_mistakes
 
-from . import certificates
 from .deadline import Callers
 
 # A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
@@ -329,7 +329,7 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises `SettingsError` with one sentence for each wrong variable.
     """
-    if wrong_certificates := certificates.mistakes():
+    if wrong_certificates := certificate_mistakes():
         raise SettingsError("\n".join(wrong_certificates))
     given: dict[str, Any] = overrides
     try:

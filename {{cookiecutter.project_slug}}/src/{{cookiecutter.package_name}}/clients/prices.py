@@ -6,10 +6,10 @@ from functools import partial
 from typing import NoReturn
 from urllib.parse import quote
 
+from upstreams import OpenCache, Upstream, UpstreamInvalid
+
+from ..logs import ids_to_pass_on
 from ..settings import Settings
-from .errors import UpstreamInvalid
-from .http import Upstream
-from .pool import OpenCache
 from .stub import StubPrices
 
 # Twelve digits before the point and twelve after it: any sum of a request's prices is then exact
@@ -50,6 +50,7 @@ class PricesClient:
                 required=settings.prices_required,
                 cache=_cache(settings),
                 transport=transport,
+                pass_on=ids_to_pass_on,
             ),
             hedge=settings.prices_hedge,
         )
@@ -77,7 +78,7 @@ class PricesClient:
 def _cache(settings: Settings) -> OpenCache | None:
     if not settings.prices_cache:
         return None
-    from .cache import open_cache  # noqa: PLC0415 - needs an extra
+    from upstreams._cache import open_cache  # noqa: PLC0415 - needs an extra
 
     url = settings.prices_cache_redis_url
     return partial(open_cache, None if url is None else url.get_secret_value())

@@ -1,9 +1,9 @@
 """What an orchestrator asks: is this process alive, and does it want traffic?"""
 
 from flask import Blueprint, Response, current_app, jsonify
+from flask_asgi import Readiness, State
 
 from ..problems import problem
-from ..readiness import Readiness, State
 
 bp = Blueprint("health", __name__)
 

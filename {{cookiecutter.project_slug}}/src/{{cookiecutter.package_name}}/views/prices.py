@@ -5,9 +5,9 @@ from decimal import Decimal
 from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
+from upstreams import FanOut, fan_out
 
 from ..clients.prices import PricesClient
-from ..fanout import FanOut, fan_out
 from ..problems import upstream_problem
 from ..settings import Settings
 

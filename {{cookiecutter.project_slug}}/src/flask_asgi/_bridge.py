@@ -17,12 +17,12 @@ from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask, Request, Response, request
 
-from .admission import Admission
-from .bodies import make_response
-from .concurrency import ThreadPool, is_cancelled, waiter
-from .exchange import Exchange
-from .refusals import LEFTOVERS, run_deferred
-from .routing import AsyncViews, remember_urls
+from ._admission import Admission
+from ._bodies import make_response
+from ._concurrency import ThreadPool, is_cancelled, waiter
+from ._exchange import Exchange
+from ._refusals import LEFTOVERS, run_deferred
+from ._url_cache import AsyncViews, remember_urls
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,8 +15,9 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import Multiprocess, multiprocess
 
-from .protocol import HttpProtocol
-from .readiness import SAME_STOP_SECONDS, end_by
+from ._protocol import HttpProtocol
+from ._readiness import SAME_STOP_SECONDS, end_by
+from ._systemd import inherited_sockets, notify
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +27,17 @@ ON_ITS_WAY_SECONDS = 0.1
 # How long the answers to requests that are cut off may take, before uvicorn does the same.
 LAST_WORDS_SECONDS = 1
 
+WATCHDOG_TICKS = 50  # of a tenth of a second each, as uvicorn counts
+
 CAN_DUPLICATE = sys.platform != "win32"  # a socket is no file there
 
 
 class Server(uvicorn.Server):
-    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal."""
+    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal.
+
+    As a unit of systemd it listens on the sockets that it is given, and says when it is ready, that
+    its loop turns, and when it stops.
+    """
 
     def run(self, sockets: list[socket] | None = None) -> None:
         """Serve until a signal, whatever the tasks of the loop raise.
@@ -52,6 +60,25 @@ class Server(uvicorn.Server):
         """Stop, and do not raise the signal once more."""
         self.should_exit = True
 
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Listen: on `sockets`, or on systemd's, or on the host and port of the configuration."""
+        if not sockets:
+            sockets = inherited_sockets()
+            for each in sockets:
+                logger.info("Listening on systemd's socket %s", each.getsockname())
+        if not sockets and self.config.host == "::":
+            # asyncio would have `::` mean IPv6 alone; this socket takes IPv4 too.
+            sockets = [self.config.bind_socket()]
+        await super().startup(sockets or None)
+        if self.started:
+            _tell_systemd("READY=1")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say now and then that the event loop turns; systemd restarts a unit that does not."""
+        if counter % WATCHDOG_TICKS == 0:
+            _tell_systemd("WATCHDOG=1")
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Accept no more connections, answer what has come on those that there are, and close them.
 
@@ -59,6 +86,7 @@ class Server(uvicorn.Server):
         that it accepted a moment ago, whose request is on its way. And it ends what has not ended
         in time with a traceback each.
         """
+        _tell_systemd("STOPPING=1")
         for listener in self.servers:
             await self._stop_listening(listener)
         await asyncio.sleep(ON_ITS_WAY_SECONDS)
@@ -105,6 +133,11 @@ class Server(uvicorn.Server):
                 connection.transport.abort()
         for task in list(tasks):
             task.cancel()
+
+
+def _tell_systemd(state: str) -> None:
+    if multiprocessing.parent_process() is None:  # systemd listens to the main process alone
+        notify(state)
 
 
 class Worker(multiprocess.Process):

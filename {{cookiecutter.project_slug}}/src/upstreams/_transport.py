@@ -11,7 +11,7 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from .. import certificates
+from ._certificates import trust
 
 
 class NotHTTP(httpx.RemoteProtocolError):
@@ -232,5 +232,5 @@ def tls_context(base_url: str) -> ssl.SSLContext:
     if httpx.URL(base_url).scheme != "https":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = httpx.create_ssl_context(trust_env=False)
-    certificates.trust(context)
+    trust(context)
     return context

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ..deadline import Limit
-from .errors import UpstreamError
-from .tasks import contained
+from ._deadline import Limit
+from ._errors import UpstreamError
+from ._tasks import contained
 
 T = TypeVar("T")
 

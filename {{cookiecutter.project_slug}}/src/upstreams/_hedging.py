@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from .tasks import contained
+from ._tasks import contained
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from flask import Flask, Request
 from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wsgi import get_path_info
 
-from .memo import Memo
+from ._memo import Memo
 
 # More than any service has.
 MOST_HOSTS = 256

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from ..deadline import Limit
-from .errors import UpstreamError
+from ._deadline import Limit
+from ._errors import UpstreamError
 
 T = TypeVar("T")
 

@@ -26,19 +26,19 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 
-from .bodies import SLOW_BODY, Incoming, RequestBody
-from .concurrency import run_on_loop
-from .refusals import CANCELLED, LATE_RESPONSE, LEFTOVERS, break_cycles, refuse
-from .wsgi import (
+from ._bodies import SLOW_BODY, Incoming, RequestBody
+from ._concurrency import run_on_loop
+from ._environ import (
     announced_length,
     awaits_continue,
     build_environ,
     declares_body,
     repeats_a_header,
 )
+from ._refusals import CANCELLED, LATE_RESPONSE, LEFTOVERS, break_cycles, refuse
 
 if TYPE_CHECKING:
-    from .bridge import FlaskToAsgi
+    from ._bridge import FlaskToAsgi
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Literal
 
-from ..deadline import Limit, place
-from .errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from ._deadline import Limit, place
+from ._errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from . import deadline
-from .concurrency import contained
+from ._concurrency import contained
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +17,9 @@ class Background:
     This holds them, logs what they raise, and lets the lifespan wait for them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[], object] = lambda: None) -> None:
+        """Call `on_start` in the context of each piece of work, before it begins."""
+        self._on_start = on_start
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -51,7 +52,7 @@ class Background:
         await asyncio.gather(*late, return_exceptions=True)
 
     def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
-        deadline.lift()
+        self._on_start()
         name = getattr(work, "__qualname__", None)
         task = asyncio.get_running_loop().create_task(contained(work), name=name)
         self._tasks.add(task)

@@ -8,7 +8,7 @@ that are identical, `_answer` asks the cache, `_fetch` tries again, `_hedge` tri
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache, partial
@@ -17,25 +17,24 @@ from urllib import request as environment
 from urllib.parse import unquote_to_bytes
 
 import httpx
-from flask import g, has_app_context
 
-from ..deadline import BUDGET_HEADER, DeadlineExceeded, Limit
-from .attempt import attempt
-from .breaker import Breaker
-from .errors import UpstreamError, UpstreamTimeout
-from .hedging import Latencies, hedged
-from .pool import Connections, OpenCache, Pool, Transport
-from .retries import IDEMPOTENT, RetryBudget, with_retries
-from .slots import Slots
-from .tasks import is_cancelled, not_cancelled
-from .transport import MAX_HEADER_BYTES, MAX_HEADERS, AiohttpTransport, tls_context
+from ._attempt import attempt
+from ._breaker import Breaker
+from ._deadline import BUDGET_HEADER, DeadlineExceeded, Limit
+from ._errors import UpstreamError, UpstreamTimeout
+from ._hedging import Latencies, hedged
+from ._pool import Connections, OpenCache, Pool, Transport
+from ._retries import IDEMPOTENT, RetryBudget, with_retries
+from ._slots import Slots
+from ._tasks import is_cancelled, not_cancelled
+from ._transport import MAX_HEADER_BYTES, MAX_HEADERS, AiohttpTransport, tls_context
 
 logger = logging.getLogger(__name__)
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
-_IDS = {"X-Request-ID": "request_id", "traceparent": "traceparent", "tracestate": "tracestate"}
 _NO_BODY = httpx.ByteStream(b"")
 
+PassOn = Callable[[], Iterable[tuple[str, str]]]
 Params = tuple[tuple[str, str], ...]
 
 # Of the URLs that are kept parsed. A longer one may hold what a client sent.
@@ -84,6 +83,7 @@ class Upstream:
     required: bool = False  # whether the service is of no use without it
     cache: OpenCache | None = field(default=None, repr=False)  # where replies are kept
     transport: Transport | None = field(default=None, repr=False)  # a stub, a test's fake
+    pass_on: PassOn | None = field(default=None, repr=False)  # headers of the current request
 
     def __post_init__(self) -> None:
         """Prepare what the calls share.
@@ -239,11 +239,12 @@ class Upstream:
         hedge: bool = False,
     ) -> _Call:
         pairs = _pairs(params)
+        passed_on = self.pass_on() if self.pass_on is not None else ()
         url = _url(self._address, self._query, path, pairs)
         request = httpx.Request(
             method,
             url,
-            headers=[("Host", url.netloc.decode("ascii")), *_HEADERS, *_ids_of_request()],
+            headers=[("Host", url.netloc.decode("ascii")), *_HEADERS, *passed_on],
             json=json,
             # With a stream httpx need not find out that there is no body to encode.
             stream=_NO_BODY if method == "GET" and json is None else None,
@@ -309,11 +310,3 @@ def _new_url(address: str, query: bytes, path: str, params: Params | None) -> ht
 
 # Parsing one takes a seventh of the processor time of a call.
 _known_url = lru_cache(maxsize=1024)(_new_url)
-
-
-def _ids_of_request() -> list[tuple[str, str]]:
-    # Where there is a request, `logs.py` has checked its ids.
-    if not has_app_context():
-        return []
-    ids = {name: g.get(attribute) for name, attribute in _IDS.items()}
-    return [(name, value) for name, value in ids.items() if value]

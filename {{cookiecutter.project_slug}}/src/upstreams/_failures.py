@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from time import monotonic
 
-from ..deadline import DeadlineExceeded
-from .errors import UpstreamError
+from ._deadline import DeadlineExceeded
+from ._errors import UpstreamError
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
-from .concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
-from .refusals import LEFTOVERS
+from ._concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
+from ._refusals import LEFTOVERS
 
 # Bytes per second. A client that sends its body more slowly than this, from the time limit on, is
 # no slow client: Apache's mod_reqtimeout has the same rate as its default.

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from asgiref.typing import HTTPScope
 
-from .memo import Memo
+from ._memo import Memo
 
 
 def declares_body(scope: HTTPScope) -> bool:

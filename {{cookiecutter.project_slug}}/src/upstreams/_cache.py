@@ -15,7 +15,7 @@ from hishel.httpx import AsyncCacheTransport
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from .pool import Cache, Fetch
+from ._pool import Cache, Fetch
 
 logger = logging.getLogger(__name__)
 

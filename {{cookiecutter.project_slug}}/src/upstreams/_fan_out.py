@@ -7,10 +7,10 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from .clients.errors import UpstreamError
-from .clients.failures import warn
-from .clients.tasks import contained
-from .deadline import DeadlineExceeded, Limit, within
+from ._deadline import DeadlineExceeded, Limit, within
+from ._errors import UpstreamError
+from ._failures import warn
+from ._tasks import contained
 
 K = TypeVar("K")
 T = TypeVar("T")

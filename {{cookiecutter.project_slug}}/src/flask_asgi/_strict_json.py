@@ -10,7 +10,7 @@ import re
 import sys
 from typing import Any, NoReturn
 
-from flask import Flask, Request
+from flask import Request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
@@ -29,12 +29,6 @@ _ESCAPE = re.compile(
     r"|\\.",
     re.DOTALL,
 )
-
-
-def init_app(app: Flask) -> None:
-    """Read the bodies of requests like this, and write no JSON that others cannot read."""
-    app.json = StrictProvider(app)
-    app.request_class = StrictRequest
 
 
 class StrictProvider(DefaultJSONProvider):

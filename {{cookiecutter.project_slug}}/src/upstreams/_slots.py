@@ -5,8 +5,8 @@ from bisect import bisect_left, insort
 from itertools import count
 from time import monotonic
 
-from ..deadline import place
-from .errors import UpstreamBusy
+from ._deadline import place
+from ._errors import UpstreamBusy
 
 # In seconds. What a caller is told to wait when calls queue up: a queue empties within a moment.
 COME_BACK = 1.0

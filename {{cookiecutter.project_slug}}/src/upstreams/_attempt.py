@@ -4,16 +4,16 @@ from http import HTTPStatus
 
 import httpx
 
-from . import decoding
-from .errors import (
+from . import _decoding as decoding
+from ._errors import (
     UpstreamError,
     UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from .retries import retry_after
-from .transport import NotHTTP
+from ._retries import retry_after
+from ._transport import NotHTTP
 
 # What says that the same call may succeed in a moment: RFC 9110 sections 15.6.3 to 15.6.5, and
 # RFC 6585 section 4. A plain 500 is as likely to be a bug, which comes back.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from .coalescing import SharedCalls
-from .slots import Slots
+from ._coalescing import SharedCalls
+from ._slots import Slots
 
 Fetch = Callable[[], Awaitable[httpx.Response]]
 Cache = Callable[[httpx.Request, Fetch], Awaitable[httpx.Response]]
