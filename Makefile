@@ -2,8 +2,14 @@
 
 RUN := sh scripts/uv run --locked
 
-# The service's sources are linted as bakes, with the rules of the bake.
-SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests
+# The service's sources are linted as bakes, with the rules of the bake; its two libraries, which are
+# the same in every bake, here.
+LIBRARIES := '{{cookiecutter.project_slug}}/src/flask_asgi' '{{cookiecutter.project_slug}}/src/upstreams'
+SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests $(LIBRARIES)
+
+# In the template's folder, cached bytecode would be baked.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
+RUFF := $(RUN) ruff --config pyproject.toml
 
 # The tests start many processes; without cached bytecode each compiles everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,13 +38,13 @@ bench:
 	@$(RUN) --only-group bench -m benchmarks
 
 lint:
-	@$(RUN) ruff check $(SOURCES)
-	@$(RUN) ruff format --check $(SOURCES)
+	@$(RUFF) check $(SOURCES)
+	@$(RUFF) format --check $(SOURCES)
 	@$(RUN) mypy
 
 format:
-	@$(RUN) ruff check --fix $(SOURCES)
-	@$(RUN) ruff format $(SOURCES)
+	@$(RUFF) check --fix $(SOURCES)
+	@$(RUFF) format $(SOURCES)
 
 # Refreshes both lock files; UPGRADE=1 takes the newest versions.
 lock:

@@ -103,7 +103,7 @@ class AnyWsgiToAsgi:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request, in messages as asgiref writes them: the last one is always empty."""
 
-        async def send_as_asgiref_does(message: Message) -> None:
+        async def send_as_asgiref_does(message: Any) -> None:
             message.pop("trailers", None)
             if message.get("more_body") is False:
                 if message["body"]:
