@@ -5,5 +5,5 @@ from flask_asgi import _server as server
 from {{ cookiecutter.package_name }} import serve
 
 if __name__ == "__main__":
-    server.ON_ITS_WAY_SECONDS = 2
+    server.ON_ITS_WAY_SECONDS = 60
     serve.main()

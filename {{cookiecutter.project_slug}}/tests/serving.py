@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 PACKAGE = "{{ cookiecutter.package_name }}"
 ROOT = Path(__file__).parents[1]
-PATIENCE = 20.0  # seconds; only a failing test waits that long
+PATIENCE = 60.0  # seconds; only a failing test waits that long
 
 running: "list[Server]" = []  # conftest.py shows their logs beside a failure
 
@@ -53,9 +53,9 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def accepts(self) -> bool:
-        """Tell whether a connection succeeds."""
+        """Tell whether a connection succeeds. A service that stops may need a second to refuse."""
         host, port = self.url.removeprefix("http://").split(":")
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=PATIENCE):
             return True
         return False
 

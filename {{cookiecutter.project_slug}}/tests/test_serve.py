@@ -1,6 +1,7 @@
 """The service as a process: how it starts, how it refuses to, and how it stops."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from {{ cookiecutter.package_name }} import serve as serve_module
 from {{ cookiecutter.package_name }}.missing import missing_package
 from {{ cookiecutter.package_name }}.serve import main
 
-from .serving import PACKAGE, ROOT, Server, run, serve, wait_until
+from .serving import PACKAGE, PATIENCE, ROOT, Server, run, serve, wait_until
 
 COMMANDS = {"service": ["-m", PACKAGE], "uvicorn": ["-m", "uvicorn", f"{PACKAGE}.asgi:asgi"]}
 
@@ -63,10 +64,14 @@ def test_the_console_script_is_the_service() -> None:
     assert script.load() is main
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("target", [PACKAGE, f"{PACKAGE}.asgi:asgi"], ids=["service", "uvicorn"])
-def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target: str) -> None:
+def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(
+    target: str, workers: str
+) -> None:
     # The port of the command line goes before this one.
-    with serve(target, env={"SHUTDOWN_DELAY_SECONDS": "60", "PORT": "1"}) as server:
+    env = {"SHUTDOWN_DELAY_SECONDS": "60", "PORT": "1"}
+    with serve(target, "--workers", workers, env=env) as server:
         assert server.get("/readyz")[0] == 200
 
         server.process.terminate()
@@ -88,7 +93,7 @@ def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
 
         assert from_async_view.result() == (200, "answered")
         assert from_sync_view.result() == (200, "answered")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_a_draining_service_ends_kept_connections() -> None:
@@ -111,7 +116,7 @@ def test_a_request_that_is_on_its_way_when_the_socket_closes_is_answered() -> No
         wait_until(lambda: not server.accepts())
 
         assert ask(connected, "/livez").status == 200
-        assert server.process.wait(10) == 0
+        server.kill()
 
 
 def ask(connection: HTTPConnection, path: str) -> HTTPResponse:
@@ -135,7 +140,7 @@ def test_sigterm_waits_for_background_work() -> None:
         assert server.get("/background") == (200, "started")
         server.process.terminate()
 
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert "the background work is done" in server.log
 
 
@@ -143,7 +148,7 @@ def test_ctrl_c_ends_well_when_the_shutdown_delay_is_over() -> None:
     with serve(env={"SHUTDOWN_DELAY_SECONDS": "0.2"}) as server:
         server.process.send_signal(signal.SIGINT)
 
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert "Traceback" not in server.log
 
 
@@ -157,7 +162,7 @@ def test_a_second_signal_ends_at_once() -> None:
         time.sleep(SAME_STOP_SECONDS)
         server.process.terminate()
 
-        assert server.process.wait(10) == -signal.SIGTERM
+        assert server.process.wait(PATIENCE) == -signal.SIGTERM
         assert isinstance(answer.exception(), ConnectionError)
 
 
@@ -172,7 +177,7 @@ def test_a_second_signal_ends_all_workers_at_once(number: signal.Signals) -> Non
             time.sleep(SAME_STOP_SECONDS)
             server.process.send_signal(number)
 
-            assert server.process.wait(10) == -number
+            assert server.process.wait(PATIENCE) == -number
             assert isinstance(answer.exception(), ConnectionError)
         assert not any(map(is_running, workers))
 
@@ -186,7 +191,7 @@ def test_a_stop_that_arrives_twice_at_a_parent_lets_its_workers_finish() -> None
         server.process.terminate()
 
         assert answer.result() == (200, "answered")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_a_request_that_never_ends_does_not_hold_the_process_for_ever() -> None:
@@ -196,7 +201,7 @@ def test_a_request_that_never_ends_does_not_hold_the_process_for_ever() -> None:
     ):
         server.process.terminate()
 
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_two_workers_serve_and_stop_together() -> None:
@@ -206,8 +211,17 @@ def test_two_workers_serve_and_stop_together() -> None:
             server.process.terminate()
 
             assert answer.result() == (200, "answered")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert not any(map(is_running, workers))
+
+
+def test_a_worker_that_stops_alone_leaves_the_socket_to_the_others() -> None:
+    with serve("tests.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server:
+        workers = worker_processes(server)
+        server.process.send_signal(signal.Signals["SIGTTOU"])
+        wait_until(lambda: not all(map(is_running, workers)))
+
+        assert int(server.get("/worker")[1]) in workers
 
 
 def test_reload_serves_and_stops() -> None:
@@ -215,7 +229,7 @@ def test_reload_serves_and_stops() -> None:
         assert server.get("/livez")[0] == 200
         server.process.terminate()
 
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_path: Path) -> None:
@@ -239,7 +253,7 @@ def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_pat
             assert answer.result()[0] == 503
         server.process.terminate()
 
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -263,7 +277,11 @@ def test_wrong_settings_stop_the_service_before_it_has_workers() -> None:
 
 
 def test_wrong_settings_are_not_tried_again_by_uvicorns_supervisor() -> None:
-    flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "1")
+    # A worker that takes longer to start is killed, and one that has failed is waited for as long.
+    begun = time.monotonic()
+    run(*COMMANDS["uvicorn"], "--port", "0", env={"LOG_LEVEL": "s3cret"})
+    patience = str(math.ceil(time.monotonic() - begun))
+    flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", patience)
 
     ended = run(*COMMANDS["uvicorn"], *flags, env={"LOG_LEVEL": "s3cret"})
 

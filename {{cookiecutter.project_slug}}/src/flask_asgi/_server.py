@@ -8,18 +8,24 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing import Pipe
 from socket import socket
 from types import FrameType
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess, multiprocess
 
+from ._handshakes import drop_new
 from ._protocol import HttpProtocol
 from ._readiness import SAME_STOP_SECONDS, end_by
 from ._systemd import inherited_sockets, notify
 
 logger = logging.getLogger(__name__)
+
+# How long a TCP handshake that has begun may need to end.
+HANDSHAKE_SECONDS = 0.1
 
 # How long a request may need from the client's connection to its first byte.
 ON_ITS_WAY_SECONDS = 0.1
@@ -38,6 +44,8 @@ class Server(uvicorn.Server):
     As a unit of systemd it listens on the sockets that it is given, and says when it is ready, that
     its loop turns, and when it stops.
     """
+
+    on_systemds_sockets = False
 
     def run(self, sockets: list[socket] | None = None) -> None:
         """Serve until a signal, whatever the tasks of the loop raise.
@@ -64,6 +72,7 @@ class Server(uvicorn.Server):
         """Listen: on `sockets`, or on systemd's, or on the host and port of the configuration."""
         if not sockets:
             sockets = inherited_sockets()
+            self.on_systemds_sockets = bool(sockets)
             for each in sockets:
                 logger.info("Listening on systemd's socket %s", each.getsockname())
         if not sockets and self.config.host == "::":
@@ -79,6 +88,10 @@ class Server(uvicorn.Server):
             _tell_systemd("WATCHDOG=1")
         return await super().on_tick(counter)
 
+    def is_last(self) -> bool:
+        """Tell whether nobody goes on to serve on this server's sockets when it stops."""
+        return not (self.config.reload or self.on_systemds_sockets)
+
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Accept no more connections, answer what has come on those that there are, and close them.
 
@@ -87,8 +100,12 @@ class Server(uvicorn.Server):
         in time with a traceback each.
         """
         _tell_systemd("STOPPING=1")
-        for listener in self.servers:
-            await self._stop_listening(listener)
+        if self.is_last():
+            for descriptor in self._descriptors():
+                with socket(fileno=descriptor) as listener:
+                    drop_new(listener)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+        await self._stop_listening()
         await asyncio.sleep(ON_ITS_WAY_SECONDS)
         last_call = None
         if (grace := self.config.timeout_graceful_shutdown) is not None:
@@ -100,16 +117,23 @@ class Server(uvicorn.Server):
             if last_call is not None:
                 last_call.cancel()
 
-    async def _stop_listening(self, listener: asyncio.Server) -> None:
-        """Close a listening socket, once every connection that the system has made is taken.
+    def _descriptors(self) -> list[int]:
+        """Return a new descriptor of each listening socket. uvloop's own sockets can do little."""
+        sockets = [each for server in self.servers for each in server.sockets]
+        return [os.dup(each.fileno()) for each in sockets] if CAN_DUPLICATE else []
 
-        Closed with one that nobody has taken yet, it would reset that one.
+    async def _stop_listening(self) -> None:
+        """Close the listening sockets, once every connection that the system has made is taken.
+
+        Closed with one that nobody has taken yet, a socket would reset that one.
         """
-        descriptors = [os.dup(each.fileno()) for each in listener.sockets] if CAN_DUPLICATE else []
-        listener.close()
+        descriptors = self._descriptors()
+        for listener in self.servers:
+            listener.close()
         loop = asyncio.get_running_loop()
         for descriptor in descriptors:
             with socket(fileno=descriptor) as last, contextlib.suppress(BlockingIOError):
+                last.settimeout(0)
                 while True:
                     connection, _ = last.accept()
                     connection.settimeout(0)
@@ -140,14 +164,32 @@ def _tell_systemd(state: str) -> None:
         notify(state)
 
 
+class WorkerServer(Server):
+    """The server of a worker: it shares its sockets until the supervisor stops all workers."""
+
+    def __init__(self, config: uvicorn.Config, all_stop: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self.all_stop = all_stop
+
+    def is_last(self) -> bool:
+        """Tell whether this worker stops with all others, and not to be replaced."""
+        return self.all_stop()
+
+
 class Worker(multiprocess.Process):
-    """A process that serves with `Server`."""
+    """A process that serves with `WorkerServer`."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket], all_stop: Callable[[], bool]
+    ) -> None:
+        self.all_stop = all_stop
+        super().__init__(config, sockets)
 
     @property
     def server(self) -> Server:
         """The server of this process, made when it is first asked for."""
         if self._server is None:
-            self._server = Server(config=self.config)
+            self._server = WorkerServer(self.config, self.all_stop)
         return self._server  # type: ignore[return-value] # made above
 
 
@@ -158,7 +200,11 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: uvicorn.Config, sockets: Sequence[socket]) -> None:
         super().__init__(config, list(sockets))
-        multiprocess.Process = Worker  # type: ignore[misc] # uvicorn asks nobody which class to use
+        # Nothing is written here. There is something to read when this end of the pipe is closed,
+        # by `terminate_all` or by the death of this process.
+        for_workers, self.until_stop = Pipe(duplex=False)
+        # uvicorn asks nobody which class to use.
+        multiprocess.Process = partial(Worker, all_stop=for_workers.poll)  # type: ignore[assignment,misc]
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.on_stop)
 
@@ -182,4 +228,5 @@ class Supervisor(Multiprocess):
         """
         for listener in self.sockets:
             listener.close()
+        self.until_stop.close()
         super().terminate_all()
