@@ -205,7 +205,7 @@ async def test_one_who_shares_a_call_with_a_caller_that_leaves_gets_its_answer()
 
 
 async def test_a_half_open_probe_of_a_caller_in_a_hurry_is_followed_by_another() -> None:
-    async with calling(Served(), breaker_failures=1, breaker_seconds=0.001) as upstream:
+    async with calling(Served(), timeout=5, breaker_failures=1, breaker_seconds=0.001) as upstream:
         await request(partial(upstream.get, "/broken"))
         for _ in range(5):
             await asyncio.sleep(0.002)

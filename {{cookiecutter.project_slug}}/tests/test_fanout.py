@@ -142,7 +142,7 @@ async def test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive(
     async def call(key: str) -> str:
         return key if key == "b" else await sleepers(key)
 
-    result = await fan_out(call, "abc", deadline=0.02, max_concurrency=3)
+    result = await fan_out(call, "abc", deadline=0.3, max_concurrency=3)
 
     assert result.arrived == {"b": "b"}
     assert {key: type(error) for key, error in result.failed.items()} == {
@@ -154,7 +154,7 @@ async def test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive(
 
 async def test_a_call_whose_turn_never_came_has_waited_for_nothing() -> None:
     sleepers = Sleepers()
-    result = await fan_out(sleepers, "ab", deadline=0.02, max_concurrency=1)
+    result = await fan_out(sleepers, "ab", deadline=0.3, max_concurrency=1)
 
     first, second = result.calls
     assert sleepers.begun == ["a"]
@@ -333,7 +333,7 @@ async def test_named_calls_are_under_way_at_once_and_share_a_deadline() -> None:
         await barrier.wait()
         return "met"
 
-    calls = Calls(deadline=0.02)
+    calls = Calls(deadline=0.3)
     first, second = calls.add("first", meet), calls.add("second", meet)
     hung = calls.add("hung", asyncio.Event().wait)
     await calls.run()

@@ -82,7 +82,7 @@ def header(head: str, name: str) -> str | None:
 async def test_each_fault_has_its_error_and_is_tried_again_only_if_that_may_help(
     fault: str, error: type[UpstreamError], requests: int
 ) -> None:
-    timeout = 0.1 if error is UpstreamTimeout else 5
+    timeout = 0.5 if error is UpstreamTimeout else 5
     async with (
         serve_faulty() as served,
         calling(served, timeout=timeout, max_connections=1, max_response_bytes=1000) as upstream,
@@ -90,6 +90,7 @@ async def test_each_fault_has_its_error_and_is_tried_again_only_if_that_may_help
         with pytest.raises(error) as raised:
             await upstream.get(f"/{fault}")
         # Whatever it was, the one connection is free again.
+        upstream.timeout = 5
         await upstream.get("/")
 
     assert served.requests == requests + 1
@@ -106,8 +107,9 @@ async def test_a_silent_tls_server_times_out() -> None:
 async def test_a_call_that_gets_no_connection_times_out_without_reaching_anybody() -> None:
     async with (
         serve_faulty() as served,
-        calling(served, timeout=0.5, max_connections=1, breaker_failures=1) as upstream,
+        calling(served, timeout=60, max_connections=1, breaker_failures=1) as upstream,
     ):
+        upstream._patience = 0.1  # noqa: SLF001
         busy = asyncio.create_task(upstream.get("/held"))
         await served.reached(1)
         with pytest.raises(UpstreamBusy, match="had no connection free in time"):
@@ -205,7 +207,7 @@ async def test_an_upstream_that_only_fails_is_left_alone_until_a_probe_succeeds(
 async def test_calls_that_hang_for_their_whole_timeout_open_the_breaker() -> None:
     async with (
         serve_faulty() as served,
-        calling(served, timeout=0.1, breaker_failures=3) as upstream,
+        calling(served, timeout=0.5, breaker_failures=3) as upstream,
     ):
         calls = [
             asyncio.create_task(upstream.get(f"/hang?{number}"), context=Context())

@@ -426,7 +426,7 @@ async def test_a_request_that_took_too_long_is_logged_as_504(app: Flask, lines: 
         await asyncio.Event().wait()
         return ""
 
-    transport = httpx.ASGITransport(FlaskToAsgi(app, request_timeout=0.01))  # type: ignore[arg-type] # httpx's own types
+    transport = httpx.ASGITransport(FlaskToAsgi(app, request_timeout=0.3))  # type: ignore[arg-type] # httpx's own types
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/hang")).status_code == 504
 

@@ -25,7 +25,9 @@ from {{ cookiecutter.package_name }}.clients.stub import (
 THREE = "/prices?symbol=AAPL&symbol=MSFT&symbol=GOOG"
 
 
-def use(app: Flask, stub: StubPrices, *, timeout: float = 5, **settings: float) -> None:
+def use(
+    app: Flask, stub: StubPrices, *, timeout: float = 5, retries: int = 2, **settings: float
+) -> None:
     """Make `stub` the upstream of `app`, and change its settings."""
     app.extensions["settings"] = app.extensions["settings"].model_copy(update=settings)
     app.extensions["prices"] = PricesClient(
@@ -34,6 +36,7 @@ def use(app: Flask, stub: StubPrices, *, timeout: float = 5, **settings: float) 
             "http://stub.invalid",
             timeout=timeout,
             max_connections=10,
+            max_retries=retries,
             transport=stub.transport,
         )
     )
@@ -117,7 +120,7 @@ def test_a_symbol_that_is_given_twice_is_fetched_once(client: FlaskClient) -> No
 
 def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskClient) -> None:
     stub = StubPrices(failing={"MSFT": 503, "GOOG": "hang"})
-    use(app, stub, prices_deadline_seconds=0.1)
+    use(app, stub, retries=0, prices_deadline_seconds=1)
 
     response = client.get(THREE)
 
@@ -126,7 +129,7 @@ def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskCli
     assert content(response)["total"] == str(invented_price("AAPL"))
     assert content(response)["failed"] == {
         "MSFT": {"type": "UpstreamUnavailable", "detail": "prices answered 503"},
-        "GOOG": {"type": "DeadlineExceeded", "detail": "no answer within 0.1 s"},
+        "GOOG": {"type": "DeadlineExceeded", "detail": "no answer within 1 s"},
     }
 
 
@@ -142,8 +145,14 @@ def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskCli
 def test_when_nothing_arrives_the_problem_says_why(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int, first: str
 ) -> None:
-    deadline = 0.05 if first == "the deadline" else 5
-    use(app, StubPrices(failing=failing), timeout=0.1, prices_deadline_seconds=deadline)
+    timeout, deadline = (5, 0.5) if first == "the deadline" else (0.5, 5)
+    use(
+        app,
+        StubPrices(failing=failing),
+        timeout=timeout,
+        retries=0,
+        prices_deadline_seconds=deadline,
+    )
 
     response = client.get("/prices?symbol=AAPL&symbol=MSFT")
 
