@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-
 from flask_asgi import _server as server_module
 from flask_asgi._handshakes import drop_new
 from flask_asgi._protocol import HttpProtocol
