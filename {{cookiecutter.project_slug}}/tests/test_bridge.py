@@ -15,7 +15,7 @@ from blockbuster import BlockingError
 from flask import Flask, Response, abort, after_this_request, current_app, request
 from flask.views import MethodView
 from flask_asgi._bridge import FlaskToAsgi
-from flask_asgi._concurrency import ThreadPool
+from flask_asgi._threads import ThreadPool
 from werkzeug.exceptions import ClientDisconnected
 
 pytestmark = pytest.mark.anyio

@@ -5,11 +5,8 @@ import contextvars
 import threading
 
 import pytest
-from flask_asgi._concurrency import (
-    ThreadPool,
-    block_on,
-    waiter,
-)
+from flask_asgi._threads import ThreadPool
+from flask_asgi._waiting import block_on, waiter
 
 pytestmark = pytest.mark.anyio
 

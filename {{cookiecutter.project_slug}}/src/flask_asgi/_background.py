@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ._concurrency import contained
+from ._tasks import contained
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,10 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
-from ._concurrency import ThreadPool, block_on, block_on_thread, is_on_loop, waiter
+from ._greenlets import is_on_loop
 from ._refusals import LEFTOVERS
+from ._threads import ThreadPool, block_on_thread
+from ._waiting import block_on, waiter
 
 # Bytes per second. A client that sends its body more slowly than this, from the time limit on, is
 # no slow client: Apache's mod_reqtimeout has the same rate as its default.

@@ -19,10 +19,12 @@ from flask import Flask, Request, Response, request
 
 from ._admission import Admission
 from ._bodies import make_response
-from ._concurrency import ThreadPool, is_cancelled, waiter
 from ._exchange import Exchange
+from ._greenlets import is_cancelled
 from ._refusals import LEFTOVERS, run_deferred
+from ._threads import ThreadPool
 from ._url_cache import AsyncViews, remember_urls
+from ._waiting import waiter
 
 Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
 

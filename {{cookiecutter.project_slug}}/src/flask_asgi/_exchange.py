@@ -27,7 +27,6 @@ from werkzeug.exceptions import (
 )
 
 from ._bodies import SLOW_BODY, Incoming, RequestBody
-from ._concurrency import run_on_loop
 from ._environ import (
     announced_length,
     awaits_continue,
@@ -35,6 +34,7 @@ from ._environ import (
     declares_body,
     repeats_a_header,
 )
+from ._greenlets import run_on_loop
 from ._refusals import CANCELLED, LATE_RESPONSE, LEFTOVERS, break_cycles, refuse
 
 if TYPE_CHECKING:

@@ -1,0 +1,27 @@
+"""Carries what a call returned or raised from where it ran to its caller."""
+
+from typing import Any
+
+
+class Outcome:
+    """The result or the error of a call, until `take` hands it over."""
+
+    returned: Any = None
+    raised: BaseException | None = None
+
+    def take(self) -> Any:  # noqa: ANN401 - the call may return anything
+        """Return the call's result and forget it.
+
+        Raises:
+            BaseException: the error that the call raised.
+        """
+        returned, raised = self.returned, self.raised
+        self.returned = self.raised = None
+        if raised is None:
+            return returned
+        try:
+            raise raised
+        finally:
+            # The error's traceback refers to this frame. If a variable here kept the error, both
+            # would form a cycle, which only the garbage collector could free.
+            del raised
