@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from flask import Flask
-from flask_asgi import FlaskToAsgi, spare_requests
+from flask_asgi import FlaskToAsgi, tuned_garbage_collector
 
 from .flask_app import app
 from .upstream_calls import opened
@@ -15,8 +15,8 @@ from .work import THREADS
 async def lifespan(_app: Flask) -> AsyncIterator[None]:
     """Starts as the generated service does."""
     async with opened():
-        spare_requests()
-        yield
+        with tuned_garbage_collector():
+            yield
 
 
 asgi = FlaskToAsgi(app, lifespan=lifespan, threads=THREADS)

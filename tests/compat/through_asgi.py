@@ -12,6 +12,7 @@ import contextvars
 import functools
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -143,6 +144,8 @@ def send_requests_through(
         if "asgi" not in app.extensions:
             app.extensions["asgi"] = asgi = make_asgi(app)
             asgi.wsgi_application = with_what_was_handed_over(app)
+            if isinstance(asgi, FlaskToAsgi):
+                asgi.engine = replace(asgi.engine, wsgi_application=asgi.wsgi_application)
         return answer(app.extensions["asgi"], environ)
 
     werkzeug.test.run_wsgi_app = run_wsgi_app
@@ -193,8 +196,8 @@ def answer(asgi: Any, environ: Environ) -> Response:
     try:
         asyncio.run(asgi(scope_of(environ), receive, send))
     finally:
-        if hasattr(asgi, "threads"):
-            asgi.threads.close()
+        if isinstance(asgi, FlaskToAsgi):
+            asgi.engine.threads.close()
     start, *bodies = sent
     status = HTTPStatus(start["status"])
     headers = [

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from flask_asgi._bodies import Incoming
+from flask_asgi._request_body import Incoming
 
 from .http_app import THREADS, asgi
 from .probes import BODY_MIB, GROWTH_KIB, PARTS, SERVERS, event, held, needs_proc
@@ -289,8 +289,9 @@ async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_m
     messages: asyncio.Queue[Any] = asyncio.Queue()
     messages.put_nowait({"type": "http.request", "body": b"last", "more_body": False})
     incoming = Incoming(messages.get, on_disconnect=lambda: None)
+    incoming.expect_body(None, withheld=False)
     incoming.watch()
-    while incoming.more:  # noqa: ASYNC110 - the background task tells nobody
+    while incoming.is_incomplete:  # noqa: ASYNC110 - the background task tells nobody
         await asyncio.sleep(0)
 
     await asyncio.wait_for(incoming.receive_ahead(), 1)

@@ -4,7 +4,7 @@ import pytest
 from flask_asgi._garbage import (
     GROWTH_BYTES,
     MemoryWatch,
-    collecting_as_memory_grows,
+    _collecting_as_memory_grows,
 )
 
 pytestmark = pytest.mark.anyio
@@ -71,5 +71,5 @@ async def test_memory_that_was_given_back_does_not_hide_new_growth() -> None:
 
 
 async def test_it_looks_at_this_process_and_stops() -> None:
-    with collecting_as_memory_grows():
+    with _collecting_as_memory_grows():
         pass

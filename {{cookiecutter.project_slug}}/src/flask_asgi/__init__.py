@@ -1,28 +1,34 @@
-"""Serves any Flask application over ASGI: ``async def`` views on the loop, the rest in threads."""
+"""Serves any Flask application over ASGI.
+
+An ``async def`` view runs on the server's event loop, everything else in a worker thread. The names
+in `__all__` are the public API; modules that begin with an underscore can change at any time.
+"""
 
 from ._background import Background
-from ._bridge import FlaskToAsgi, Lifespan
-from ._garbage import collecting_as_memory_grows, spare_requests
+from ._bridge import FlaskToAsgi
+from ._garbage import tuned_garbage_collector
+from ._lifespan import Lifespan, Resource
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
 from ._refusals import CLIENT_CLOSED_REQUEST
-from ._server import Server, Supervisor
+from ._server import STARTUP_FAILURE, Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
 
 __all__ = [
     "CLIENT_CLOSED_REQUEST",
+    "STARTUP_FAILURE",
     "Background",
     "FlaskToAsgi",
     "HttpProtocol",
     "Lifespan",
     "Readiness",
+    "Resource",
     "Server",
     "State",
     "StrictProvider",
     "StrictRequest",
     "Supervisor",
-    "collecting_as_memory_grows",
     "drain_on_signal",
-    "spare_requests",
+    "tuned_garbage_collector",
 ]
 __version__ = "0.1.0"

@@ -1,50 +1,50 @@
 """Serves a Flask application over ASGI so that its requests really run concurrently.
 
-The rule is the one that users of FastAPI and Starlette know: an ``async def`` view runs on the
-server's event loop, everything else in a worker thread.
+The rule is the same as in FastAPI and Starlette: an ``async def`` view runs on the server's event
+loop, everything else in a worker thread.
 
-The protocols are `ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>`_ on the server's
-side and WSGI (PEP 3333) on Flask's.
+The protocols are `ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>`_ towards the server
+and WSGI (PEP 3333) towards Flask.
 """
 
-import asyncio
-import contextlib
-import functools
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, NoReturn
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
-from flask import Flask, Request, Response, request
+from flask import Flask
 
 from ._admission import Admission
-from ._bodies import make_response
+from ._engine import Engine
 from ._exchange import Exchange
-from ._greenlets import is_cancelled
-from ._refusals import LEFTOVERS, run_deferred
+from ._hooks import install_hooks
 from ._threads import ThreadPool
-from ._url_cache import AsyncViews, remember_urls
-from ._waiting import waiter
-
-Lifespan = Callable[[Flask], contextlib.AbstractAsyncContextManager[None]]
+from ._url_cache import AsyncViewCache
 
 
+# Nothing of `WsgiToAsgi` runs here. It is the base class so that this is a drop-in where an object
+# of that class is asked for: by a type annotation, by `isinstance`, or for its two attributes.
 class FlaskToAsgi(WsgiToAsgi):
     """An ASGI application that serves ``app``.
 
+    The methods of ``app`` that are replaced for this work as before outside of a server: under
+    WSGI, in commands and with a test client. An application can be wrapped more than once, for
+    example in tests: its methods are replaced the first time only, and every `FlaskToAsgi` has
+    threads and limits of its own.
+
     Args:
         app: any Flask application; its ``wsgi_app`` may be wrapped in WSGI middleware.
-        lifespan: called with ``app``; the context manager that it returns is entered once per
-            worker, before the first request, and left after the last.
-        threads: how many requests run at once whose view is not ``async def``.
+        lifespan: called with ``app``; the async context manager that it returns is entered once
+            per worker, before the first request, and left after the last. Often a `Lifespan`.
+        threads: how many requests whose view is not ``async def`` run at once.
         max_waiting: how many such requests may wait for a thread; more are answered 503.
         max_in_flight: how many requests may be under way in all; more are answered 503. While the
             event loop does not keep up, requests wait in line for a moment before they begin.
         always_answer: paths, such as health checks, that are answered above `max_in_flight` too.
-        request_timeout: seconds after which a short body that has not arrived is answered 408, and
-            after which an ``async def`` view that has not begun to respond is cancelled and its
-            request answered 504; None is no limit. A thread has no such limit, as it cannot be
-            interrupted, and neither has a stream once it has begun.
+        request_timeout: seconds. A body of at most 64 KiB that has not arrived by then is answered
+            408. An ``async def`` view that has not begun to respond is cancelled, and its request
+            answered 504. A thread cannot be interrupted, so the views that run there have no such
+            limit, and neither has a stream that has begun. None is no limit.
         duplicate_header_limit: a request that repeats a header more often is answered 400; None is
             no limit.
     """
@@ -53,7 +53,7 @@ class FlaskToAsgi(WsgiToAsgi):
         self,
         app: Flask,
         *,
-        lifespan: Lifespan | None = None,
+        lifespan: Callable[[Flask], AbstractAsyncContextManager[None]] | None = None,
         threads: int = 100,
         max_waiting: int = 1000,
         max_in_flight: int = 10_000,
@@ -64,21 +64,16 @@ class FlaskToAsgi(WsgiToAsgi):
         super().__init__(app, duplicate_header_limit)  # type: ignore[no-untyped-call] # asgiref's
         self.app = app
         self.lifespan = lifespan or _no_lifespan
-        self.threads = ThreadPool(threads, max_waiting)
         self.admission = Admission(max_in_flight)
         self.always_answer = frozenset(always_answer)
-        self.request_timeout = request_timeout
-        self.has_async_view = AsyncViews(app)
-        remember_urls(app)
-        # Flask means its methods to be replaced. Outside a server they do what they always did.
-        vars(app).update(
-            async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),
-            make_response=functools.partial(make_response, app.make_response, self.threads),
-            full_dispatch_request=functools.partial(_dispatch, app.full_dispatch_request),
-            raise_routing_exception=functools.partial(
-                _raise_routing_exception, app.raise_routing_exception
-            ),
-            do_teardown_request=functools.partial(_tear_down, app, app.do_teardown_request),
+        install_hooks(app)
+        self.engine = Engine(
+            app=app,
+            wsgi_application=app,
+            threads=ThreadPool(threads, max_waiting),
+            has_async_view=AsyncViewCache(app),
+            request_timeout=request_timeout,
+            duplicate_header_limit=duplicate_header_limit,
         )
 
     async def __call__(
@@ -87,17 +82,18 @@ class FlaskToAsgi(WsgiToAsgi):
         """Serve one request, or the lifespan of one worker; refuse a WebSocket.
 
         Raises:
-            ValueError: the scope's type is none that ASGI defines.
+            ValueError: the scope is of another type than ``http``, ``lifespan`` and ``websocket``.
+            RuntimeError: the application did what would end the server: see `Exchange.run`.
         """
         if scope["type"] == "http":
             admission = self.admission
             may_begin = admission.is_open() or scope["path"] in self.always_answer
             if not (may_begin or await admission.wait()):
-                await Exchange(self, scope, receive, send).refuse_for_load()
+                await Exchange(self.engine, scope, receive, send).refuse_for_load()
                 return
             admission.in_flight += 1
             try:
-                await Exchange(self, scope, receive, send).run()
+                await Exchange(self.engine, scope, receive, send).run()
             finally:
                 admission.in_flight -= 1
         elif scope["type"] == "lifespan":
@@ -127,52 +123,9 @@ class FlaskToAsgi(WsgiToAsgi):
         else:
             await send({"type": "lifespan.shutdown.complete"})
         finally:
-            self.threads.close()
+            self.engine.threads.close()
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def _no_lifespan(_app: Flask) -> AsyncIterator[None]:
     yield
-
-
-def _async_to_sync(
-    outside_a_server: Callable[[Callable[..., Any]], Callable[..., Any]],
-    function: Callable[..., Any],
-) -> Callable[..., Any]:
-    # Flask calls this whenever it needs what an async view, hook or error handler returns.
-    def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the view's own
-        if (wait := waiter()) is None:
-            return outside_a_server(function)(*args, **kwargs)
-        return wait(function(*args, **kwargs))
-
-    return call
-
-
-def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noqa: ANN401 - Flask's
-    # Flask answers an `Exception` with a 500. These two are none, and must neither end the server
-    # nor pass for a client that left.
-    try:
-        return dispatch(*args)
-    except asyncio.CancelledError as error:
-        if is_cancelled():
-            raise
-        message = "the request waited for a task that somebody else had cancelled"
-        raise RuntimeError(message) from error
-    except SystemExit as error:
-        message = f"{error!r} would have ended the server"
-        raise RuntimeError(message) from error
-
-
-def _raise_routing_exception(raise_it: Callable[[Request], NoReturn], request: Request) -> NoReturn:
-    request.environ.setdefault(LEFTOVERS, []).append(request)
-    raise_it(request)
-
-
-def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException | None) -> None:
-    try:
-        if error and isinstance(error[-1], asyncio.CancelledError):
-            run_deferred(app)
-    finally:
-        tear_down(*error)
-        if error and error[-1] is not None:
-            request.environ.setdefault(LEFTOVERS, []).append(error[-1])

@@ -13,6 +13,12 @@ from asgiref.typing import HTTPScope
 
 from ._memo import Memo
 
+# Keys of the environ through which the parts of the engine tell each other something.
+CANCELLED = "flask_asgi.cancelled"  # the answer, an `HTTPException`; None if the client has gone
+LATE_RESPONSE = "flask_asgi.late_response"  # Flask's response made of that answer
+LEFTOVERS = "flask_asgi.leftovers"  # a list of the errors and requests whose cycles to break
+THREADS = "flask_asgi.threads"  # the `ThreadPool` of the server that has the request
+
 
 def declares_body(scope: HTTPScope) -> bool:
     """Tell whether the request may have a body.

@@ -1,4 +1,4 @@
-"""When Python's collector of cyclic garbage runs, set for a server with many requests in flight."""
+"""Tunes Python's cyclic garbage collector for a server with many requests in flight."""
 
 import asyncio
 import gc
@@ -7,36 +7,55 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-# How many more container objects have to be made than freed before the collector looks at the
-# young ones. By default it is 700, some ten requests in flight, although nearly all that a request
-# makes is freed without the collector when the request ends.
+# The collector looks at young objects when so many more container objects were created than freed.
+# Python's default is 700 (3.11 to 3.13), which about ten requests in flight reach, although nearly
+# all objects of a request are freed without the collector when it ends.
 YOUNG_OBJECTS = 50_000
 
-# The collector also runs when the process has grown by both of these since it ran last: a few
-# cycles can hold large bodies. A share, so that a process that needs much is not searched often.
+# The collector also runs when the process has grown by both of these since its last run: a few
+# cycles can hold large bodies. The share keeps a large process from being searched often.
 GROWTH_BYTES = 32 * 1024 * 1024
 GROWTH_SHARE = 0.25
 LOOK_SECONDS = 0.25
 
 
-def spare_requests() -> None:
-    """Let collections come seldom, and leave out all that exists now; for the end of start-up.
+@contextmanager
+def tuned_garbage_collector() -> Iterator[None]:
+    """Let the garbage collector run seldom until the block ends; enter it at the end of start-up.
 
-    What start-up has made stays for good. Frozen, it is no part of the full collections, each of
-    which would stop the loop for some 15 ms; 3 ms are left.
+    Objects that exist at the start are left out of collections (`gc.freeze`): a full collection of
+    them would stop the event loop for about 15 ms. The collector runs after `YOUNG_OBJECTS` new
+    container objects, and on Linux also when the memory of the process has grown by `GROWTH_BYTES`
+    and by `GROWTH_SHARE`. At the end of the block Python's previous settings are restored.
+
+    The settings are those of the whole process, not of a thread.
+
+    Raises:
+        RuntimeError: no event loop is running in this thread (on Linux, where a timer of the loop
+            looks at the memory).
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    with ExitStack() as stack:
+        stack.enter_context(_collecting_seldom())
+        stack.enter_context(_collecting_as_memory_grows())
+        yield
 
 
 @contextmanager
-def collecting_as_memory_grows() -> Iterator[None]:
-    """Collect when the memory of the process has grown, until the block ends.
+def _collecting_seldom() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
-    It needs a running loop, and Linux: elsewhere no file says how much memory a process has.
-    """
-    if sys.platform != "linux":
+
+@contextmanager
+def _collecting_as_memory_grows() -> Iterator[None]:
+    if sys.platform != "linux":  # elsewhere no file says how much memory a process has
         yield
         return
     with ExitStack() as stack:
@@ -50,11 +69,11 @@ def collecting_as_memory_grows() -> Iterator[None]:
 
 
 class MemoryWatch:
-    """Looks at the memory of the process now and then, and collects when it has grown.
+    """Looks at the memory of the process every `LOOK_SECONDS`, and collects when it has grown.
 
     Args:
         resident: returns the resident memory in bytes.
-        collect: frees what only the collector can free.
+        collect: runs the garbage collector.
     """
 
     def __init__(
@@ -66,17 +85,17 @@ class MemoryWatch:
         self._look_again()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._timer.cancel()
 
     def look(self) -> None:
-        """Collect, if the process has grown enough since the last time."""
+        """Collect, if the process has grown enough since the last collection."""
         resident = self._resident()
         enough = max(GROWTH_BYTES, self._after_collection * GROWTH_SHARE)
         if resident - self._after_collection >= enough:
             self._collect()
             self._after_collection = self._resident()
-        else:  # what was given back must not hide new growth
+        else:  # memory that was given back must not hide new growth
             self._after_collection = min(self._after_collection, resident)
         self._look_again()
 

@@ -15,20 +15,13 @@ from flask import Flask, Request, Response, request
 from flask.ctx import RequestContext
 from werkzeug.exceptions import HTTPException
 
+from ._environ import CANCELLED, LATE_RESPONSE
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # nginx's word for a client that closed the connection before its answer; HTTP has none.
 CLIENT_CLOSED_REQUEST = 499
-
-# The environ's key for what a cancelled request is answered: an `HTTPException`, or None where
-# there is nobody to answer.
-CANCELLED = "flask_to_asgi.cancelled"
-# The environ's key for the response to it.
-LATE_RESPONSE = "flask_to_asgi.late_response"
-# The environ's key for a list of what has to be taken apart when the request has ended: errors that
-# it was answered with, and the request itself if its URL led nowhere.
-LEFTOVERS = "flask_to_asgi.leftovers"
 
 _KEEP_ERRORS = {Flask.wsgi_app.__code__, Flask.full_dispatch_request.__code__}
 

@@ -1,8 +1,8 @@
-"""URL matching that remembers, because a service is asked for the same few URLs again and again.
+"""A cache of URL matching, because clients request the same few URLs again and again.
 
-Flask checks the host of each request, binds its URL map to it and matches the URL anew, which is a
-sixth of what a small request costs. What is remembered here is what Flask and Werkzeug found;
-they are asked whenever the answer could be another one.
+Flask checks the host of each request, binds its URL map to it and matches its URL, which takes a
+sixth of the time of a small request. The cache keeps the results of Flask and Werkzeug. It calls
+them again whenever the result could differ.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,21 @@ from werkzeug.wsgi import get_path_info
 
 from ._memo import Memo
 
-# More than any service has.
+# More than any application has.
 MOST_HOSTS = 256
 MOST_URLS = 1024
 LONGEST = 1024  # characters of a host with its port, or of a method and a path
 
-# All of a request that its host, and how the map is bound to it, depend on (PEP 3333).
+# The variables of the environ that decide on a request's host and on how the URL map is bound to it
+# (PEP 3333).
 _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
 
 
-class AsyncViews:
+class AsyncViewCache:
     """Tells whether Flask will answer a request with an ``async def`` view.
 
-    Matching takes some 5 us, so it is remembered by method and path, and by host where Flask
-    matches hosts.
+    Matching takes about 5 us, so the answer is kept by method and path, and by host if the
+    application matches hosts or subdomains. Nothing else of a request is kept.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -44,35 +45,38 @@ class AsyncViews:
             key = (*key, *map(environ.get, _HOST))
         if (known := self._known.get(key)) is not None:
             return known
-        app, urls = self._app, self._urls
-        if self._by_host:
-            urls = app.create_url_adapter(app.request_class(environ, populate_request=False))  # type: ignore[assignment] # not None for a request
-        return self._known.keep(key, self._is_async(urls, environ))
+        return self._known.keep(key, self._is_async(environ))
 
-    def _is_async(self, urls: MapAdapter, environ: dict[str, Any]) -> bool:
+    def _is_async(self, environ: dict[str, Any]) -> bool:
         method, path = environ["REQUEST_METHOD"], get_path_info(environ)
         try:
-            rule, _ = urls.match(path, method, return_rule=True, query_args="")
+            rule, _ = self._bind(environ).match(path, method, return_rule=True, query_args="")
             view = self._app.view_functions[rule.endpoint]
-        except Exception:  # noqa: BLE001 - not found, redirected, or a URL converter that wants more
+        except Exception:  # noqa: BLE001 - no such host or URL, a redirect, or a converter that fails
             return False
         return iscoroutinefunction(view) or isasyncgenfunction(view)
 
+    def _bind(self, environ: dict[str, Any]) -> MapAdapter:
+        if not self._by_host:
+            return self._urls
+        request = self._app.request_class(environ, populate_request=False)
+        return self._app.create_url_adapter(request)  # type: ignore[return-value] # not None for a request
 
-def remember_urls(app: Flask) -> None:
-    """Let `app` find a host or a URL without variable parts once, and know it from then on.
 
-    Where the host is part of what is matched, or the application finds URLs in a way of its own,
+def cache_urls(app: Flask) -> None:
+    """Let `app` check a host, and match a URL without variable parts, only once each.
+
+    If the application matches hosts or subdomains, or replaces the way in which Flask finds URLs,
     nothing changes.
     """
     urls = app.url_map
     is_plain = type(urls) is Map and type(app).create_url_adapter is Flask.create_url_adapter
     if is_plain and not urls.host_matching and not app.subdomain_matching:
-        vars(app)["create_url_adapter"] = _Memory(app).create_url_adapter
+        vars(app)["create_url_adapter"] = _UrlCache(app).create_url_adapter
 
 
-class _Memory:
-    """What was found for one application."""
+class _UrlCache:
+    """The checked hosts and the matched rules of one application."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app

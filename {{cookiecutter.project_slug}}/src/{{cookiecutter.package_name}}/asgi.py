@@ -12,13 +12,7 @@ STARTUP_FAILURE = 3
 
 try:
     from flask import Flask
-    from flask_asgi import (
-        FlaskToAsgi,
-        Readiness,
-        collecting_as_memory_grows,
-        drain_on_signal,
-        spare_requests,
-    )
+    from flask_asgi import FlaskToAsgi, Readiness, drain_on_signal, tuned_garbage_collector
 
     from . import logs
     from .app import create_app
@@ -41,8 +35,7 @@ async def lifespan(app: Flask) -> AsyncIterator[None]:
         background.open()
         stack.push_async_callback(background.close, settings.shutdown_grace_seconds)
         with drain_on_signal(readiness, delay=settings.shutdown_delay_seconds):
-            spare_requests()
-            stack.enter_context(collecting_as_memory_grows())
+            stack.enter_context(tuned_garbage_collector())
             readiness.ready()
             try:
                 yield

@@ -1,0 +1,63 @@
+"""What happens while a view on the loop waits: its client is watched, and its time is counted."""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+
+from ._request_body import Incoming
+
+# Seconds. Watching for a disconnect costs a task, which is not worth it for a short wait.
+LONG_WAIT = 0.1
+
+
+class Wait(Enum):
+    """How long a view has been waiting."""
+
+    SHORT = auto()
+    LONG = auto()  # the client is watched
+    OVER = auto()  # the time limit has passed
+
+
+class Patience:
+    """Follows a view from its first wait on.
+
+    Args:
+        incoming: the request whose client is watched.
+        timeout: seconds; None is no limit.
+        on_timeout: called once, after `timeout` seconds.
+    """
+
+    wait = Wait.SHORT
+
+    def __init__(
+        self, incoming: Incoming, timeout: float | None, on_timeout: Callable[[], object]
+    ) -> None:
+        self._incoming = incoming
+        self._timeout = timeout
+        self._on_timeout = on_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._call_later(LONG_WAIT, self._on_long_wait)
+
+    def on_wait(self) -> None:
+        """Watch the client, as the view waits once more."""
+        if self.wait is not Wait.SHORT:
+            self._incoming.watch()
+
+    def stop(self) -> None:
+        """Follow the view no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None  # the timer refers to this object: together they form a cycle
+
+    def _on_long_wait(self) -> None:
+        self.wait = Wait.LONG
+        self._incoming.watch()
+        if self._timeout is not None:
+            self._call_later(max(0, self._timeout - LONG_WAIT), self._on_end)
+
+    def _on_end(self) -> None:
+        self.wait = Wait.OVER
+        self._on_timeout()
+
+    def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, function)

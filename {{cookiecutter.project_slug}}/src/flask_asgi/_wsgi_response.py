@@ -1,0 +1,106 @@
+"""One call of a WSGI application (PEP 3333) and the response that it returns, part by part."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from asgiref.typing import HTTPResponseStartEvent
+from flask import Flask
+
+from ._environ import LEFTOVERS
+from ._refusals import break_cycles
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class WsgiResponse:
+    """The response to the request with the WSGI environ `environ`.
+
+    `begin`, `next_chunk` and `close` run the application's code. So they are called on the loop in
+    a greenlet, or in a thread.
+    """
+
+    start: HTTPResponseStartEvent
+    head_is_sent = False
+    is_closed = False
+    _parts: Iterable[bytes] | None = None
+    _chunks: Iterator[bytes]
+    _unsent: int | None = None  # bytes of the body, where its length is known
+
+    def __init__(self, environ: dict[str, Any], app: Flask) -> None:
+        self._environ = environ
+        self._app = app
+        self._written: list[bytes] = []
+
+    @property
+    def must_close(self) -> bool:
+        """Whether the application has returned a response that has not been closed."""
+        return self._parts is not None and not self.is_closed
+
+    def begin(self, application: Application) -> bytes:
+        """Call `application`, and return the first part of the response's body.
+
+        Raises:
+            BaseException: the error that the application raised.
+        """
+        environ = self._environ
+        try:
+            self._parts = application(environ, self._start_response)
+        finally:
+            if (leftovers := environ.pop(LEFTOVERS, None)) is not None:
+                break_cycles(leftovers)
+                del leftovers
+        self._chunks = itertools.chain(self._written, self._parts)
+        return self.next_chunk()
+
+    def next_chunk(self) -> bytes:
+        """Return the next part of the body. Close the response with its last part, maybe empty.
+
+        So an ordinary response, which has one part, takes one call and one message.
+        """
+        chunk = next(filter(None, self._chunks), b"")
+        if self._unsent is not None:
+            if len(chunk) > self._unsent:
+                chunk = chunk[: self._unsent]
+            self._unsent -= len(chunk)
+        if not chunk or self._unsent == 0:
+            self.close()
+        return chunk
+
+    def close(self) -> None:
+        """Tell the application that the response has ended, whether or not it was complete."""
+        self.is_closed = True
+        try:
+            if (close := getattr(self._parts, "close", None)) is not None:
+                close()
+        except Exception:
+            # The response itself is fine, and may have been sent.
+            self._app.logger.exception("Closing a response failed")
+
+    def _start_response(
+        self,
+        status: str,
+        headers: list[tuple[str, str]],
+        exc_info: tuple[type[BaseException], BaseException, TracebackType] | None = None,
+    ) -> Callable[[bytes], None]:
+        """Keep the response's head. The application calls this once, and again after an error."""
+        if self.head_is_sent and exc_info is not None:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self.start = _start_event(int(status[:3]), headers)
+        self._unsent = None
+        for name, value in self.start["headers"]:
+            if name == b"content-length":
+                self._unsent = int(value)
+        return self._written.append
+
+
+def _start_event(status: int, headers: Iterable[tuple[str, str]]) -> HTTPResponseStartEvent:
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+        ],
+        "trailers": False,
+    }
