@@ -11,6 +11,7 @@ from ._lifespan import Lifespan, Resource
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
 from ._refusals import CLIENT_CLOSED_REQUEST
+from ._running_server import RunningServer, serve_in_thread
 from ._server import STARTUP_FAILURE, Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
 
@@ -23,12 +24,14 @@ __all__ = [
     "Lifespan",
     "Readiness",
     "Resource",
+    "RunningServer",
     "Server",
     "State",
     "StrictProvider",
     "StrictRequest",
     "Supervisor",
     "drain_on_signal",
+    "serve_in_thread",
     "tuned_garbage_collector",
 ]
 __version__ = "0.1.0"
