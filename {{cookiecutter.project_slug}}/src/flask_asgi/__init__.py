@@ -4,6 +4,10 @@ An ``async def`` view runs on the server's event loop, everything else in a work
 in `__all__` are the public API; modules that begin with an underscore can change at any time.
 """
 
+# The exit code of a process that failed to start and would fail again: uvicorn's supervisor and
+# gunicorn, which has the same number, then stop instead of starting it again.
+from uvicorn.config import STARTUP_FAILURE
+
 from ._background import Background
 from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
@@ -11,9 +15,9 @@ from ._lifespan import Lifespan, Resource
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
 from ._refusals import CLIENT_CLOSED_REQUEST
-from ._running_server import RunningServer, serve_in_thread
-from ._server import STARTUP_FAILURE, Server, Supervisor
+from ._server import Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
+from ._testing import RunningServer, serve_in_thread
 
 __all__ = [
     "CLIENT_CLOSED_REQUEST",

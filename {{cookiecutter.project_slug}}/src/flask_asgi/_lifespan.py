@@ -41,7 +41,8 @@ class Lifespan:
             TypeError: it is not callable.
             RuntimeError: the resources are open.
         """
-        if not callable(resource):
+        # What `asynccontextmanager` makes of a call is callable too, as a decorator.
+        if not callable(resource) or isinstance(resource, AbstractAsyncContextManager):
             message = (
                 f"a resource is a function that takes the Flask application and returns an async "
                 f"context manager, not {resource!r}"

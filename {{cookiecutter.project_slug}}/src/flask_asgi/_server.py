@@ -27,11 +27,6 @@ logger = logging.getLogger(__name__)
 # How long a TCP handshake that has begun may need to end.
 HANDSHAKE_SECONDS = 0.1
 
-# The exit code of a process that failed to start and would fail again. uvicorn's supervisor and
-# gunicorn then stop, instead of starting it again and again: it has the value of uvicorn's
-# `STARTUP_FAILURE` and of gunicorn's `Arbiter.WORKER_BOOT_ERROR`.
-STARTUP_FAILURE = 3
-
 # How long a request may need from the client's connection to its first byte.
 ON_ITS_WAY_SECONDS = 0.1
 

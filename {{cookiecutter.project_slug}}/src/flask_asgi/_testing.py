@@ -18,8 +18,8 @@ from ._tasks import contained
 
 T = TypeVar("T")
 
-# Seconds that requests in flight may take when the server stops.
-GRACE_SECONDS = 5
+# Seconds that requests in flight may take when the server stops. A test has seen their responses.
+GRACE_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def serve_in_thread(asgi: ASGI3Application) -> Iterator[RunningServer]:
     open within the block. A test can thus use what `app.test_client()` lacks: streams, background
     work, disconnects, concurrent requests.
 
-    At the end of the block requests in flight are given 5 seconds.
+    At the end of the block requests in flight are given one second.
 
     Raises:
         RuntimeError: the server did not start, for example because the lifespan failed. The log has
