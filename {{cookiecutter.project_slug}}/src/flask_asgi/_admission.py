@@ -1,8 +1,9 @@
-"""When a request may begin, so that what has begun can end and health checks are answered.
+"""Admission control: decides when a request may begin.
 
-A loop that starts all that arrives stands still when each request brings much work, such as twenty
-calls: everybody is served a little, nobody to the end. Here requests begin only as fast as the loop
-keeps up with. The others wait in line for a moment, and are refused when their turn is too far off.
+An event loop that starts every request at once stalls when each of them brings much work, such as
+twenty upstream calls: all requests make a little progress, and none is answered. Here requests
+begin only as fast as the loop can keep up. The others wait in line for a moment, and are refused if
+the line is too long. So requests that have begun finish, and health checks are answered.
 """
 
 import asyncio
@@ -10,32 +11,32 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-# Seconds of one turn of the loop, in which it runs all that is ready. A health check needs some
-# three turns: to be accepted, read and answered.
+# Seconds. In one turn the loop runs all callbacks that are ready. A health check needs about three
+# turns: to be accepted, read and answered.
 LONG_TURN = 0.01
 
-# Below this many requests under way there is nothing to hold back.
+# With fewer requests in flight than this, every request begins at once.
 FEW = 16
 
-# Seconds. Who would wait longer for a turn is refused: a caller has a deadline too.
+# Seconds. A request that would wait longer in line is refused: its caller has a deadline too.
 LONG_WAIT = 3.0
 
 # Seconds over which the pace of admissions is measured.
 PACE_WINDOW = 0.5
 
-# Seconds. Somebody in line begins this often at the least, however long the turns are: what makes
-# them long may be none of the requests.
+# Seconds. At least this often a request in line begins, however long the turns are: the cause of
+# long turns may not be the requests.
 LONGEST_PAUSE = 0.1
 
-# Refusals take time as well, and a refused client may be back at once.
+# Refusals take time as well, and a refused client may retry at once.
 REFUSALS_PER_TURN = 8
 
 
 class Admission:
-    """The requests under way, and those that wait to begin.
+    """Counts the requests in flight, and keeps the line of those that wait to begin.
 
     Args:
-        most: how many there may be of both together.
+        most: the largest number of requests in flight and in line together.
         clock: returns a monotonic time in seconds.
     """
 
@@ -44,12 +45,12 @@ class Admission:
         self.in_flight = 0
         self._clock = clock
         self._line: deque[asyncio.Future[bool]] = deque()
-        self._turn_began: float | None = None  # None while no turn is watched
-        self._late = False  # the loop was, when it was last looked at
+        self._turn_began: float | None = None  # None if no turn is being timed
+        self._late = False  # whether the loop's timers were late at the last tick
         self._ticks = False
-        self._quota = 1  # of admissions per turn
+        self._quota = 1  # admissions per turn
         self._admitted_at = 0.0
-        self._pace: float | None = None  # admissions per second; None while it is not known
+        self._pace: float | None = None  # admissions per second; None until measured
         self._admitted = 0
         self._window_began = 0.0
 
@@ -66,7 +67,7 @@ class Admission:
         return not (self._line or is_late or self.in_flight >= self.most)
 
     async def wait(self) -> bool:
-        """Wait in line. Return whether the request may begin; if not, it is to be refused."""
+        """Wait in line. Return whether the request may begin; if not, refuse it."""
         if self.in_flight + len(self._line) >= self.most:
             return False
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -77,13 +78,13 @@ class Admission:
         self._watch_turn(now)
         try:
             return await turn
-        except asyncio.CancelledError:  # the server stops, and answers first
+        except asyncio.CancelledError:  # the server stops; the request is answered first
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
             return False
 
     def _watch_turn(self, now: float) -> float:
-        """Return when this turn of the loop began, as far as it is known."""
+        """Return the time at which this turn of the loop began, or was first looked at."""
         if self._turn_began is None:
             self._turn_began = now
             asyncio.get_running_loop().call_soon(self._next_turn)
@@ -109,7 +110,7 @@ class Admission:
             self._watch_turn(now)
 
     def _settle(self, number: int, *, may_begin: bool) -> None:
-        # First come, first served; and last come, first refused.
+        # First come, first served. The last to come are refused first.
         take = self._line.popleft if may_begin else self._line.pop
         while number > 0 and self._line:
             turn = take()

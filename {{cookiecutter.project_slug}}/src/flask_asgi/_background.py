@@ -1,4 +1,4 @@
-"""Work that goes on after the response has been sent, and that a stop waits for."""
+"""Background tasks, which go on after the response has been sent, and which a stop waits for."""
 
 import asyncio
 import logging
@@ -13,25 +13,34 @@ logger = logging.getLogger(__name__)
 class Background:
     """The background tasks of a process.
 
-    asyncio keeps only weak references to tasks, so one that nobody holds can vanish in mid-work.
-    This holds them, logs what they raise, and lets the lifespan wait for them.
+    asyncio keeps only weak references to tasks, so a task without another reference can vanish
+    before it has ended. This keeps references, logs errors, and lets the lifespan wait for tasks.
+
+    Args:
+        on_start: called before each piece of work begins, in a copy of the context of the code that
+            starts it.
     """
 
     def __init__(self, on_start: Callable[[], object] = lambda: None) -> None:
-        """Call `on_start` in the context of each piece of work, before it begins."""
         self._on_start = on_start
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Accept work for the running loop, which must outlive the requests."""
+        """Accept work for the running event loop, the server's. Call this in the lifespan.
+
+        Raises:
+            RuntimeError: no event loop is running.
+        """
         self._loop = asyncio.get_running_loop()
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Start `work` on the server's loop, from an async or a sync view, and return at once.
 
+        An error of `work` is logged.
+
         Raises:
-            RuntimeError: no ASGI server runs. Under WSGI a loop ends with its request.
+            RuntimeError: no ASGI server is running. Under WSGI a loop ends with its request.
         """
         if self._loop is None:
             work.close()
@@ -40,9 +49,9 @@ class Background:
         self._loop.call_soon_threadsafe(self._create_task, work)
 
     async def close(self, grace: float) -> None:
-        """Wait up to `grace` seconds for what is under way, then cancel it."""
+        """Accept no more work. Wait up to `grace` seconds for the tasks, then cancel the rest."""
         self._loop = None
-        await asyncio.sleep(0)  # what was started a moment ago is a task after this
+        await asyncio.sleep(0)  # lets work that was just started become a task
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=grace)

@@ -1,6 +1,6 @@
-"""An ASGI request as WSGI sees it, the environ.
+"""Builds the WSGI environ of an ASGI request.
 
-WSGI is PEP 3333; its strings are bytes decoded as latin-1.
+WSGI is PEP 3333. Its strings are bytes decoded as latin-1.
 """
 
 import io
@@ -23,8 +23,8 @@ THREADS = "flask_asgi.threads"  # the `ThreadPool` of the server that has the re
 def declares_body(scope: HTTPScope) -> bool:
     """Tell whether the request may have a body.
 
-    In HTTP/1 a body is announced by one of two headers (RFC 9112 section 6.3); later versions
-    frame it themselves, so there it has to be looked for.
+    In HTTP/1 a body is announced by one of two headers (RFC 9112 section 6.3). Later versions need
+    none (RFC 9113 section 8.1), so there a body is always possible.
     """
     if not scope["http_version"].startswith("1"):
         return True
@@ -35,10 +35,10 @@ def declares_body(scope: HTTPScope) -> bool:
 
 
 def announced_length(scope: HTTPScope) -> int | None:
-    """Return how many bytes the request's body has; None where that is not known beforehand."""
+    """Return the length of the request's body in bytes; None if it is not announced."""
     length = None
     for name, value in scope["headers"]:
-        if name == b"transfer-encoding":  # overrides any length: RFC 9112 section 6.3
+        if name == b"transfer-encoding":  # overrides Content-Length: RFC 9112 section 6.3
             return None
         if name == b"content-length":
             length = int(value)
@@ -46,7 +46,10 @@ def announced_length(scope: HTTPScope) -> int | None:
 
 
 def awaits_continue(scope: HTTPScope) -> bool:
-    """Tell whether the client holds its body back until asked for it: RFC 9110 section 10.1.1."""
+    """Tell whether the client waits for 100 Continue before it sends its body.
+
+    The header is `Expect`: RFC 9110 section 10.1.1.
+    """
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
@@ -62,8 +65,9 @@ def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
 def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     """Return the WSGI environ of an ASGI request: PEP 3333, "environ Variables".
 
-    asgiref's `build_environ` does the same, but loses what `_headers`, `_path` and the query
-    string keep.
+    Args:
+        scope: ASGI's ``http`` scope.
+        body: the request's body, for ``wsgi.input``.
     """
     root = scope.get("root_path", "").rstrip("/")
     server = scope.get("server") or ("localhost", 80)
@@ -87,10 +91,11 @@ def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
     for name, values in _headers(scope).items():
-        # Several Cookie headers are one, joined otherwise than all others: RFC 9113 section 8.2.3.
+        # Several Cookie headers are joined with "; ", others with ",": RFC 9113 section 8.2.3 and
+        # RFC 9110 section 5.3.
         environ[name] = ("; " if name == "HTTP_COOKIE" else ",").join(values)
     if "CONTENT_LENGTH" not in environ:
-        # `RequestBody` ends where the body does, so it is safe to read without a length.
+        # Tells Werkzeug that the file ends where the body ends, and is safe to read to its end.
         environ["wsgi.input_terminated"] = True
     return environ
 
@@ -98,11 +103,11 @@ def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
 def _headers(scope: HTTPScope) -> dict[str, list[str]]:
     """Return the values of every header by the name of its variable.
 
-    ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies
-    overwrite and applications trust. Such names are left out, as nginx and gunicorn do.
+    ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies overwrite
+    and applications trust. So names with an underscore are left out, as nginx and gunicorn do.
 
-    ``Upgrade`` is left out as well: this server speaks no other protocol, and may then ignore the
-    field (RFC 9110 section 7.8). Werkzeug would look for a WebSocket's URL, and find none.
+    ``Upgrade`` is left out as well: a server may ignore it (RFC 9110 section 7.8). With it,
+    Werkzeug would match the URL of a request for a WebSocket against rules for WebSockets only.
     """
     headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
@@ -122,21 +127,21 @@ def _variable(header: bytes) -> str:
     return _variables.keep(header, variable)
 
 
-# Clients send the same few names again and again.
+# Clients send the same few header names again and again.
 _variables: Memo[bytes, str] = Memo(most=256, longest=64)
 
 
 def _path(scope: HTTPScope, root: str) -> str:
     path = scope["path"]
     raw_path = scope.get("raw_path")
-    # A server decodes the path as UTF-8. Where that lost a byte, the raw path still has it.
+    # A server decodes the path as UTF-8. If that lost a byte, the raw path still has it.
     lossy = raw_path and "\ufffd" in path
     as_bytes = unquote_to_bytes(raw_path) if raw_path and lossy else path.encode()
     path = as_bytes.decode("latin-1")
-    # A client may send a whole URL (RFC 9112 section 3.2.2). Not every server takes it apart.
+    # A client may send a whole URL (RFC 9112 section 3.2.2), which not every server splits.
     if not path.startswith("/") and "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
-    # ASGI's path includes root_path, but not every server has put it there.
+    # ASGI's path includes root_path, but not every server adds it.
     script_name = root.encode().decode("latin-1")
     if script_name and (path == script_name or path.startswith(script_name + "/")):
         path = path.removeprefix(script_name)

@@ -1,4 +1,4 @@
-"""What was found for keys that clients choose, so that nobody can fill the memory with them."""
+"""A cache for keys that clients choose, bounded so that they cannot fill the memory."""
 
 from typing import Generic, TypeVar
 
@@ -10,9 +10,9 @@ class Memo(dict[K, V], Generic[K, V]):
     """A mapping that `keep` bounds in number and in size.
 
     Args:
-        most: how many keys are kept; with one more, all of them are forgotten.
-        longest: the length in characters or bytes above which a key is not kept. A key that is a
-            tuple is as long as its parts together.
+        most: the largest number of keys. One more clears the mapping.
+        longest: the largest length of a key, in characters or bytes. A longer key is not kept. The
+            length of a tuple is the sum of the lengths of its items.
     """
 
     def __init__(self, *, most: int, longest: int) -> None:
@@ -21,7 +21,7 @@ class Memo(dict[K, V], Generic[K, V]):
         self.longest = longest
 
     def keep(self, key: K, value: V) -> V:
-        """Return `value`, and remember it for `key` if there is room."""
+        """Return `value`, and keep it for `key` unless the key is too long."""
         if _length(key) <= self.longest:
             if len(self) >= self.most:
                 self.clear()

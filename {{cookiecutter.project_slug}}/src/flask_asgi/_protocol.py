@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, for clients that ask for another protocol or leave in the middle."""
+"""uvicorn's HTTP/1.1 protocol, corrected for `Upgrade` requests and early disconnects."""
 
 import asyncio
 from typing import Any
@@ -8,16 +8,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """A connection, on which each request is answered or, once the client has left, cancelled.
+    """One connection of a client: pass the class to uvicorn as ``http``.
 
-    A request with ``Upgrade`` is served as the HTTP/1.1 request that it is: a server may ignore
-    that field (RFC 9110 section 7.8), and some clients send ``Upgrade: h2c`` with every request.
-    httptools stops parsing behind the head of such a request. uvicorn then loses the body, or takes
-    it for the next request, which lets a client send a request in the name of another one behind
-    the same proxy.
+    A request with ``Upgrade`` is served as plain HTTP/1.1: a server may ignore that field (RFC 9110
+    section 7.8), and some clients send ``Upgrade: h2c`` with every request. httptools stops parsing
+    after the head of such a request. uvicorn then loses the body, or takes it for the next request,
+    so a client behind a proxy could send a request in another client's name.
 
-    When a client leaves, uvicorn tells the request that came last. Here it is the one that is being
-    answered, whatever is behind it in the pipeline.
+    When a client disconnects, uvicorn tells the last request in the pipeline. This tells the
+    request that is being answered, so that it is cancelled, and drops those after it.
     """
 
     answered: RequestResponseCycle | None = None
@@ -28,7 +27,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.writer = _Writer(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that is being answered, and forget those behind it."""
+        """Tell the request that is being answered, and drop those after it."""
         self.pipeline.clear()
         super().connection_lost(exc)
         if self.answered is not None and not self.answered.response_complete:
@@ -37,7 +36,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - an ASGI application
         self.answered = cycle
-        cycle.transport = self.writer  # type: ignore[assignment] # it needs no more of one
+        cycle.transport = self.writer  # type: ignore[assignment] # it uses these methods only
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
@@ -52,7 +51,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response(message)
 
     def _parse(self, data: bytes) -> bytes:
-        """Parse `data`, and return what is still to be parsed."""
+        """Parse `data`, and return the bytes that are still to be parsed."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -64,17 +63,17 @@ class HttpProtocol(HttpToolsProtocol):
         return b""
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless it has to be parsed again."""
+        """Start the request, unless it is parsed again without ``Upgrade``."""
         if not self._is_served_as_http():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that the request's body is complete, unless it has to be parsed again."""
+        """End the request's body, unless the request is parsed again without ``Upgrade``."""
         if not self._is_served_as_http():
             super().on_message_complete()
 
     def _is_served_as_http(self) -> bool:
-        # The parser stops at CONNECT too, which the application refuses and the bridge closes.
+        # The parser stops at CONNECT too. Flask refuses it, and `Exchange` closes the connection.
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
     def _head_without_upgrade(self) -> bytes:
@@ -91,9 +90,9 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class _Writer:
-    """A connection that takes what is written after its end, as asyncio's own does.
+    """A transport that ignores writes once the connection has ended, as asyncio's does.
 
-    uvloop's raises an error, between the end and the moment when the protocol is told of it.
+    uvloop's raises an error until the protocol is told of the end.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:

@@ -1,4 +1,4 @@
-"""Says whether this process wants traffic, and turns traffic away before the server stops."""
+"""Readiness of this process for traffic, and the drain of traffic before the server stops."""
 
 import asyncio
 import multiprocessing
@@ -15,13 +15,13 @@ from types import FrameType
 
 from flask import Response, request
 
-# Signals this close together are one stop that arrived twice, in seconds: systemd signals every
-# process of a service, and `uv run` passes on what it gets.
+# Seconds. Two signals this close together count as one: systemd signals every process of a unit,
+# and `uv run` passes on the signals that it receives.
 SAME_STOP_SECONDS = 0.25
 
 
 class State(Enum):
-    """What a process is doing."""
+    """The phase of a process that serves."""
 
     STARTING = "starting"
     READY = "ready"
@@ -29,10 +29,13 @@ class State(Enum):
 
 
 class Readiness:
-    """Whether a load balancer should send requests here; `/readyz` answers with it."""
+    """Whether a load balancer should send requests to this process.
+
+    A health check returns 503 unless `state` is `State.READY`.
+    """
 
     def __init__(self) -> None:
-        """Begin with a process that is starting."""
+        """Begin in `State.STARTING`."""
         self.state = State.STARTING
         self._drains: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
@@ -41,18 +44,18 @@ class Readiness:
         self.state = State.STARTING
 
     def ready(self) -> None:
-        """Ask for traffic, unless the process is already on its way out."""
+        """Ask for traffic, unless the process is draining."""
         if self.state is not State.DRAINING:
             self.state = State.READY
 
     def draining(self) -> None:
-        """Ask for no more traffic; only `starting` takes this back."""
+        """Ask for no more traffic; only `starting` reverses this."""
         self.state = State.DRAINING
         for event, loop in list(self._drains.items()):
             loop.call_soon_threadsafe(event.set)  # this may be a signal's handler
 
     async def until_draining(self) -> None:
-        """Wait until this process drains: for a stream that would otherwise hold up the stop."""
+        """Wait until this process drains, so that a long stream ends before it delays a stop."""
         event = asyncio.Event()
         self._drains[event] = asyncio.get_running_loop()
         try:
@@ -62,11 +65,12 @@ class Readiness:
             del self._drains[event]
 
     def end_connection(self, response: Response) -> Response:
-        """Make the client take another connection for its next request, once this process drains.
+        """Add `Connection: close` to `response` once this process drains; for `after_request`.
 
-        A connection that is still kept when the server stops may be closed just as a request is on
-        its way, and a proxy must not repeat one that may have had an effect (RFC 9112 section
-        9.3.1). HTTP/2 has other means, and forbids the header (RFC 9113 section 8.2.2).
+        So the client opens another connection for its next request. If it kept this one, the server
+        might close it while a request is on its way, and a proxy must not repeat a request that may
+        have had an effect (RFC 9112 section 9.3.1). HTTP/2 forbids the header (RFC 9113 section
+        8.2.2).
         """
         if self.state is State.DRAINING and request.environ["SERVER_PROTOCOL"].startswith("HTTP/1"):
             response.headers["Connection"] = "close"
@@ -77,15 +81,19 @@ class Readiness:
 def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
     """Drain on the first SIGTERM or SIGINT, `delay` seconds before the server is told to stop.
 
-    A load balancer needs that time to see `/readyz` and to look elsewhere; until then the socket
-    stays open. A second signal ends the process at once, by that signal.
+    Enter it in the lifespan. It wraps the signal handlers of the server, so it works with any
+    server and in each of its workers. At the end of the block they are restored.
 
-    SIGHUP is the same as SIGTERM, unless the process was started to ignore it, as `nohup` does. So
-    is the death of the process that started this one as a worker.
+    In `delay` seconds a load balancer notices that this process is no longer ready; the socket
+    stays open until then. A second signal ends the process at once, by that signal.
 
-    It stands in front of the handlers that the server has set, so it works under every command
-    that starts the service, and in each of its workers. It needs a running loop. Outside the main
-    thread, where Python handles no signals, it does nothing.
+    SIGHUP has the same effect as SIGTERM, unless the process was started to ignore it, as `nohup`
+    does. In a worker process the end of its parent has the same effect, too.
+
+    Outside of the main thread, where Python handles no signals, it does nothing.
+
+    Raises:
+        RuntimeError: no event loop is running.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -129,18 +137,18 @@ def _stops() -> list[signal.Signals]:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    # Without its parent nobody would stop this worker, and it would hold the port for ever.
+    # A worker without a parent would never be stopped, and would keep the port.
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_repeated(number: int, elapsed: float) -> bool:
-    # Ctrl+C reaches a worker from the terminal, as SIGINT, and then from its parent, as SIGTERM.
+    # Ctrl+C reaches a worker as SIGINT from the terminal, and then as SIGTERM from its parent.
     from_parent = number == signal.SIGTERM and multiprocessing.parent_process() is not None
     return from_parent or elapsed < SAME_STOP_SECONDS
 
 
 def end_by(number: int) -> None:
-    """End this process as the signal does by default."""
+    """End this process in the way that the signal `number` does by default."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

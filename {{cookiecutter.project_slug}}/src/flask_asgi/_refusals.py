@@ -1,8 +1,8 @@
-"""Answers that the engine gives by itself, with all that the application adds to every answer.
+"""Responses that the engine gives instead of a view: 400, 408, 503 and 504.
 
-A request that is refused, or whose view was cancelled, meets no view and no `before_request`. Its
-answer still goes through the application's error handlers, `after_request` and teardown, so it has
-the headers that every answer has, and its line in the access log.
+No view and no `before_request` runs for them. They go through the application's error handlers,
+`after_request` and teardown, so they have the headers of every response and a line in the access
+log.
 """
 
 import json
@@ -20,7 +20,8 @@ from ._environ import CANCELLED, LATE_RESPONSE
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# nginx's word for a client that closed the connection before its answer; HTTP has none.
+# nginx's status for a client that closed the connection before its response. HTTP defines no such
+# status, and it is never sent: it is for logs and metrics.
 CLIENT_CLOSED_REQUEST = 499
 
 _KEEP_ERRORS = {Flask.wsgi_app.__code__, Flask.full_dispatch_request.__code__}
@@ -31,7 +32,7 @@ def refuse(
 ) -> Iterable[bytes]:
     """Answer a request with `error`, as a WSGI application does.
 
-    No session is opened: it may live in a database, and nothing here needs it.
+    No session is opened: it may be in a database, and no code here needs it.
     """
     session = app.session_interface.make_null_session(app)
     with RequestContext(app, environ, session=session):
@@ -39,10 +40,12 @@ def refuse(
 
 
 def run_deferred(app: Flask) -> None:
-    """Do what a cancelled view has put off until its response, once.
+    """Run the `after_request` functions for the current request, whose view was cancelled.
 
-    A cancelled view leaves no response, yet what it put off until there is one, such as removing
-    a file (`after_this_request`), has to be done.
+    A cancelled view returns no response, but the functions that it passed to `after_this_request`,
+    for example to remove a file, must run. They run once. If the client still waits, the response
+    that they were given is kept in the environ and sent; otherwise they are given one with status
+    `CLIENT_CLOSED_REQUEST`, which is not sent.
     """
     environ = request.environ
     if CANCELLED not in environ:
@@ -55,9 +58,9 @@ def run_deferred(app: Flask) -> None:
 
 
 def break_cycles(leftovers: list[BaseException | Request]) -> None:
-    """Break the cycles that errors make with a request that has ended.
+    """Break the reference cycles between errors and a request that has ended.
 
-    Only the garbage collector could free them otherwise, and it comes seldom.
+    Otherwise only the garbage collector could free them, and it runs seldom.
     """
     while leftovers:
         each = leftovers.pop()
@@ -68,10 +71,11 @@ def break_cycles(leftovers: list[BaseException | Request]) -> None:
 
 
 def _forget_frames(error: BaseException) -> None:
-    """Break the cycles that an error makes with the frames of Flask's functions, which have ended.
+    """Break the cycles of an error with the frames of Flask's functions, which have ended.
 
-    Each of them keeps the error in a local variable, and the error's traceback keeps its frame,
-    with the request and its body in it. The traceback stays, for whoever has kept the error.
+    Each function keeps the error in a local variable. The error's traceback keeps the function's
+    frame, with the request and its body. The traceback itself stays, as code may have kept the
+    error.
     """
     chain = [error]
     for each in chain:
@@ -88,7 +92,7 @@ def _error_response(app: Flask, error: HTTPException) -> Response:
     except Exception:
         app.logger.exception("The error handler of %s failed", error.code)
         answer = error
-    # Flask gives the error itself back where the application handles none.
+    # Flask returns the error itself if the application has no handler for it.
     return _process(app, _problem(app, error) if answer is error else app.make_response(answer))
 
 
@@ -101,7 +105,7 @@ def _process(app: Flask, response: Response) -> Response:
 
 
 def _problem(app: Flask, error: HTTPException) -> Response:
-    """Return the error as a problem: RFC 9457."""
+    """Return a response with the error as ``application/problem+json``: RFC 9457."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     body = json.dumps({"title": status.phrase, "status": status, "detail": error.description})
     response = app.response_class(body, status, content_type="application/problem+json")

@@ -1,4 +1,4 @@
-"""uvicorn's server and its supervisor of workers, with what they lack when they stop."""
+"""uvicorn's server and its supervisor of workers, with an orderly stop."""
 
 import asyncio
 import contextlib
@@ -24,34 +24,39 @@ from ._systemd import inherited_sockets, notify
 
 logger = logging.getLogger(__name__)
 
-# How long a TCP handshake that has begun may need to end.
+# Seconds that a TCP handshake that has begun may need to end.
 HANDSHAKE_SECONDS = 0.1
 
-# How long a request may need from the client's connection to its first byte.
+# Seconds that a request may need from the client's connection to its first byte.
 ON_ITS_WAY_SECONDS = 0.1
 
-# How long the answers to requests that are cut off may take, before uvicorn does the same.
+# Seconds that the responses to requests that are cut off may take, before uvicorn cancels them.
 LAST_WORDS_SECONDS = 1
 
 WATCHDOG_TICKS = 50  # of a tenth of a second each, as uvicorn counts
 
-CAN_DUPLICATE = sys.platform != "win32"  # a socket is no file there
+CAN_DUPLICATE = sys.platform != "win32"  # there a socket is not a file
 
 
 class Server(uvicorn.Server):
-    """A server that a signal ends with exit code 0: uvicorn's own ends by the signal.
+    """uvicorn's server. A signal ends it with exit code 0, where uvicorn's ends by the signal.
 
-    As a unit of systemd it listens on the sockets that it is given, and says when it is ready, that
-    its loop turns, and when it stops.
+    Under systemd it listens on the sockets that it is given (sd_listen_fds(3)), and reports when it
+    is ready, that its loop is alive, and when it stops (sd_notify(3)).
+
+    Its configuration needs ``http=HttpProtocol``.
     """
 
     on_systemds_sockets = False
 
     def run(self, sockets: list[socket] | None = None) -> None:
-        """Serve until a signal, whatever the tasks of the loop raise.
+        """Serve until a signal, on `sockets` if they are given.
 
-        asyncio lets a `SystemExit` of any task out of the loop, and with it ends the server. Here
-        it is the outcome of that task alone.
+        asyncio lets a `SystemExit` of any task out of the loop, which would end the server. Here it
+        ends that task only, and is logged.
+
+        Raises:
+            SystemExit: the server did not start; the code is `STARTUP_FAILURE`.
         """
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             loop = runner.get_loop()
@@ -65,7 +70,7 @@ class Server(uvicorn.Server):
                     logger.error("a task raised %r, which would have ended the server", error)  # noqa: TRY400 - asyncio has the traceback
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Stop, and do not raise the signal once more."""
+        """Stop, without raising the signal again afterwards, as uvicorn does."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
@@ -76,14 +81,14 @@ class Server(uvicorn.Server):
             for each in sockets:
                 logger.info("Listening on systemd's socket %s", each.getsockname())
         if not sockets and self.config.host == "::":
-            # asyncio would have `::` mean IPv6 alone; this socket takes IPv4 too.
+            # asyncio would listen on IPv6 only; this socket takes IPv4 connections too.
             sockets = [self.config.bind_socket()]
         await super().startup(sockets or None)
         if self.started:
             _tell_systemd("READY=1")
 
     async def on_tick(self, counter: int) -> bool:
-        """Say now and then that the event loop turns; systemd restarts a unit that does not."""
+        """Tell systemd that the event loop is alive; it restarts a unit that stops telling."""
         if counter % WATCHDOG_TICKS == 0:
             _tell_systemd("WATCHDOG=1")
         return await super().on_tick(counter)
@@ -93,11 +98,11 @@ class Server(uvicorn.Server):
         return not (self.config.reload or self.on_systemds_sockets)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Accept no more connections, answer what has come on those that there are, and close them.
+        """Accept no more connections, answer the requests on open ones, and close them.
 
-        uvicorn's own closes at once a connection on which no request has arrived yet, also one
-        that it accepted a moment ago, whose request is on its way. And it ends what has not ended
-        in time with a traceback each.
+        uvicorn itself closes a connection without a request at once, even if it accepted the
+        connection a moment ago and the request is on its way. And it logs a traceback for each
+        request that does not end within ``timeout_graceful_shutdown``; see `cut_off`.
         """
         _tell_systemd("STOPPING=1")
         if self.is_last():
@@ -145,7 +150,10 @@ class Server(uvicorn.Server):
         return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
     def cut_off(self, grace: float) -> None:
-        """End the requests that are under way after `grace` seconds: 503 where none has begun."""
+        """End the requests that have not ended within `grace` seconds.
+
+        They are answered 503 if their response has not begun. Otherwise their connection is closed.
+        """
         tasks = self.server_state.tasks
         if not tasks:
             return
@@ -153,14 +161,14 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             cycle = connection.answered  # type: ignore[union-attr] # `HttpProtocol` has one
             if cycle is not None and cycle.response_started and not cycle.response_complete:
-                cycle.disconnected = True  # else uvicorn logs that the response is not complete
+                cycle.disconnected = True  # so that uvicorn logs no error
                 connection.transport.abort()
         for task in list(tasks):
             task.cancel()
 
 
 def _tell_systemd(state: str) -> None:
-    if multiprocessing.parent_process() is None:  # systemd listens to the main process alone
+    if multiprocessing.parent_process() is None:  # systemd ignores other processes
         notify(state)
 
 
@@ -187,14 +195,19 @@ class Worker(multiprocess.Process):
 
     @property
     def server(self) -> Server:
-        """The server of this process, made when it is first asked for."""
+        """The server of this process, created at the first use."""
         if self._server is None:
             self._server = WorkerServer(self.config, self.all_stop)
-        return self._server  # type: ignore[return-value] # made above
+        return self._server  # type: ignore[return-value] # created above
 
 
 class Supervisor(Multiprocess):
-    """A parent of workers that a second signal ends at once, and its workers with it."""
+    """uvicorn's parent of several workers. A second signal ends it and its workers at once.
+
+    Args:
+        config: says how many workers there are.
+        sockets: listened on by all workers, and closed by this process when it stops.
+    """
 
     stopped_at: float | None = None
 
@@ -203,13 +216,13 @@ class Supervisor(Multiprocess):
         # Nothing is written here. There is something to read when this end of the pipe is closed,
         # by `terminate_all` or by the death of this process.
         for_workers, self.until_stop = Pipe(duplex=False)
-        # uvicorn asks nobody which class to use.
+        # uvicorn has no option for the class.
         multiprocess.Process = partial(Worker, all_stop=for_workers.poll)  # type: ignore[assignment,misc]
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.on_stop)
 
     def on_stop(self, number: int, _frame: FrameType | None) -> None:
-        """Let the workers finish what they have begun; the second time end them at once."""
+        """Let the workers finish their requests; at the second signal end them at once."""
         now = time.monotonic()
         if self.stopped_at is None:
             self.stopped_at = now

@@ -1,7 +1,7 @@
-"""Reads JSON from clients as RFC 8259 has it, and says what is wrong with it, and where.
+"""Parses JSON strictly by RFC 8259, with errors that name the fault and its place.
 
-Python's own parser takes what is no JSON (`NaN`) and what cannot be written again (a lone
-surrogate), and fails with another error than `ValueError` on what is nested too deep for it.
+Python's own parser accepts `NaN`, which is not JSON, and lone surrogates, which cannot be encoded
+again. For a text that is nested too deep it raises `RecursionError`, which Flask does not expect.
 """
 
 import json
@@ -14,13 +14,13 @@ from flask import Request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-# Deep enough for any data. Few enough for everything that walks through the value later, in Python
-# and one call per level: a serialiser, a validator, `copy.deepcopy`.
+# Enough levels for any data, and few enough for recursive Python code that processes the value
+# later: a serialiser, a validator, `copy.deepcopy`.
 MAX_DEPTH = 100
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
-_CONTAINERS = (dict, list)  # a union of them would take three times as long to check
+_CONTAINERS = (dict, list)  # `isinstance` with a union takes three times as long
 _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 # A pair of surrogates, a lone one (the group), or any other escape.
 _ESCAPE = re.compile(
@@ -32,21 +32,21 @@ _ESCAPE = re.compile(
 
 
 class StrictProvider(DefaultJSONProvider):
-    """Flask's own JSON, without what is not JSON."""
+    """Flask's JSON, but strict: ``app.json = StrictProvider(app)``."""
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:  # noqa: ANN401 - any JSON
         """Return the value of the text `s`; bytes are UTF-8 (RFC 8259 section 8.1).
 
         Raises:
-            ValueError: it is no JSON, is nested more than `MAX_DEPTH` levels deep, or has a number
-                or a text that Python cannot hold or write again.
+            ValueError: the text is not JSON, is nested more than 100 levels deep, or contains a
+                number too large for Python or a lone surrogate.
         """
         text = s if isinstance(s, str) else s.decode("utf-8-sig")
         if "\\ud" in text or "\\uD" in text:
             _check_surrogates(text)
         try:
             value = json.loads(text, **kwargs) if kwargs else _decoder.decode(text)
-            # To count brackets is cheap, and most texts have fewer.
+            # Counting brackets is cheap, and most texts have fewer.
             if text.count("[") + text.count("{") > MAX_DEPTH:
                 _check_depth(value)
         except json.JSONDecodeError:
@@ -63,20 +63,28 @@ class StrictProvider(DefaultJSONProvider):
         return value
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ANN401 - any object
-        """Return `obj` as JSON, which has no NaN and no infinity (RFC 8259 section 6).
+        """Return `obj` as JSON.
 
         Raises:
-            ValueError: there is one in it.
+            ValueError: it contains NaN or an infinity, which JSON lacks (RFC 8259 section 6).
         """
         kwargs.setdefault("allow_nan", False)
         return super().dumps(obj, **kwargs)
 
 
 class StrictRequest(Request):
-    """A request that says what is wrong with its JSON; Flask's own says so in debug mode only."""
+    """A request that names the fault of its JSON, as Flask does in debug mode only.
+
+    To use it, set ``app.request_class = StrictRequest``.
+    """
 
     def on_json_loading_failed(self, e: ValueError | None) -> NoReturn:
-        """Refuse the body with 400, or its content type with 415 where `e` is `None`."""
+        """Refuse the request.
+
+        Raises:
+            BadRequest: the body is not JSON; `e` is the parser's error.
+            UnsupportedMediaType: the content type is not JSON; `e` is None.
+        """
         if e is None:
             message = "The Content-Type of the request is not application/json."
             raise UnsupportedMediaType(message)
@@ -85,7 +93,7 @@ class StrictRequest(Request):
 
 
 class _UnfitNumberError(ValueError):
-    """A number that is no JSON, or that a float cannot hold."""
+    """A number that JSON does not allow, or that is too large for a float."""
 
     def __init__(self, number: str, message: str) -> None:
         super().__init__(message)
@@ -108,7 +116,7 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 
 def _check_depth(value: object) -> None:
-    """Raise `RecursionError` where `value` is deeper than it may be."""
+    """Raise `RecursionError` if `value` has more than `MAX_DEPTH` levels."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         level = [
@@ -123,7 +131,7 @@ def _check_depth(value: object) -> None:
 
 
 def _end_of_depth(text: str) -> int:
-    """Return where the first bracket is that opens a level too many."""
+    """Return the position of the first bracket that opens a level too many."""
     depth = 0
     for match in _BRACKET.finditer(_without_strings(text)):
         depth += _STEPS[match[0]]
@@ -140,20 +148,20 @@ def _check_surrogates(text: str) -> None:
 
 
 def _at(text: str, pattern: str, message: str) -> json.JSONDecodeError:
-    """Return the error of what matches `pattern` outside of the strings of `text`."""
+    """Return an error at the first match of `pattern` outside of the strings of `text`."""
     match = re.search(pattern, _without_strings(text))
     return json.JSONDecodeError(message, text, match.start() if match else 0)
 
 
 def _without_strings(text: str) -> str:
-    """Return `text` with every string blanked, and everything else where it was."""
+    """Return `text` with spaces in the place of its strings; other positions are kept."""
     return _STRING.sub(lambda match: " " * len(match[0]), text)
 
 
 def _reason(error: ValueError) -> str:
-    """Return what is wrong, and where, and nothing of the text itself."""
+    """Return the fault and its position, without any part of the text itself."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"Not UTF-8 at byte {error.start + 1}"
-    return "It cannot be read"  # by a parser that somebody put in the place of this one
+    return "It cannot be read"  # by another JSON provider

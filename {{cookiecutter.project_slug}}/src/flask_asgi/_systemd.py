@@ -1,4 +1,4 @@
-"""What systemd gives to a service, and wants to be told by it."""
+"""systemd's socket activation and its notifications."""
 
 import os
 import socket
@@ -8,9 +8,9 @@ FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the sockets that systemd listens on for this process: sd_listen_fds(3).
+    """Return the sockets that systemd passed to this process, possibly none: sd_listen_fds(3).
 
-    Each has the address family that it was made with, which uvicorn's `fd` would not keep.
+    Each has the address family that it was created with, which uvicorn's option `fd` would lose.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -22,7 +22,7 @@ def inherited_sockets() -> list[socket.socket]:
 
 
 def notify(state: str) -> None:
-    """Send `state` to systemd, if it started this process and wants to know: sd_notify(3)."""
+    """Send `state`, such as ``READY=1``, to systemd if it asks for notifications: sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET")
     if sys.platform != "win32" and address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
