@@ -65,6 +65,10 @@ TEXTS = [
         ("package_name", "pydantic_settings", "is a package that the service uses"),
         ("package_name", "dotenv", "is a package that the service uses"),
         ("package_name", "tests", "is a folder of every project"),
+        ("package_name", "flask_asgi", "is a library that every service brings"),
+        ("package_name", "upstreams", "is a library that every service brings"),
+        ("project_slug", "flask-asgi", "is a library that every service brings"),
+        ("project_slug", "upstreams", "is a library that every service brings"),
         ("package_name", "com1", "is a name that Windows keeps for a device"),
         ("email", "nobody", "does not have the right form"),
         ("email", 'a"@example.com', "does not have the right form"),
@@ -83,6 +87,15 @@ def test_a_bad_answer_is_refused_in_one_sentence(variable: str, value: object, w
     assert problem.isprintable()
     with pytest.raises(SystemExit, match=variable):
         answers.checked(GOOD | {variable: value})
+
+
+def test_no_answer_may_be_the_name_of_a_folder_beside_the_package() -> None:
+    folders = [path.name for path in (answers.PROJECT / "src").iterdir() if "{" not in path.name]
+
+    assert folders
+    for folder in folders:
+        assert answers.problem({"package_name": folder})
+        assert answers.problem({"project_slug": folder.replace("_", "-")})
 
 
 def test_the_answers_that_were_good_can_be_given_once_more() -> None:
@@ -124,6 +137,8 @@ def test_an_escaped_text_reads_back_the_same_in_every_language(text: str) -> Non
         ("Café № 5", "cafe-no-5"),
         ("Flask", "flask-service"),
         ("json", "json-service"),
+        ("Flask ASGI", "flask-asgi-service"),
+        ("Upstreams", "upstreams-service"),
         ("2nd Shop", "service-2nd-shop"),
         ("x" * 100, "x" * 50),
         ("מחירים", "service"),

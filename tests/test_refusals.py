@@ -40,6 +40,8 @@ def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProce
         "project_slug=../../outside/of/it",
         "project_slug=/absolute/path",
         "project_slug=json",
+        "project_slug=flask-asgi",
+        "package_name=upstreams",
         "package_name=class",
         "package_name=../escape",
         "package_name=..\\escape",
