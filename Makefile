@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test test-all bench lint format lock copier
+.PHONY: demo test test-all bench lint format lock copier dist
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -54,3 +54,7 @@ lock:
 # Writes copier.yml anew from cookiecutter.json.
 copier:
 	@$(RUN) scripts/copier.py
+
+# Builds and checks a wheel and an sdist of each of the service's two libraries, into dist/.
+dist:
+	@$(RUN) --only-group dist scripts/dist.py
