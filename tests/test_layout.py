@@ -1,0 +1,312 @@
+"""What a bake is made of: a small service, and two libraries that know nothing of it.
+
+The sources are read, not run, so that what is imported for types only, or inside a function, counts
+too. They are the template's own; a condition in them is a comment line, which Python passes over.
+"""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from packaging.version import Version
+
+from .baking import contents
+from .rendering import PROJECT, Renderer, pairwise_sets
+
+SRC = PROJECT / "src"
+SERVICE = "{{cookiecutter.package_name}}"
+LIBRARIES = ("flask_asgi", "upstreams")
+MARKUP = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|#\}|# jinja:")
+
+# What only a library is to know of.
+ENGINE = {"aiohttp", "asgiref.sync", "asgiref.wsgi", "greenlet", "httptools"}
+
+# What each part may not import, by first names or by whole ones.
+FORBIDDEN = {
+    "flask_asgi": {SERVICE, "tests", "upstreams"},
+    "upstreams": {SERVICE, "asgiref", "flask", "flask_asgi", "greenlet", "tests", "werkzeug"},
+    SERVICE: ENGINE | {"tests"},
+}
+
+# In the order in which a request meets them. None imports one that stands before it.
+ORDER = ("serve", "asgi", "app", "views", "clients")
+
+
+def until(what: str) -> pytest.MarkDecorator:
+    """Marks a claim that holds once something is done; the mark goes then."""
+    return pytest.mark.xfail(reason=f"until {what}", strict=False)
+
+
+class Module(NamedTuple):
+    """A module's dotted name, what it holds, and whether it is the `__init__.py` of a package."""
+
+    name: str
+    tree: ast.Module
+    is_package: bool
+
+
+def module(name: str, text: str, *, is_package: bool = False) -> Module:
+    """The module that a text is."""
+    return Module(name, ast.parse(text), is_package)
+
+
+def modules(folder: Path) -> dict[str, Module]:
+    """Every module of a package by its dotted name, which begins with the package's."""
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        found[name] = module(name, path.read_text(encoding="utf-8"), is_package=is_package)
+    return found
+
+
+def absolute(importer: Module, node: ast.ImportFrom) -> str:
+    """The dotted name that the `from` of an import stands for."""
+    if not node.level:
+        return node.module or ""
+    above = node.level - importer.is_package
+    parts = importer.name.split(".")
+    assert above < len(parts), f"{importer.name} imports from outside of its package"
+    return ".".join([*parts[: len(parts) - above], *filter(None, [node.module])])
+
+
+def imports(importer: Module) -> Iterator[tuple[str, str]]:
+    """Every import: a dotted name, and what is taken from there, or nothing."""
+    for node in ast.walk(importer.tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = absolute(importer, node)
+            yield from ((start, alias.name) for alias in node.names)
+
+
+def imported(importer: Module) -> set[str]:
+    """Every dotted name that an import may have loaded, with those that it is inside of."""
+    names = {f"{start}.{name}" if name else start for start, name in imports(importer)}
+    parts = (name.split(".") for name in names)
+    return {".".join(each[: end + 1]) for each in parts for end in range(len(each))}
+
+
+def circle(package: Mapping[str, Module]) -> list[str]:
+    """The modules of one import circle of a package; empty when there is none.
+
+    To import a module runs the packages that it is inside of. Those that the importer is inside of
+    too are running already, and count only where it takes something of theirs.
+    """
+    graph = {}
+    for each in package.values():
+        asked = {start for start, name in imports(each) if f"{start}.{name}" not in package}
+        around = {name for name in package if f"{each.name}.".startswith(f"{name}.")}
+        graph[each.name] = (imported(each) & package.keys()) - (around - asked) - {each.name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@cache
+def public(library: str) -> list[str]:
+    """What a library's `__all__` lists."""
+    for node in modules(SRC / library)[library].tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def private_uses(user: Module) -> Iterator[str]:
+    """Every place where a module reaches behind the public names of a library."""
+    names = {library: {*public(library), "__version__"} for library in LIBRARIES}
+    for start, name in imports(user):
+        library, _, inside = start.partition(".")
+        if library in names and (inside or (name and name not in names[library])):
+            yield f"{user.name} imports {name or 'it'} from {start}"
+    for node in ast.walk(user.tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            library = node.value.id
+            if library in names and node.attr not in names[library] | {"__file__", "__name__"}:
+                yield f"{user.name} takes {library}.{node.attr}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = re.findall(rf"\b(?:{'|'.join(LIBRARIES)})\._\w+", node.value)
+            yield from (f"{user.name} names {name}" for name in found)
+
+
+def lines(files: Mapping[str, bytes]) -> int:
+    """How many lines of Python there are."""
+    return sum(data.count(b"\n") for name, data in files.items() if name.endswith(".py"))
+
+
+def test_the_sources_are_a_service_and_two_libraries() -> None:
+    assert {SERVICE, *LIBRARIES} == {path.name for path in SRC.iterdir()}
+
+
+@pytest.mark.parametrize("part", FORBIDDEN)
+def test_no_part_imports_what_it_must_not_know(part: str) -> None:
+    wrong = {name: imported(each) & FORBIDDEN[part] for name, each in modules(SRC / part).items()}
+
+    assert {name: names for name, names in wrong.items() if names} == {}
+
+
+def test_no_part_of_the_service_imports_one_that_a_request_meets_before_it() -> None:
+    service = modules(SRC / SERVICE)
+    for place, name in enumerate(ORDER):
+        before = {f"{SERVICE}.{earlier}" for earlier in ORDER[:place]}
+        inside = [each for each in service if f"{each}.".startswith(f"{SERVICE}.{name}.")]
+        assert inside
+        for each in inside:
+            assert not imported(service[each]) & before, each
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("flask_asgi", marks=until("_bridge and _exchange are no circle")),
+        "upstreams",
+        SERVICE,
+    ],
+)
+def test_no_module_is_part_of_an_import_circle(part: str) -> None:
+    assert circle(modules(SRC / part)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from . import a",
+        "from .a import x",
+        "from p.a import x",
+        "import p.a",
+        "from p import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import x",
+        "def f():\n    from . import a",
+        "from . import x",  # of p itself, which imports a
+        "from .sub.c import x",  # runs p.sub, which imports a
+    ],
+)
+def test_a_circle_is_found_however_it_is_imported(text: str) -> None:
+    package = {
+        "p": module("p", "from .a import x", is_package=True),
+        "p.a": module("p.a", "from .b import x"),
+        "p.b": module("p.b", text),
+        "p.sub": module("p.sub", "from ..a import x", is_package=True),
+        "p.sub.c": module("p.sub.c", ""),
+    }
+
+    assert {"p.a", "p.b"} <= {*circle(package)}
+
+
+def test_modules_beside_each_other_are_no_circle() -> None:
+    package = {
+        "p": module("p", "from .a import x\nfrom .sub import y", is_package=True),
+        "p.a": module("p.a", "from . import b\nimport q.p.a"),
+        "p.b": module("p.b", "from .sub.c import x"),
+        "p.sub": module("p.sub", "from .c import y", is_package=True),
+        "p.sub.c": module("p.sub.c", "import os"),
+    }
+
+    assert circle(package) == []
+
+
+@until("open_cache is a public name of upstreams")
+def test_the_service_takes_public_names_only() -> None:
+    found = [use for each in modules(SRC / SERVICE).values() for use in private_uses(each)]
+
+    assert found == []
+
+
+@until("the libraries' tests have left the bake")
+def test_the_tests_of_a_service_take_public_names_only() -> None:
+    found = [use for each in modules(PROJECT / "tests").values() for use in private_uses(each)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from upstreams import Upstream, fan_out", False),
+        ("import upstreams\nupstreams.Upstream, upstreams.__version__", False),
+        ("from .upstreams import anything", False),
+        ("'the upstreams.'", False),
+        ("from upstreams._pool import Pool", True),
+        ("from upstreams import _pool", True),
+        ("from upstreams import Pool", True),
+        ("import upstreams._pool", True),
+        ("import upstreams\nupstreams._pool", True),
+        ("def f():\n    from flask_asgi._bridge import FlaskToAsgi", True),
+        ("mock.patch('upstreams._pool.Pool')", True),
+    ],
+)
+def test_what_reaches_behind_public_names_is_found(text: str, *, expected: bool) -> None:
+    assert expected == bool([*private_uses(module("service.module", text))])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_lists_its_public_names(library: str) -> None:
+    listed = public(library)
+    bound = {
+        alias.asname or alias.name
+        for node in modules(SRC / library)[library].tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    imported_library = importlib.import_module(library)
+
+    assert listed
+    assert sorted(listed, key=lambda name: (not name.isupper(), name.islower(), name)) == listed
+    assert len({*listed}) == len(listed)
+    assert {name for name in bound if not name.startswith("_")} <= {*listed}
+    for name in listed:
+        assert not name.startswith("_")
+        getattr(imported_library, name)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", str(Version(imported_library.__version__)))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_its_public_names_and_private_modules(library: str) -> None:
+    names = {path.name for path in (SRC / library).iterdir() if path.name != "__pycache__"}
+    shown = {"LICENSE", "README.md", "__init__.py", "py.typed"}
+
+    assert shown == {name for name in names if name in shown or not name.startswith("_")}
+    readme = (SRC / library / "README.md").read_text(encoding="utf-8")
+    assert "```python" in readme
+    assert readme.count("\n") <= 60
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_the_same_bytes_in_every_bake(library: str, project: Path) -> None:
+    sources = contents(SRC / library)
+    renderer = Renderer()
+    names = {"project_slug": "x", "package_name": "y" * 50, "full_name": "{{ 7 * 7 }}"}
+
+    assert sources
+    assert [name for name, data in sources.items() if MARKUP.search(data.decode())] == []
+    assert sources == contents(project / "src" / library)
+    for answers in pairwise_sets():
+        files = renderer.render(answers | names)
+        for name, data in sources.items():
+            assert data == files[f"src/{library}/{name}"].encode()
+
+
+@until("the service is thin")
+def test_the_service_is_small(project: Path) -> None:
+    package = contents(project / "src" / "price_service")
+
+    assert lines(package) <= 1100
+    assert sum(name.endswith(".py") for name in package) <= 20
+
+
+@until("the libraries' tests have left the bake")
+def test_the_tests_of_a_service_are_small(project: Path) -> None:
+    files = contents(project / "tests")
+    contract = {name: data for name, data in files.items() if name.startswith("contract/")}
+
+    assert lines(files) - lines(contract) <= 2500
+    assert 0 < lines(contract) <= 400
