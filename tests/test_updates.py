@@ -191,6 +191,53 @@ def test_a_service_of_an_old_version_is_made_again_and_updated(
     assert files(tmp_path / "new" / "price-service") == updated
 
 
+def before_the_libraries(release: Release) -> str:
+    """The commit whose bakes had the engine and the client in the service's package."""
+    old = next(each for each in OLD_BAKES if each["version"] == "before the libraries")
+    try:
+        git(release.repository, "cat-file", "-e", old["commit"])
+    except pytest.fail.Exception:
+        pytest.skip("this clone has no such commit: it is shallow, or an archive")
+    return old["commit"]
+
+
+def test_the_modules_that_became_libraries_move_and_a_teams_own_stay(
+    tool: Tool, release: Release, tmp_path: Path
+) -> None:
+    make, update = tool
+    service = make(release, tmp_path, before_the_libraries(release))
+    ours = edit(service)
+    (tmp_path / "new").mkdir()
+    fresh = files(make(release, tmp_path / "new", release.second))
+
+    update(service)
+
+    updated = files(service)
+    package = {name for name in updated if name.startswith("src/prices/")}
+    libraries = {name for name in fresh if name.startswith(("src/flask_asgi/", "src/upstreams/"))}
+    assert package <= {*fresh, *ours}
+    assert libraries
+    assert {name: updated.get(name) for name in libraries} == {n: fresh[n] for n in libraries}
+    assert updated["src/prices/orders.py"] == ours["src/prices/orders.py"]
+    assert b"def ours()" in updated["src/prices/problems.py"]
+    assert "src/prices/views/home.py" not in updated
+
+
+def test_cruft_keeps_an_edit_of_a_module_that_became_a_library(
+    release: Release, tmp_path: Path
+) -> None:
+    """Copier does not, and the changelog says so: to Copier, a moved file is one that is gone."""
+    service = with_cruft(release, tmp_path, before_the_libraries(release))
+    git(service, "init", "--quiet")
+    append(service / "src/prices/bridge.py", "\n\ndef ours_in_the_engine() -> int:\n    return 1\n")
+    commit(service, "feat: change the engine")
+
+    update_cruft(service)
+
+    holders = [name for name, data in files(service).items() if b"ours_in_the_engine" in data]
+    assert len(holders) == 1  # where the module is now, or where it was
+
+
 def test_an_update_does_not_overwrite_work_that_is_not_committed(
     tool: Tool,
     release: Release,
