@@ -108,6 +108,14 @@ def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: 
     text = (project / "LICENSE").read_text(encoding="utf-8")
     assert words in text
     assert "Ann" in text
+    # The libraries' does not depend on it.
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    assert "under [MIT-0](src/upstreams/LICENSE)" in readme
+    for library in ("flask_asgi", "upstreams"):
+        text = (project / "src" / library / "LICENSE").read_text(encoding="utf-8")
+        assert text.startswith("MIT No Attribution\n")
+        assert "shall be included" not in text
+        assert "Ann" not in text
 
 
 def test_without_the_example_the_service_does_not_speak_of_it(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pytest
 from packaging.version import Version
 
-from .baking import contents
+from .baking import bake, contents
+from .releases import git
 from .rendering import PROJECT, Renderer, pairwise_sets
 
 SRC = PROJECT / "src"
@@ -293,6 +294,18 @@ def test_a_library_is_the_same_bytes_in_every_bake(library: str, project: Path) 
         files = renderer.render(answers | names)
         for name, data in sources.items():
             assert data == files[f"src/{library}/{name}"].encode()
+
+
+def test_git_knows_the_libraries_as_not_the_teams(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    git(project, "init", "--quiet")
+    marks = ("linguist-vendored", "linguist-generated")
+    names = [path.relative_to(project) for path in (project / "src").rglob("*") if path.is_file()]
+
+    for name in names:
+        found = git(project, "check-attr", *marks, "--", name)
+        expected = "set" if name.parts[1] in LIBRARIES else "unspecified"
+        assert found.splitlines() == [f"{name}: {mark}: {expected}" for mark in marks]
 
 
 @until("the service is thin")
