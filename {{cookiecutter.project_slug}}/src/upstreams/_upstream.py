@@ -69,16 +69,17 @@ class Upstream:
     name: str  # what errors and logs call it
     base_url: str = field(repr=False)  # may hold a password
     _: KW_ONLY
-    timeout: float  # seconds for one call, with its retries
-    max_connections: int
+    timeout: float = 2.0  # seconds for one call, with its retries
+    max_connections: int = 100
     max_waiting: int = 1000  # calls that wait for a connection; more fail at once
-    max_response_bytes: int = 10 * 1024 * 1024  # of one body, decoded
+    max_response_bytes: int = 1024 * 1024  # of one body, decoded
     max_header_bytes: int = MAX_HEADER_BYTES  # of one line of a reply's header
     max_headers: int = MAX_HEADERS  # of a reply
     max_retries: int = 2  # per call
     retry_share: float = 0.19  # the further tries, hedges included, as a share of the calls
     breaker_failures: int = 20  # in a row
     breaker_seconds: float = 2.0
+    hedge: bool = False  # whether GETs are hedged where a call does not say
     coalesce: bool = True  # identical GETs at the same time share one request
     required: bool = False  # whether the service is of no use without it
     cache: OpenCache | None = field(default=None, repr=False)  # where replies are kept
@@ -125,14 +126,16 @@ class Upstream:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        hedge: bool = False,
+        hedge: bool | None = None,
     ) -> httpx.Response:
         """Return the 2xx reply to `GET base_url/path`, read to its end.
 
-        With `hedge`, one that takes longer than 95 % of the latest is asked for a second time.
+        With `hedge`, one that takes longer than 95 % of the latest is asked for a second time;
+        `None` is what the upstream was made with.
 
         Raises an `UpstreamError` or `DeadlineExceeded`, and nothing else that an upstream causes.
         """
+        hedge = self.hedge if hedge is None else hedge
         call = self._call("GET", path, params=params, headers=headers, hedge=hedge)
         same: Hashable = None
         if self.coalesce:
