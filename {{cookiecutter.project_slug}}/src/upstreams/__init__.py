@@ -20,6 +20,7 @@ from ._errors import (
 from ._failures import warn
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
 from ._pool import OpenCache, Transport
+from ._redis_url import is_redis_url
 from ._retries import LONGEST_WAIT
 from ._upstream import PassOn, Upstream
 
@@ -46,6 +47,7 @@ __all__ = [
     "begin_request",
     "certificate_mistakes",
     "fan_out",
+    "is_redis_url",
     "lift_deadline",
     "warn",
     "within",
