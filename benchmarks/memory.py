@@ -123,11 +123,11 @@ CASES = (
 
 def in_flight(name: str, service: Service, case: Case, cores: Cores, seconds: int) -> Row:
     """The memory of so many requests at once, and the most while as many go on for a while."""
-    limits = {"PRICES_MAX_CONNECTIONS": case.pool}
+    limits = {"PRICES__MAX_CONNECTIONS": case.pool}
     if case.upstream == "good":
-        limits |= {"PRICES_TIMEOUT_SECONDS": 30, "PRICES_DEADLINE_SECONDS": 30}
+        limits |= {"PRICES__TIMEOUT_SECONDS": 30, "PRICES__DEADLINE_SECONDS": 30}
     elif case.upstream:  # otherwise most requests would not be in flight at all
-        limits |= {"PRICES_BREAKER_FAILURES": 10**9}
+        limits |= {"PRICES__BREAKER_FAILURES": 10**9}
     with (
         upstream_that(case.upstream, cores, case.seconds) as upstream,
         running(

@@ -45,15 +45,15 @@ class Service(NamedTuple):
             "ENVIRONMENT": "production",
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "PRICES_BASE_URL": url,
+            "PRICES__BASE_URL": url,
         } | {name: str(value) for name, value in limits.items()}
 
 
 # What peers call those settings of the bake that they have: see apps/service_prices.py.
 PEERS_NAMES = {
-    "PRICES_DEADLINE_SECONDS": "BENCH_DEADLINE",
-    "PRICES_TIMEOUT_SECONDS": "BENCH_CALL",
-    "PRICES_MAX_CONNECTIONS": "BENCH_CONNECTIONS",
+    "PRICES__DEADLINE_SECONDS": "BENCH_DEADLINE",
+    "PRICES__TIMEOUT_SECONDS": "BENCH_CALL",
+    "PRICES__MAX_CONNECTIONS": "BENCH_CONNECTIONS",
 }
 
 FASTAPI = Service("FastAPI", application="benchmarks.apps.service_fastapi:app")

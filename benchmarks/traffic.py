@@ -49,7 +49,7 @@ def _cancelled(number: int) -> bytes:
 
 SHORT, LONG = bytes(2 * KIB), bytes(MB)
 CHUNKS = chunked(*[bytes(512)] * 4)
-SOON = (("PRICES_TIMEOUT_SECONDS", 0.3), ("PRICES_DEADLINE_SECONDS", 0.5))
+SOON = (("PRICES__TIMEOUT_SECONDS", 0.3), ("PRICES__DEADLINE_SECONDS", 0.5))
 
 KINDS = (
     Kind("no body", lambda _: request("GET", "/nothing")),

@@ -108,8 +108,8 @@ def environment() -> dict[str, str]:
     """The environment for what the demo runs, away from the user's own caches and settings."""
     config = FOLDER / "cookiecutter.yaml"
     config.write_text(f"replay_dir: {json.dumps(str(FOLDER / 'replay'))}\n", encoding="utf-8")
-    removed = {"VIRTUAL_ENV", "PRICES_BASE_URL"}
-    inherited = {name: value for name, value in os.environ.items() if name not in removed}
+    removed = ("VIRTUAL_ENV", "PRICES_")
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(removed)}
     return inherited | {
         "COOKIECUTTER_CONFIG": str(config),
         "UV_PROJECT_ENVIRONMENT": str(FOLDER / "venv"),

@@ -14,7 +14,7 @@ from .releases import release as make_release
 from .uv import on_python, run
 
 # Variables that would change what the tests' commands do.
-REMOVED = ("PYENV_VERSION", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "VIRTUAL_ENV", "PRICES_BASE_URL")
+REMOVED = ("PYENV_VERSION", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "VIRTUAL_ENV")
 
 # The libraries are imported from the template's folder, where cached bytecode would be baked.
 sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".cache" / "bytecode"))
@@ -44,7 +44,7 @@ def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folders = {name: str(folder / name) for name in ("cookiecutters_dir", "replay_dir")}
     config.write_text(json.dumps(folders), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        for name in REMOVED:
+        for name in (*REMOVED, *(each for each in os.environ if each.startswith("PRICES_"))):
             patch.delenv(name, raising=False)
         patch.setenv("COOKIECUTTER_CONFIG", str(config))
         patch.setenv("UV_PYTHON_DOWNLOADS", "never")

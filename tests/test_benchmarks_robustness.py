@@ -247,13 +247,13 @@ def test_only_a_bake_is_attacked_behind_a_plain_uvicorn_and_all_behind_h11() -> 
 
 
 def test_limits_go_by_the_settings_of_a_bake_and_by_names_of_their_own_to_peers() -> None:
-    limits = {"PRICES_MAX_CONNECTIONS": 7, "MAX_IN_FLIGHT": 1}
+    limits = {"PRICES__MAX_CONNECTIONS": 7, "MAX_IN_FLIGHT": 1}
 
     bake = services.Service("bake", Path("/bake")).environment(1, 2, limits)
     peer = services.FASTAPI.environment(1, 2, limits)
 
-    assert (bake["PRICES_MAX_CONNECTIONS"], bake["MAX_IN_FLIGHT"]) == ("7", "1")
-    assert bake["PRICES_BASE_URL"] == peer["BENCH_UPSTREAM"] == "http://127.0.0.1:2"
+    assert (bake["PRICES__MAX_CONNECTIONS"], bake["MAX_IN_FLIGHT"]) == ("7", "1")
+    assert bake["PRICES__BASE_URL"] == peer["BENCH_UPSTREAM"] == "http://127.0.0.1:2"
     assert peer["BENCH_CONNECTIONS"] == "7"
     assert "MAX_IN_FLIGHT" not in peer
 

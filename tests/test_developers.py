@@ -28,7 +28,10 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
         "HOST": "my machine",
         "PORT": "http",
         "WEB_CONCURRENCY": "0",
-        "prices_base_url": "none",
+        "prices__base_url": "none",
+        "PRICES_BASE_URL": "none",
+        "PRICES__TIMEOUT": "0",
+        "PRICES": "[]",
     },
     "good settings": {
         "LOG_LEVEL": "debug",
@@ -153,7 +156,7 @@ def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
     project = bake(tmp_path, deployment="all")
     env = on_python(OLDEST)
     settings = project / "src/price_service/settings.py"
-    marker = '    @model_validator(mode="before")\n'
+    marker = '    @field_validator("debug")\n'
     text = settings.read_text(encoding="utf-8")
     assert text.count(marker) == 1
     settings.write_text(text.replace(marker, SETTING + marker), encoding="utf-8")
@@ -181,13 +184,3 @@ def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
         "tests/test_systemd.py",
     )
     run("uv", "run", "--no-sync", "pytest", "--quiet", *about_the_project, cwd=project, env=env)
-
-
-def test_the_example_file_shows_every_setting_of_a_bake(installed: Path) -> None:
-    script = (
-        "import re; from price_service.settings import Settings\n"
-        "shown = re.findall('^# ([A-Z_]+)=', open('.env.example').read(), re.MULTILINE)\n"
-        "assert [name.lower() for name in shown] == list(Settings.model_fields), shown\n"
-    )
-    python = installed / ".venv" / ("bin" if os.name == "posix" else "Scripts") / "python"
-    run(python, "-c", script, cwd=installed)

@@ -156,7 +156,7 @@ def test_production_without_an_upstream_does_not_start(image: str) -> None:
         assert container.process.wait(serving.START_SECONDS) == 2
         printed = container.log.read_text(encoding="utf-8")
 
-    assert "PRICES_BASE_URL must be set when ENVIRONMENT is production" in printed
+    assert "PRICES__BASE_URL must be set when ENVIRONMENT is production" in printed
 
 
 def test_the_stub_of_the_compose_file_answers_its_health_check(image: str, project: Path) -> None:
@@ -194,9 +194,9 @@ class HeldAnswer(BaseHTTPRequestHandler):
 
 def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
     settings = {
-        "PRICES_BASE_URL": f"http://127.0.0.1:{UPSTREAM_PORT}",
-        "PRICES_TIMEOUT_SECONDS": str(serving.STOP_SECONDS),
-        "PRICES_DEADLINE_SECONDS": str(serving.STOP_SECONDS),
+        "PRICES__BASE_URL": f"http://127.0.0.1:{UPSTREAM_PORT}",
+        "PRICES__TIMEOUT_SECONDS": str(serving.STOP_SECONDS),
+        "PRICES__DEADLINE_SECONDS": str(serving.STOP_SECONDS),
         "SHUTDOWN_DELAY_SECONDS": "0.5",
     }
     with (

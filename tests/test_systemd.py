@@ -149,7 +149,7 @@ def test_the_unit_forbids_nothing_that_the_service_does(
     strace = (str(shutil.which("strace")), "-D", "-f", "-qq", "-o", trace)
     env = {
         **environment(service_section(project)),
-        "PRICES_BASE_URL": f"http://localhost:{free_port()}",
+        "PRICES__BASE_URL": f"http://localhost:{free_port()}",
     }
     with closing(
         Unit(tmp_path / "unit", env, *strace, python, "-m", "price_service", "--workers", "1")

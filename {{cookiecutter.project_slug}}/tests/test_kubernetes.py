@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from {{ cookiecutter.package_name }}.settings import Settings, load_settings
+from {{ cookiecutter.package_name }}.variables import variables
 
 from .serving import ROOT
 
@@ -25,21 +26,23 @@ def numbers(pattern: str) -> list[int]:
 
 
 def environment(overlay: str) -> dict[str, str]:
-    """Return what an overlay sets, the base included, by the lower-cased names."""
+    """Return what an overlay sets, the base included."""
     folders = (KUBERNETES / "base", KUBERNETES / "overlays" / overlay)
     lines = "\n".join((folder / "settings.env").read_text(encoding="utf-8") for folder in folders)
-    return {name.lower(): value for name, value in re.findall(r"^(\w+)=(.*)$", lines, re.MULTILINE)}
+    return dict(re.findall(r"^(\w+)=(.*)$", lines, re.MULTILINE))
 
 
 @pytest.fixture(params=["development", "production"])
-def overlay(request: pytest.FixtureRequest) -> Settings:
+def overlay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return the settings of an overlay, without what production needs besides: its secrets."""
-    return load_settings(**environment(request.param) | {"environment": "development"})
+    for name, value in environment(request.param).items():
+        monkeypatch.setenv(name, value)
+    return load_settings(environment="development")
 
 
 @pytest.mark.parametrize("name", ["development", "production"])
 def test_an_overlay_sets_nothing_that_the_service_does_not_know(name: str) -> None:
-    assert set(environment(name)) <= set(Settings.model_fields)
+    assert {setting.lower() for setting in environment(name)} <= set(variables(Settings))
 
 
 def test_the_pod_listens_where_it_says(overlay: Settings) -> None:

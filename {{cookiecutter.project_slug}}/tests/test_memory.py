@@ -27,7 +27,7 @@ TOO_LONG = 250_000  # for the application's limit
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    env = {"PRICES_BASE_URL": "http://127.0.0.1:1", "REQUEST_TIMEOUT_SECONDS": "0.5"}
+    env = {"PRICES__BASE_URL": "http://127.0.0.1:1", "REQUEST_TIMEOUT_SECONDS": "0.5"}
     with serve("tests.faulty_service", env=env) as server:
         yield server
 

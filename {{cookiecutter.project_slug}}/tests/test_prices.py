@@ -29,7 +29,9 @@ def use(
     app: Flask, stub: StubPrices, *, timeout: float = 5, retries: int = 2, **settings: float
 ) -> None:
     """Make `stub` the upstream of `app`, and change its settings."""
-    app.extensions["settings"] = app.extensions["settings"].model_copy(update=settings)
+    whole = app.extensions["settings"]
+    prices = whole.prices.model_copy(update=settings)
+    app.extensions["settings"] = whole.model_copy(update={"prices": prices})
     app.extensions["prices"] = PricesClient(
         Upstream(
             "prices",
@@ -70,7 +72,7 @@ def test_prices_fetched_in_turn_never_meet_at_that_barrier(app: Flask, client: F
 
 def test_one_call_at_a_time_never_meets_at_that_barrier(app: Flask, client: FlaskClient) -> None:
     barrier = asyncio.Barrier(3)
-    use(app, StubPrices(delay=barrier.wait), prices_max_concurrency=1, prices_deadline_seconds=0.1)
+    use(app, StubPrices(delay=barrier.wait), max_concurrency=1, deadline_seconds=0.1)
 
     assert client.get(THREE).status_code == 504
 
@@ -120,7 +122,7 @@ def test_a_symbol_that_is_given_twice_is_fetched_once(client: FlaskClient) -> No
 
 def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskClient) -> None:
     stub = StubPrices(failing={"MSFT": 503, "GOOG": "hang"})
-    use(app, stub, retries=0, prices_deadline_seconds=1)
+    use(app, stub, retries=0, deadline_seconds=1)
 
     response = client.get(THREE)
 
@@ -151,7 +153,7 @@ def test_when_nothing_arrives_the_problem_says_why(
         StubPrices(failing=failing),
         timeout=timeout,
         retries=0,
-        prices_deadline_seconds=deadline,
+        deadline_seconds=deadline,
     )
 
     response = client.get("/prices?symbol=AAPL&symbol=MSFT")

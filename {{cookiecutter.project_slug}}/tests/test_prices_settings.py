@@ -1,138 +1,149 @@
-"""The settings of the example's upstream."""
+"""The settings of the example's upstream, as the environment and `.env` have them."""
 
-import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from redis.asyncio import ConnectionPool
 
-from {{ cookiecutter.package_name }} import settings
-from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
+from {{ cookiecutter.package_name }}.settings import Settings, SettingsError, load_settings
+from {{ cookiecutter.package_name }}.variables import variables
+
+from .test_settings import refused
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
+Give = Callable[[str, str], None]
 
-def refused(**overrides: str) -> set[str]:
-    """Return the names of the variables that are wrong; a service may have more than are here."""
-    try:
-        load_settings(**overrides)
-    except SettingsError as error:
-        return {sentence.split()[0] for sentence in str(error).splitlines()}
-    return set()
+NESTED = [name.upper() for name in variables(Settings) if name.startswith("prices__")]
 
 
-def test_production_refuses_the_stub() -> None:
-    with pytest.raises(SettingsError, match="PRICES_BASE_URL must be set when ENVIRONMENT is"):
-        load_settings(environment="production")
+@pytest.fixture(params=["the environment", ".env"])
+def give(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Give:
+    """Return what sets a variable, in either place."""
+
+    def write(name: str, value: str) -> None:
+        with Path(".env").open("a", encoding="utf-8") as file:
+            file.write(f"{name}={value}\n")
+
+    return write if request.param == ".env" else monkeypatch.setenv
 
 
-def test_production_names_everything_that_it_refuses() -> None:
-    assert refused(environment="production", debug="true") >= {"DEBUG", "PRICES_BASE_URL"}
-
-
-def test_production_takes_an_upstream() -> None:
-    upstream = "https://prices.example/v1"
-
-    assert "PRICES_BASE_URL" not in refused(environment="production", prices_base_url=upstream)
-    assert str(load_settings(prices_base_url=upstream).prices_base_url) == upstream
-
-
-def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
-    with pytest.raises(SettingsError) as error:
-        load_settings(prices_base_url="//user:s3cret@host")
-
-    assert str(error.value).startswith("PRICES_BASE_URL should be a valid URL")
-    assert "s3cret" not in str(error.value)
-
-
-def test_a_cache_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings(prices_cache="true").prices_cache
-
-    monkeypatch.setattr(settings, "find_spec", lambda _: None)
-    with pytest.raises(SettingsError) as error:
-        load_settings(prices_cache="true")
-
-    assert str(error.value).startswith(
-        "PRICES_CACHE needs the extra `cache`: uv sync --extra cache (whether "
+def test_parts_come_from_the_environment_before_the_env_file(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean_environment / ".env").write_text(
+        "PRICES__MAX_RETRIES=7\nPRICES__HEDGE=true\n", encoding="utf-8"
     )
+    monkeypatch.setenv("PRICES__MAX_RETRIES", "8")
+    monkeypatch.setenv("prices__base_url", "https://prices.example/v1")
+
+    prices = load_settings().prices
+
+    assert (prices.max_retries, prices.hedge) == (8, True)
+    assert str(prices.base_url) == "https://prices.example/v1"
 
 
-@pytest.mark.parametrize("userinfo", ["user:s3cret@", "user@", ":s3cret@"])
-def test_the_url_of_the_upstream_has_no_credentials(userinfo: str) -> None:
-    with pytest.raises(SettingsError) as error:
-        load_settings(prices_base_url=f"https://{userinfo}prices.example")
+def test_an_override_leaves_the_other_parts_as_they_are(give: Give) -> None:
+    give("PRICES__MAX_RETRIES", "7")
 
-    assert str(error.value).startswith("PRICES_BASE_URL must have no user name and no password in ")
-    assert "s3cret" not in str(error.value)
+    prices = load_settings(prices={"hedge": True}).prices
+
+    assert (prices.max_retries, prices.hedge) == (7, True)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *(f"redis://:s3{sign}cret@cache.example:6379/0" for sign in "/?#[]\t\n\0\u2028"),
-        *(f"redis://user:1{sign}s3cret@cache.example/0" for sign in "/?#"),
-        "redis://:s3cret@cache.example:99999/0",
-        "redis://:s3cret@cache.example:0/0",
-        "redis://:s3cret@cache.example:port/0",
-        "redis://:s3cret@cache.example/zero",
-        "redis://:s3cret@cache.example/0/1",
-        "redis://:s3cret@cache.example/-1",
-        "redis://:s3cret@/0",
-        "redis://:s3cret@cache example/0",
-        "redis://:s3cret@[::1/0",
-        "redis://:s3cret@cache.example?db=zero",
-        "redis://:s3cret@cache.example?socket_timeout=long",
-        "redis://:s3cret@cache.example?s3cret=1",
-        "http://:s3cret@cache.example/0",
-        "unix://s3cret",
-        "cache.example:6379",
-        "s3cret",
-    ],
-)
-def test_the_url_of_a_redis_is_checked_at_start_and_not_shown(url: str) -> None:
-    with pytest.raises(SettingsError) as error:
-        load_settings(prices_cache_redis_url=url)
+@pytest.mark.parametrize("name", [*NESTED, "PRICES", "PRICES_BASE_URL", "PRICES__UNKNOWN"])
+def test_an_empty_part_counts_as_not_set(give: Give, name: str) -> None:
+    without = load_settings()
+    give(name, "")
 
-    said = str(error.value)
-    assert re.fullmatch(r"PRICES_CACHE_REDIS_URL must be like redis://:password@.*\.", said)
-    assert "s3" not in said
+    assert load_settings() == without
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_the_name_with_one_underscore_is_refused(give: Give, name: str) -> None:
+    former = name.replace("__", "_")
+    give(former, "s3cret")
+
+    assert refused() == [f"{former} is not a setting of this service; did you mean {name}?"]
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("name", "meant"),
     [
-        "redis://cache.example",
-        "redis://cache.example:6379/15",
-        "redis://user:p%2F%3F%23%40s@cache.example/0",
-        *(f"redis://:p{sign}s@cache.example/0" for sign in "@:!$&'()*+,;=~%\\^`{}|<>\" é"),
-        "redis://[::1]:6379/0",
-        "rediss://:s3cret@cache.example:6380/0?ssl_cert_reqs=none",
-        "redis://cache.example?db=3&health_check_interval=30",
-        "unix:///run/redis.sock",
-        "unix://:s3cret@/run/redis.sock?db=1",
+        ("PRICES__TIMEOUT", "PRICES__TIMEOUT_SECONDS"),
+        ("PRICES_TIMEOUT", "PRICES__TIMEOUT_SECONDS"),
+        ("PRICE__BASE_URL", "PRICES__BASE_URL"),
+        ("PRICES__BASEURL", "PRICES__BASE_URL"),
+        ("PRICES___BASE_URL", "PRICES__BASE_URL"),
+        ("prices__base_ulr", "PRICES__BASE_URL"),
+        ("PIRCES__CACHE", "PRICES__CACHE"),
     ],
 )
-def test_every_url_that_redis_py_takes_is_taken(url: str) -> None:
-    assert load_settings(prices_cache_redis_url=url).prices_cache_redis_url
-    assert ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call] # its own
+def test_a_slip_is_refused_wherever_it_is(give: Give, name: str, meant: str) -> None:
+    give(name, "s3cret")
+
+    assert refused() == [f"{name.upper()} is not a setting of this service; did you mean {meant}?"]
 
 
-def test_without_the_extra_the_url_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "find_spec", lambda _: None)
+@pytest.mark.parametrize("name", ["PRICES__UNKNOWN", "PRICES__", "PRICES__MAX_RETRIES__X"])
+def test_a_part_that_is_none_is_refused(give: Give, name: str) -> None:
+    give(name, "s3cret")
+    give("PRICES__MAX_RETRIES", "1")
 
-    assert load_settings(prices_cache_redis_url="redis://cache.example?db=3")
-    with pytest.raises(SettingsError):
-        load_settings(prices_cache_redis_url="redis://:s3/cret@cache.example")
-
-
-def test_the_password_of_a_redis_is_not_shown() -> None:
-    loaded = load_settings(prices_cache_redis_url="redis://:s3cret@cache.example/0")
-
-    assert "s3cret" not in repr(loaded)
+    assert refused() == [f"{name} is not a setting of this service."]
 
 
-def test_a_base_url_has_no_fragment() -> None:
-    with pytest.raises(SettingsError) as error:
-        load_settings(prices_base_url="https://prices.example/v1?key=s3cret#part")
+@pytest.mark.parametrize(
+    "name", ["PRICES_PORT", "PRICES_SERVICE_HOST", "PRICES_PORT_80_TCP", "PRICES_DB", "PRICES2"]
+)
+def test_names_of_other_programs_are_passed_over(give: Give, name: str) -> None:
+    without = load_settings()
+    give(name, "tcp://10.0.0.1:80")
 
-    assert str(error.value).startswith("PRICES_BASE_URL must have no fragment")
-    assert "s3cret" not in str(error.value)
+    assert load_settings() == without
+
+
+@pytest.mark.parametrize(
+    "value", ['{"base_url": "https://s3cret.example"}', '{"s3cret', "null", "[]", "1", "s3cret"]
+)
+def test_the_whole_is_not_set_at_once(give: Give, value: str) -> None:
+    give("PRICES", value)
+    give("PRICES__MAX_RETRIES", "1")
+
+    assert refused() == ["PRICES must be set by its parts, such as PRICES__BASE_URL."]
+
+
+def test_a_wrong_part_is_named_and_described(give: Give) -> None:
+    give("PRICES__TIMEOUT_SECONDS", "-5")
+
+    [said] = refused()
+
+    about = "how long one call may take with its retries, in seconds"
+    assert said == f"PRICES__TIMEOUT_SECONDS should be greater than 0 ({about})."
+
+
+def test_production_names_everything_that_it_refuses(give: Give) -> None:
+    for name in ("ENVIRONMENT", "DEBUG", "PRICES__TIMEOUT_SECONDS", "PRICES__CACHE_REDIS_URL"):
+        give(name, {"ENVIRONMENT": "production", "DEBUG": "true"}.get(name, "s3cret"))
+
+    said = refused()
+
+    # A service may refuse more than is here.
+    assert {sentence.split()[0] for sentence in said} >= {
+        *("DEBUG", "PRICES__BASE_URL", "PRICES__TIMEOUT_SECONDS", "PRICES__CACHE_REDIS_URL")
+    }
+    assert any(
+        sentence.startswith("PRICES__BASE_URL must be set when ENVIRONMENT is production (the URL")
+        for sentence in said
+    )
+    assert "s3cret" not in "".join(said)
+
+
+def test_production_takes_an_upstream(give: Give) -> None:
+    give("PRICES__BASE_URL", "https://prices.example/v1")
+    give("ENVIRONMENT", "production")
+
+    try:
+        assert str(load_settings().prices.base_url) == "https://prices.example/v1"
+    except SettingsError as error:  # of what a service requires besides
+        assert "PRICES" not in str(error)  # noqa: PT017 - it need not be raised

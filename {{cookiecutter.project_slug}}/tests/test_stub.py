@@ -1,15 +1,12 @@
 """The embedded upstream, by itself."""
 
 import asyncio
-import socket
 
 import httpx
 import pytest
-import uvicorn
 
 from {{ cookiecutter.package_name }}.clients.stub import (
     StubPrices,
-    asgi,
     invented_price,
 )
 
@@ -53,19 +50,6 @@ async def test_a_symbol_can_be_made_to_hang_without_holding_up_the_others() -> N
     assert fine.status_code == 200
 
 
-async def test_every_reply_waits_for_a_barrier() -> None:
-    barrier = asyncio.Barrier(3)
-    async with talk_to(StubPrices(delay=barrier.wait)) as client:
-        early = [asyncio.create_task(client.get("/prices/A")) for _ in range(2)]
-        done, _ = await asyncio.wait(early, timeout=0.01)
-        assert not done
-
-        await client.get("/prices/A")
-        done, _ = await asyncio.wait(early, timeout=5)
-
-    assert len(done) == 2
-
-
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/prices/"), ("POST", "/prices/AAPL")]
 )
@@ -74,16 +58,3 @@ async def test_anything_but_the_price_of_a_symbol_is_not_found(method: str, path
         response = await client.request(method, path)
 
     assert response.status_code == 404
-
-
-async def test_it_can_be_served_on_a_socket() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(asgi, log_config=None))
-        serving = asyncio.create_task(server._serve([listening]))  # noqa: SLF001 - no signal handlers
-        async with httpx.AsyncClient() as client:
-            port = listening.getsockname()[1]
-            response = await client.get(f"http://127.0.0.1:{port}/prices/AAPL")
-        server.should_exit = True
-        await serving
-
-    assert response.json()["symbol"] == "AAPL"

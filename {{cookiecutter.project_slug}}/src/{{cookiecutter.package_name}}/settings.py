@@ -1,17 +1,14 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
 import ipaddress
-import itertools
+import os
 import re
-# jinja: if cookiecutter.include_example
-import urllib.parse
-# jinja: endif
-# jinja: if cookiecutter.include_example
-from importlib.util import find_spec
-# jinja: endif
+import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     ValidationError,
@@ -19,20 +16,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-# jinja: if cookiecutter.include_example
-from pydantic.networks import HttpUrl
-from pydantic.types import SecretStr
-# jinja: endif
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from upstreams import certificate_mistakes
 
-from .deadline import Callers
+from .upstream_settings import LONGEST, Count, Seconds, UpstreamSettings
+from .variables import NESTED, example, group_of, meant_by, misnamed, variables
 
-# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
-LONGEST = 604_800
-Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
 
@@ -55,37 +45,89 @@ def _log_format(values: dict[str, Any]) -> LogFormat:
     return "json" if values.get("environment") == "production" else "text"
 
 
+def _parses(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _host(value: str) -> str:
+    is_address = _parses(ipaddress.ip_address, value.partition("%")[0])
+    if not is_address and not _HOST_NAME.fullmatch(value):
+        message = "must be an IP address or the name of a host"
+        raise ValueError(message)
+    return value
+
+
+def _addresses(value: str) -> str:
+    # uvicorn takes what is neither for a name, which matches no client.
+    for each in map(str.strip, value.split(",") if value else ()):
+        if each != "*" and not _parses(ipaddress.ip_network, each):
+            message = (
+                "must be IP addresses, networks or '*', separated by commas; "
+                "a network is like 192.0.2.0/24"
+            )
+            raise ValueError(message)
+    return value
+
+
+# jinja: if cookiecutter.include_example
+class PricesSettings(UpstreamSettings):
+    """The settings of the price upstream: those of every upstream, and those of its view."""
+
+    deadline_seconds: Seconds = Field(
+        default=3.0, description="how long all calls of one request may take, in seconds"
+    )
+    max_concurrency: Count = Field(
+        default=10, description="the number of calls at once within one request"
+    )
+
+
+# jinja: endif
 class Settings(BaseSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    A variable that is set but empty counts as not set. A name in `.env` that looks like a slip for
-    that of a setting is refused; others are another program's, such as Compose's.
+    Those of an upstream are a group: `PRICES__BASE_URL` is `prices.base_url`. A variable that is
+    set but empty counts as not set. A name in `.env` that looks like a slip for that of a setting
+    is refused, and one in the environment that looks like an upstream's; others are another
+    program's, such as Compose's.
     """
 
     model_config = SettingsConfigDict(
+        enable_decoding=False,  # a value is never read as JSON: one way to set each
         env_file=".env",
         env_file_encoding="utf-8-sig",  # editors on Windows put a mark in front
         env_ignore_empty=True,
+        env_nested_delimiter=NESTED,
+        env_nested_max_split=1,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,  # a wrong value may be a secret
+        nested_model_default_partial_update=True,
     )
 
     environment: Literal["development", "production"] = Field(
-        default="development", description="what the process is used for"
+        default="development",
+        description="what the process is used for: development or production, which refuses DEBUG",
     )
     debug: bool = Field(
         default=False, description="whether errors show their cause to the client; development only"
     )
-    host: str = Field(default="127.0.0.1", description="the address to listen on")
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        default="127.0.0.1", description="the address to listen on; a container needs 0.0.0.0"
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="the TCP port to listen on")
     web_concurrency: Count = Field(default=1, description="the number of worker processes")
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
-        default="INFO", description="the least severe level that is logged"
+        default="INFO",
+        description="the least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL",
     )
     log_format: LogFormat = Field(
         default_factory=_log_format,
-        description="how a log line looks; 'json' in production and 'text' in development",
+        description="how a log line looks, json or text; json in production and text in "
+        "development unless set",
     )
     max_content_length: Count = Field(
         default=1024 * 1024, description="the largest request body that is accepted, in bytes"
@@ -94,69 +136,23 @@ class Settings(BaseSettings):
         default=100, description="the number of requests at once in views that are not async"
     )
     max_waiting: Count = Field(
-        default=1000, description="the number of such requests that may wait for a thread"
+        default=1000,
+        description="the number of such requests that may wait for a thread; more are answered 503",
     )
     max_in_flight: Count = Field(
-        default=10_000, description="the number of requests at once in all; others are answered 503"
+        default=10_000,
+        description="the number of requests at once in all; more are answered 503, except health "
+        "checks",
     )
     request_timeout_seconds: Seconds = Field(
         default=60,
-        description="how long a short body may take to arrive, and then an async view to begin its "
-        "response; a stream may last longer",
+        description="how long a request's body of at most 64 KiB may take to arrive (then: 408), "
+        "and after that an async view to begin its response (then it is cancelled: 504), in "
+        "seconds; a stream may last longer",
     )
+    # Upstreams are a line each: `orders: UpstreamSettings = UpstreamSettings()`.
     # jinja: if cookiecutter.include_example
-    prices_base_url: HttpUrl | None = Field(
-        default=None,
-        validate_default=True,
-        description="the URL of the price upstream; without one, development uses a built-in stub",
-    )
-    prices_timeout_seconds: Seconds = Field(
-        default=2.0, description="how long one call may take with its retries, in seconds"
-    )
-    prices_deadline_seconds: Seconds = Field(
-        default=3.0, description="how long all calls of one request may take, in seconds"
-    )
-    prices_max_concurrency: Count = Field(
-        default=10, description="the number of calls at once within one request"
-    )
-    prices_max_connections: Count = Field(
-        default=100, description="the number of connections to the upstream per worker"
-    )
-    prices_max_waiting: Count = Field(
-        default=1000,
-        description="the number of calls that may wait for a connection; others fail at once",
-    )
-    prices_max_response_bytes: Count = Field(
-        default=1024 * 1024, description="the largest reply of the upstream, decoded, in bytes"
-    )
-    prices_max_retries: int = Field(
-        default=2, ge=0, description="how often one call that failed for a moment is tried again"
-    )
-    prices_retry_share: float = Field(
-        default=0.19,
-        ge=0,
-        le=1,
-        description="the most that retries and hedges may add to the calls, as a share of them",
-    )
-    prices_hedge: bool = Field(
-        default=False,
-        description="whether a call that takes longer than 95 % of the latest is made twice",
-    )
-    prices_breaker_failures: Count = Field(
-        default=20, description="after how many failures in a row the upstream is left alone"
-    )
-    prices_breaker_seconds: Seconds = Field(
-        default=2.0, description="how long it is left alone before one call tries it, in seconds"
-    )
-    prices_required: bool = Field(
-        default=False, description="whether /readyz says no while the upstream is left alone"
-    )
-    prices_cache: bool = Field(
-        default=False, description="whether replies are used again as their Cache-Control allows"
-    )
-    prices_cache_redis_url: SecretStr | None = Field(
-        default=None, description="the Redis that keeps them; without one, each worker's memory"
-    )
+    prices: PricesSettings = PricesSettings()
     stub_delay_ms: float = Field(
         default=50,
         ge=0,
@@ -169,102 +165,49 @@ class Settings(BaseSettings):
         ge=0,
         le=LONGEST,
         allow_inf_nan=False,
-        description="how long /readyz says no before the socket closes, in seconds",
+        description="how long /readyz says no before the socket closes, in seconds: what a load "
+        "balancer needs to notice",
     )
     shutdown_grace_seconds: Seconds = Field(
         default=30, description="how long a stop waits for requests in flight, in seconds"
     )
     keep_alive_seconds: Count = Field(
-        default=75, description="how long an idle connection stays open, in whole seconds"
+        default=75,
+        description="how long an idle connection stays open, in whole seconds; longer than the "
+        "load balancer's own limit",
     )
-    forwarded_allow_ips: str = Field(
+    forwarded_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
         default="127.0.0.1",
-        description="the proxies whose X-Forwarded headers are believed, separated by commas",
+        description="the proxies whose X-Forwarded headers are believed, as addresses or networks "
+        "separated by commas; * for all",
     )
-    deadline_allow_ips: str = Field(
+    deadline_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
         default="",
         description="the callers whose X-Envoy-Expected-Rq-Timeout-Ms is believed, as addresses or "
-        "networks separated by commas; nobody unless set",
+        "networks separated by commas; * for all, and nobody unless set",
     )
-
-    @field_validator("deadline_allow_ips")
-    @classmethod
-    def _only_callers(cls, value: str) -> str:
-        try:
-            Callers(value)
-        except ValueError:
-            message = "must be IP addresses, networks or '*', separated by commas"
-            raise ValueError(message) from None
-        return value
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_to_others_what_is_theirs(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if _meant_by(name)}
+    def _with_names_that_are_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Pass over what is another program's, and add what looks like an upstream's setting."""
+        known = {*cls.model_fields, *variables(cls)}
+        given = {name: value for name, value in values.items() if meant_by(name, known)}
+        return misnamed(os.environ, cls) | given
 
-    @field_validator("host")
+    @model_validator(mode="before")
     @classmethod
-    def _can_be_listened_on(cls, value: str) -> str:
-        if not _is_address(value.partition("%")[0]) and not _HOST_NAME.fullmatch(value):
-            message = "must be an IP address or the name of a host"
-            raise ValueError(message)
-        return value
+    def _no_stub_in_production(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # Here and not in a validator of the group, which would not run with a mistake inside.
+        if values.get("environment") != "production":
+            return values
+        given = dict(values)
+        for name, field in cls.model_fields.items():
+            group = given.get(name, {})
+            if issubclass(group_of(field) or object, UpstreamSettings) and isinstance(group, dict):
+                given[name] = group | {"base_url": group.get("base_url") or ""}
+        return given
 
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _are_addresses(cls, value: str) -> str:
-        # uvicorn takes what is neither for a name, which matches no client.
-        for each in value.split(","):
-            if each.strip() != "*" and not _is_network(each.strip()):
-                message = "must be addresses and networks, like 10.0.0.0/8, or *"
-                raise ValueError(message)
-        return value
-
-    # jinja: if cookiecutter.include_example
-    @field_validator("prices_base_url")
-    @classmethod
-    def _no_credentials(cls, value: HttpUrl | None) -> HttpUrl | None:
-        if value is not None and (value.username or value.password):
-            message = "must have no user name and no password in it: logs show addresses"
-            raise ValueError(message)
-        return value
-
-    @field_validator("prices_cache_redis_url")
-    @classmethod
-    def _is_the_url_of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _is_redis_url(value.get_secret_value()):
-            message = (
-                "must be like redis://:password@host:6379/0, with every sign of the password "
-                "that is no letter and no digit percent-encoded: %2F for a slash"
-            )
-            raise ValueError(message)
-        return value
-
-    @field_validator("prices_cache")
-    @classmethod
-    def _no_cache_without_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
-        if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
-            message = "needs the extra `cache`: uv sync --extra cache"
-            raise ValueError(message)
-        return value
-
-    @field_validator("prices_base_url")
-    @classmethod
-    def _no_fragment(cls, value: HttpUrl | None) -> HttpUrl | None:
-        if value is not None and "#" in str(value):
-            message = "must have no fragment: it would never be sent"
-            raise ValueError(message)
-        return value
-
-    @field_validator("prices_base_url")
-    @classmethod
-    def _no_stub_in_production(cls, value: HttpUrl | None, info: ValidationInfo) -> HttpUrl | None:
-        if value is None and info.data.get("environment") == "production":
-            message = "must be set when ENVIRONMENT is production"
-            raise ValueError(message)
-        return value
-
-    # jinja: endif
     @field_validator("debug")
     @classmethod
     def _no_debug_in_production(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
@@ -274,56 +217,6 @@ class Settings(BaseSettings):
         return value
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return True
-
-
-# jinja: if cookiecutter.include_example
-def _is_redis_url(text: str) -> bool:
-    """Tell whether redis-py can take `text`, as far as that shows before it connects."""
-    # Some of what is not printed gets lost on the way. A `#`, and a `?` before the `@`, were meant
-    # to be in the password.
-    if not re.fullmatch(r"[^?#]+(\?[^?#@]*)?", text) or not text.isprintable():
-        return False
-    try:
-        url = urllib.parse.urlsplit(text)
-        port = url.port
-    except ValueError:  # the port is no number: a slash in the password ended the host before it
-        return False
-    if url.scheme == "unix":
-        return url.path.startswith("/") and _takes_options(text)
-    has_host = re.fullmatch(r"\S+", url.hostname or "") and port != 0
-    has_number = re.fullmatch(r"(/\d{0,9})?", url.path)
-    is_redis = url.scheme in {"redis", "rediss"} and has_host and has_number
-    return bool(is_redis) and _takes_options(text)
-
-
-def _takes_options(text: str) -> bool:
-    """Tell whether redis-py knows what stands behind the question mark; only it does."""
-    if "?" not in text or not find_spec("redis"):
-        return True
-    from redis.asyncio import ConnectionPool  # noqa: PLC0415 - an extra, and slow to import
-
-    try:
-        ConnectionPool.from_url(text).make_connection()  # type: ignore[no-untyped-call] # its own
-    except (TypeError, ValueError, AttributeError):
-        return False
-    return True
-
-
-# jinja: endif
 def load_settings(**overrides: object) -> Settings:
     """Return the settings of the environment and `.env`; `overrides` go before both.
 
@@ -348,40 +241,20 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def _sentence(mistake: ErrorDetails) -> str:
-    name = str(mistake["loc"][0])
+    known = variables(Settings)
+    name = NESTED.join(map(str, mistake["loc"]))
+    variable = name.upper()
     if mistake["type"] == "extra_forbidden":
-        meant = str(_meant_by(name)).upper()
-        return f"{name.upper()} in .env is not a setting of this service; did you mean {meant}?"
+        meant = meant_by(name, known)
+        hint = f"; did you mean {meant.upper()}?" if meant else "."
+        return f"{variable} is not a setting of this service{hint}"
+    parts = [each.upper() for each in known if each.startswith(name + NESTED)]
+    if parts and mistake["type"] == "model_type":
+        return f"{variable} must be set by its parts, such as {parts[0]}."
     wrong = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{name.upper()} {wrong} ({Settings.model_fields[name].description})."
+    field = known.get(name) or Settings.model_fields[str(mistake["loc"][0])]
+    return f"{variable} {wrong} ({field.description})."
 
 
-def _meant_by(name: str) -> str | None:
-    """Return the setting that `name` is or looks like, or `None` where it is none of this service.
-
-    It looks like one with one slip of the keyboard, with an underscore too many or too few, or
-    without its unit. `DB_PORT`, `PORT2` and `MAX_CONNECTIONS` are names of their own.
-    """
-    if name in Settings.model_fields:
-        return name
-    joined = name.replace("_", "")
-    for setting in Settings.model_fields:
-        without_unit = re.sub("_(seconds|ms|bytes)$", "", setting)
-        if name == without_unit or joined == setting.replace("_", "") or _is_slip(name, setting):
-            return setting
-    return None
-
-
-def _is_slip(name: str, setting: str) -> bool:
-    """Tell whether a letter is missing, added or another, or two have changed places."""
-    start = _same(name, setting)
-    end = _same(name[start:][::-1], setting[start:][::-1])
-    here, there = name[start : len(name) - end], setting[start : len(setting) - end]
-    turned = len(here) == len("ab") and here == there[::-1]
-    return (here + there).isalpha() and (turned or max(len(here), len(there)) == 1)
-
-
-def _same(one: str, other: str) -> int:
-    """Return how many letters both begin with."""
-    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return len(list(pairs))
+if __name__ == "__main__":
+    sys.stdout.write(example(Settings.model_construct()))

@@ -1,22 +1,55 @@
-"""The upstreams, a module for each. A new one is added here."""
+"""The upstreams, a module for each.
+
+A new one takes three steps:
+
+1. In `settings.py`, `orders: UpstreamSettings = UpstreamSettings()`. The service then reads
+   `ORDERS__BASE_URL`, `ORDERS__TIMEOUT_SECONDS` and so on.
+2. Here, `orders.py` with a class that has the upstream, and a method for each kind of call:
+
+    from ..logs import ids_to_pass_on
+    from ..settings import Settings
+
+
+    class OrdersClient:
+        def __init__(self, settings: Settings) -> None:
+            self.upstream = settings.orders.upstream("orders", pass_on=ids_to_pass_on)
+
+3. Below, `self.orders = OrdersClient(settings)`, and its import. The pool then opens and closes
+   with the service, and `/readyz` shows the circuit breaker.
+"""
+
+from flask import Flask
+from upstreams import Upstream
 
 # jinja: if cookiecutter.include_example
-from flask import Flask
-
+from ..settings import Settings
 from .prices import PricesClient
 
 
 # jinja: else
-from flask import Flask
+from ..settings import Settings
 
 
 # jinja: endif
+class Clients:
+    """A client of each upstream: every attribute is one, and has its `upstream`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make every client; the lifespan opens their upstreams."""
+        # jinja: if cookiecutter.include_example
+        self.prices = PricesClient.from_settings(settings)
+
+    # jinja: else
+        _ = settings  # there are none yet; the first is like `self.orders = OrdersClient(settings)`
+
+    # jinja: endif
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The upstreams of all clients."""
+        return [client.upstream for client in vars(self).values()]
+
+
 def init_app(app: Flask) -> None:
     """Make every client, for the views, and list its upstream, for the lifespan to open."""
-    # jinja: if cookiecutter.include_example
-    prices = PricesClient.from_settings(app.extensions["settings"])
-    app.extensions["prices"] = prices
-    app.extensions["upstreams"] = [prices.upstream]
-    # jinja: else
-    app.extensions["upstreams"] = []
-    # jinja: endif
+    clients = Clients(app.extensions["settings"])
+    app.extensions |= {**vars(clients), "upstreams": clients.upstreams}

@@ -2,11 +2,10 @@
 
 import json
 from decimal import Decimal
-from functools import partial
 from typing import NoReturn
 from urllib.parse import quote
 
-from upstreams import OpenCache, Upstream, UpstreamInvalid
+from upstreams import Upstream, UpstreamInvalid
 
 from ..logs import ids_to_pass_on
 from ..settings import Settings
@@ -22,38 +21,14 @@ _LONGEST_NUMBER = 40  # characters, and places before or after the point
 class PricesClient:
     """Prices by symbol from one upstream, which whoever made it opens."""
 
-    def __init__(self, upstream: Upstream, *, hedge: bool = False) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
-        self._hedge = hedge
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "PricesClient":
         """Return a client of the configured upstream, or of the embedded stub if there is none."""
-        if settings.prices_base_url is None:
-            base_url = "http://stub.invalid"
-            transport = StubPrices(delay=settings.stub_delay_ms / 1000).transport
-        else:
-            base_url = str(settings.prices_base_url)
-            transport = None
-        return cls(
-            Upstream(
-                "prices",
-                base_url,
-                timeout=settings.prices_timeout_seconds,
-                max_connections=settings.prices_max_connections,
-                max_waiting=settings.prices_max_waiting,
-                max_response_bytes=settings.prices_max_response_bytes,
-                max_retries=settings.prices_max_retries,
-                retry_share=settings.prices_retry_share,
-                breaker_failures=settings.prices_breaker_failures,
-                breaker_seconds=settings.prices_breaker_seconds,
-                required=settings.prices_required,
-                cache=_cache(settings),
-                transport=transport,
-                pass_on=ids_to_pass_on,
-            ),
-            hedge=settings.prices_hedge,
-        )
+        stub = StubPrices(delay=settings.stub_delay_ms / 1000).transport
+        return cls(settings.prices.upstream("prices", stub=stub, pass_on=ids_to_pass_on))
 
     async def price(self, symbol: str) -> Decimal:
         """Return the price of one `symbol`.
@@ -65,7 +40,7 @@ class PricesClient:
             message = f"{symbol!r} is not a symbol"
             raise ValueError(message)
         path = f"/prices/{quote(symbol, safe='')}"
-        response = await self.upstream.get(path, hedge=self._hedge)
+        response = await self.upstream.get(path)
         try:
             return _price(response.content, symbol)
         except (ValueError, ArithmeticError, RecursionError) as error:
@@ -73,15 +48,6 @@ class PricesClient:
         # Not raised above, with `error` as its context: that one holds the reply.
         detail = "sent a reply without a price"
         raise UpstreamInvalid(self.upstream.name, detail, reason=reason)
-
-
-def _cache(settings: Settings) -> OpenCache | None:
-    if not settings.prices_cache:
-        return None
-    from upstreams._cache import open_cache  # noqa: PLC0415 - needs an extra
-
-    url = settings.prices_cache_redis_url
-    return partial(open_cache, None if url is None else url.get_secret_value())
 
 
 def _price(content: bytes, symbol: str) -> Decimal:

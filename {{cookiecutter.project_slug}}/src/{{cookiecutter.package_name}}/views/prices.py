@@ -39,8 +39,8 @@ async def _fetch(
     return await fan_out(
         client.price,
         symbols,
-        deadline=settings.prices_deadline_seconds,
-        max_concurrency=settings.prices_max_concurrency,
+        deadline=settings.prices.deadline_seconds,
+        max_concurrency=settings.prices.max_concurrency,
     )
 
 

@@ -1,0 +1,154 @@
+"""The settings that every upstream has: those of the library, with its defaults."""
+
+from functools import partial
+from importlib.util import find_spec
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
+from upstreams import OpenCache, PassOn, Transport, Upstream, is_redis_url
+
+# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
+LONGEST = 604_800
+Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class UpstreamSettings(BaseModel):
+    """What can be set for an upstream; where nothing is, the library's own values hold.
+
+    A subclass has further settings for the upstream, or other defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    base_url: HttpUrl | None = Field(
+        default=None,
+        description="the URL of the upstream; production needs one, and development uses the stub "
+        "of the client without it",
+    )
+    timeout_seconds: Seconds = Field(
+        default=Upstream.timeout,
+        description="how long one call may take with its retries, in seconds",
+    )
+    max_connections: Count = Field(
+        default=Upstream.max_connections,
+        description="the number of connections to the upstream per worker",
+    )
+    max_waiting: Count = Field(
+        default=Upstream.max_waiting,
+        description="the number of calls that may wait for a connection; more fail at once: 503",
+    )
+    max_response_bytes: Count = Field(
+        default=Upstream.max_response_bytes,
+        description="the largest reply of the upstream, decoded, in bytes",
+    )
+    max_retries: int = Field(
+        default=Upstream.max_retries,
+        ge=0,
+        le=100,
+        description="how often one call that failed for a moment is tried again",
+    )
+    retry_share: float = Field(
+        default=Upstream.retry_share,
+        ge=0,
+        le=1,
+        description="the most that retries and hedges may add to the calls, as a share of them",
+    )
+    hedge: bool = Field(
+        default=Upstream.hedge,
+        description="whether a GET that takes longer than 95 % of the latest is made a second time "
+        "beside the first",
+    )
+    breaker_failures: Count = Field(
+        default=Upstream.breaker_failures,
+        description="after how many failures in a row the upstream is left alone",
+    )
+    breaker_seconds: Seconds = Field(
+        default=Upstream.breaker_seconds,
+        description="how long it is left alone before one call tries it, in seconds",
+    )
+    required: bool = Field(
+        default=Upstream.required,
+        description="whether /readyz says no while the upstream is left alone",
+    )
+    cache: bool = Field(
+        default=False,
+        description="whether replies are used again as their Cache-Control allows; needs the extra "
+        "`cache`",
+    )
+    cache_redis_url: SecretStr | None = Field(
+        default=None,
+        description="the Redis that keeps them, like redis://127.0.0.1:6379/0; without one, each "
+        "worker's memory",
+    )
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _is_set(cls, value: object) -> object:
+        if value == "":  # what `Settings` gives in production
+            message = "must be set when ENVIRONMENT is production"
+            raise ValueError(message)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _can_be_called_and_logged(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None and (value.username or value.password):
+            message = "must have no user name and no password in it: logs show addresses"
+            raise ValueError(message)
+        if value is not None and "#" in str(value):
+            message = "must have no fragment: it would never be sent"
+            raise ValueError(message)
+        return value
+
+    @field_validator("cache")
+    @classmethod
+    def _has_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
+        if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
+            message = "needs the extra `cache`: uv sync --extra cache"
+            raise ValueError(message)
+        return value
+
+    @field_validator("cache_redis_url")
+    @classmethod
+    def _is_of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_redis_url(value.get_secret_value()):
+            message = (
+                "must be like redis://:password@host:6379/0, with every sign of the password "
+                "that is no letter and no digit percent-encoded: %2F for a slash"
+            )
+            raise ValueError(message)
+        return value
+
+    def upstream(
+        self, name: str, *, stub: Transport | None = None, pass_on: PassOn | None = None
+    ) -> Upstream:
+        """Return the upstream with these settings, and the `stub` in its place if it has no URL.
+
+        Without both every call fails: nothing has a name in `invalid` (RFC 6761 section 6.4).
+        """
+        return Upstream(
+            name,
+            str(self.base_url or f"http://{name}.invalid"),
+            timeout=self.timeout_seconds,
+            max_connections=self.max_connections,
+            max_waiting=self.max_waiting,
+            max_response_bytes=self.max_response_bytes,
+            max_retries=self.max_retries,
+            retry_share=self.retry_share,
+            hedge=self.hedge,
+            breaker_failures=self.breaker_failures,
+            breaker_seconds=self.breaker_seconds,
+            required=self.required,
+            cache=self._open_cache(),
+            transport=None if self.base_url else stub,
+            pass_on=pass_on,
+        )
+
+    def _open_cache(self) -> OpenCache | None:
+        if not self.cache:
+            return None
+        from upstreams._cache import open_cache  # noqa: PLC0415 - needs an extra
+
+        url = self.cache_redis_url
+        return partial(open_cache, None if url is None else url.get_secret_value())
