@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.settings import Settings, SettingsError, load_settings
+from {{ cookiecutter.package_name }}.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+)
 from {{ cookiecutter.package_name }}.variables import variables
 
 from .test_settings import refused

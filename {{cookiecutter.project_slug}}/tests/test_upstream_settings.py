@@ -57,6 +57,15 @@ def test_replies_are_kept_where_the_settings_say() -> None:
     assert "s3cret" not in repr(settings.upstream("orders"))
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.0.0.1", "[::1]:8000", "b\u00fccher.example", "a_b-c.d.", "127.1"]
+)
+def test_every_host_is_taken(host: str) -> None:
+    settings = UpstreamSettings.model_validate({"base_url": f"http://{host}"})
+
+    assert settings.upstream("orders").base_url == str(settings.base_url)
+
+
 def test_a_stub_stands_in_for_an_upstream_without_a_url() -> None:
     def stub() -> httpx.AsyncBaseTransport:
         raise NotImplementedError
@@ -86,6 +95,10 @@ def test_a_cache_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ("base_url", "https://orders.example/#", "must have no fragment"),
         ("base_url", "//user:s3cret@host", "should be a valid URL"),
         ("base_url", "ftp://s3cret.example", "URL scheme should be 'http' or 'https'"),
+        *(
+            ("base_url", f"http://{host}", "must have an IP address or the name of a host in it")
+            for host in ("s3cret*\u00a3", "-\u00f9-", "\U0001f60d", 64 * "a", "a..b", "$s3cret")
+        ),
         ("cache_redis_url", "redis://:s3cret/@cache.example", "must be like redis://:password@"),
         ("timeout_seconds", "1e300", "should be less than or equal to 604800"),
         ("max_connections", "s3cret", "should be a valid integer"),

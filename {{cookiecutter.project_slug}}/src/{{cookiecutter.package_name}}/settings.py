@@ -2,9 +2,7 @@
 
 import ipaddress
 import os
-import re
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,14 +18,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from upstreams import certificate_mistakes
 
-from .upstream_settings import LONGEST, Count, Seconds, UpstreamSettings
+from .upstream_settings import LONGEST, Count, Seconds, UpstreamSettings, is_host
 from .variables import NESTED, example, group_of, meant_by, misnamed, variables
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
-
-# RFC 1123 section 2.1, and underscores, which containers have in their names.
-_HOST_NAME = re.compile(r"(?!-|.{254})[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -45,17 +40,8 @@ def _log_format(values: dict[str, Any]) -> LogFormat:
     return "json" if values.get("environment") == "production" else "text"
 
 
-def _parses(parse: Callable[[str], object], text: str) -> bool:
-    try:
-        parse(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _host(value: str) -> str:
-    is_address = _parses(ipaddress.ip_address, value.partition("%")[0])
-    if not is_address and not _HOST_NAME.fullmatch(value):
+    if not is_host(value):
         message = "must be an IP address or the name of a host"
         raise ValueError(message)
     return value
@@ -63,13 +49,15 @@ def _host(value: str) -> str:
 
 def _addresses(value: str) -> str:
     # uvicorn takes what is neither for a name, which matches no client.
-    for each in map(str.strip, value.split(",") if value else ()):
-        if each != "*" and not _parses(ipaddress.ip_network, each):
-            message = (
-                "must be IP addresses, networks or '*', separated by commas; "
-                "a network is like 192.0.2.0/24"
-            )
-            raise ValueError(message)
+    try:
+        for each in map(str.strip, value.split(",") if value else ()):
+            _ = each == "*" or ipaddress.ip_network(each)
+    except ValueError:
+        message = (
+            "must be IP addresses, networks or '*', separated by commas; "
+            "a network is like 192.0.2.0/24"
+        )
+        raise ValueError(message) from None
     return value
 
 

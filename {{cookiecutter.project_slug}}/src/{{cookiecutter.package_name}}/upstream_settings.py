@@ -1,9 +1,12 @@
 """The settings that every upstream has: those of the library, with its defaults."""
 
+import ipaddress
+import re
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 from upstreams import OpenCache, PassOn, Transport, Upstream, is_redis_url
 
@@ -11,6 +14,30 @@ from upstreams import OpenCache, PassOn, Transport, Upstream, is_redis_url
 LONGEST = 604_800
 Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+# RFC 1123 section 2.1, and underscores, which containers have in their names.
+_HOST_NAME = re.compile(r"(?!-|.{254})[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+
+
+def is_host(text: str) -> bool:
+    """Tell whether `text` is an IP address or can be the name of a host."""
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+def _has_host(url: HttpUrl) -> bool:
+    """Tell whether the host of a URL is one, also for httpx, which knows fewer signs than pydantic.
+
+    Those are the ones of RFC 5891, and not what browsers make of a name.
+    """
+    try:
+        host = httpx.URL(str(url)).host
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return host != "" and is_host((url.host or "").strip("[]"))
 
 
 class UpstreamSettings(BaseModel):
@@ -98,6 +125,9 @@ class UpstreamSettings(BaseModel):
             raise ValueError(message)
         if value is not None and "#" in str(value):
             message = "must have no fragment: it would never be sent"
+            raise ValueError(message)
+        if value is not None and not _has_host(value):
+            message = "must have an IP address or the name of a host in it"
             raise ValueError(message)
         return value
 
