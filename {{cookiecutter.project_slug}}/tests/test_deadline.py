@@ -1,29 +1,21 @@
 """The time that a request has left: who sets it, who sees it, and who is free of it."""
 
 import asyncio
-import json
-from contextvars import Context
 from math import inf
 from pathlib import Path
 
+import httpx
 import pytest
 from flask import Flask
-from flask_asgi._background import Background
-from upstreams._deadline import (
-    BUDGET_HEADER,
-    DeadlineExceeded,
-    Limit,
-    lift_deadline,
-    place,
-    within,
-)
-from upstreams._fan_out import fan_out
+from flask_asgi import Background
+from upstreams import BUDGET_HEADER, Deadline, Upstream, lift_deadline, within
 
 from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.deadline import (
     SHORTEST_BUDGET,
     Callers,
 )
+from {{ cookiecutter.package_name }}.logs import ids_to_pass_on
 from {{ cookiecutter.package_name }}.settings import (
     Settings,
     SettingsError,
@@ -37,40 +29,12 @@ def seen(app: Flask, **headers: str) -> float:
     """Return the seconds that a view with these headers has left."""
 
     async def view() -> str:
-        return str(Limit(inf).left)
+        return str(Deadline(inf).left)
 
     app.view_functions["seen"] = view
     app.add_url_rule("/seen", endpoint="seen")
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     return float(app.test_client().get("/seen", headers=given).text)
-
-
-def test_a_limit_is_the_calls_own_where_no_deadline_is_sooner() -> None:
-    assert Limit(5).left == pytest.approx(5, abs=1)
-    with within(60):
-        assert Limit(5).left == pytest.approx(5, abs=1)
-        assert not Limit(5).is_deadline
-
-
-def test_a_deadline_only_ever_shrinks() -> None:
-    with within(5), within(60) as inner:
-        assert inner.left <= 5
-        assert Limit(60).is_deadline
-    assert Limit(60).left > 50
-
-
-def test_a_limit_in_the_past_has_passed() -> None:
-    assert Limit(0).passed
-    assert not Limit(1).passed
-
-
-def test_only_a_whole_timeout_is_the_upstreams_fault() -> None:
-    assert Limit(0).timed_out
-    with within(0):
-        assert Limit(1).passed
-        assert not Limit(1).timed_out
-        assert Limit(1).whole().left > 0
-        assert not Limit(1).whole().is_deadline
 
 
 @pytest.fixture
@@ -154,45 +118,42 @@ def test_what_is_no_caller_is_refused_at_the_start_without_showing_it(
     assert listed not in str(error.value)
 
 
-def test_calls_of_a_request_rank_by_its_beginning(app: Flask) -> None:
-    async def view() -> str:
-        first = place()
-        with within(5):
-            return str([first, place()])
+async def test_the_ids_of_the_request_and_what_it_has_left_go_along(app: Flask) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ids = {"X-Request-ID": "abc", "traceparent": traceparent, "tracestate": "a=1,b@c=2"}
+    sent: list[httpx.Headers] = []
 
-    app.add_url_rule("/began", view_func=view)
-    first, second = json.loads(app.test_client().get("/began").text)
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers)
+        return httpx.Response(204)
 
-    assert first == second
-    assert Context().run(place) > first
+    upstream = Upstream(
+        "prices",
+        "http://prices.invalid",
+        timeout=5,
+        max_connections=1,
+        transport=lambda: httpx.MockTransport(answer),
+        pass_on=ids_to_pass_on,
+    )
 
+    @app.get("/call")
+    async def call() -> str:
+        with within(1):
+            await upstream.get("/")
+        return ""
 
-async def test_every_call_of_a_fan_out_sees_its_deadline() -> None:
-    async def call(_: int) -> float:
-        return Limit(60).left
+    await asyncio.to_thread(app.test_client().get, "/call", headers=ids)
 
-    result = await fan_out(call, range(2), deadline=5, max_concurrency=2)
-
-    assert all(left <= 5 for left in result.arrived.values())
-    assert Limit(60).left > 50
-
-
-async def test_a_fan_out_gets_no_more_than_its_request_has_left() -> None:
-    async def call(_: int) -> None:
-        await asyncio.Event().wait()
-
-    with within(0.02):
-        async with asyncio.timeout(5):
-            result = await fan_out(call, range(2), deadline=60, max_concurrency=2)
-
-    assert [type(error) for error in result.failed.values()] == [DeadlineExceeded] * 2
+    [headers] = sent
+    assert {name: headers[name] for name in ids} == ids
+    assert int(headers[BUDGET_HEADER]) <= 1000
 
 
 async def test_background_work_is_free_of_its_requests_deadline() -> None:
     left: list[float] = []
 
     async def work() -> None:
-        left.append(Limit(60).left)
+        left.append(Deadline(60).left)
 
     background = Background(on_start=lift_deadline)
     background.open()

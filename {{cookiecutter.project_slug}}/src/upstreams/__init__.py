@@ -1,10 +1,16 @@
-"""Calls other services at once, within a deadline, and survives their faults."""
+"""Calls to other services: concurrent, within a deadline, with retries and typed errors.
 
-from ._certificates import mistakes as certificate_mistakes
+`open_cache` needs the libraries hishel, anysqlite and redis. It is imported when it is asked for,
+and is not part of `from upstreams import *`.
+"""
+
+from typing import TYPE_CHECKING
+
+from ._certificates import certificate_mistakes
 from ._deadline import (
     BUDGET_HEADER,
+    Deadline,
     DeadlineExceeded,
-    Limit,
     begin_request,
     lift_deadline,
     within,
@@ -17,12 +23,16 @@ from ._errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from ._failures import warn
+from ._failures import log_failure
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
+from ._options import GetOptions, RequestOptions
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
 from ._retries import LONGEST_WAIT
 from ._upstream import PassOn, Upstream
+
+if TYPE_CHECKING:
+    from ._cache import open_cache as open_cache
 
 __all__ = [
     "BUDGET_HEADER",
@@ -30,12 +40,14 @@ __all__ = [
     "Arrived",
     "Call",
     "Calls",
+    "Deadline",
     "DeadlineExceeded",
     "Failed",
     "FanOut",
-    "Limit",
+    "GetOptions",
     "OpenCache",
     "PassOn",
+    "RequestOptions",
     "Transport",
     "Upstream",
     "UpstreamBusy",
@@ -49,7 +61,17 @@ __all__ = [
     "fan_out",
     "is_redis_url",
     "lift_deadline",
-    "warn",
+    "log_failure",
     "within",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import `open_cache`, whose dependencies are optional, at its first use."""
+    if name == "open_cache":
+        from ._cache import open_cache  # noqa: PLC0415
+
+        return open_cache
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -1,10 +1,13 @@
-"""One try to get an answer: a reply that was read to its end and is a success, or a typed error."""
+"""One attempt at a call: a reply that can be used, or a typed error."""
 
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from http import HTTPStatus
 
 import httpx
 
 from . import _decoding as decoding
+from ._auth import Exchange, authenticated
 from ._errors import (
     UpstreamError,
     UpstreamInvalid,
@@ -15,8 +18,8 @@ from ._errors import (
 from ._retries import retry_after
 from ._transport import NotHTTP
 
-# What says that the same call may succeed in a moment: RFC 9110 sections 15.6.3 to 15.6.5, and
-# RFC 6585 section 4. A plain 500 is as likely to be a bug, which comes back.
+# The statuses after which the same call may succeed in a moment: RFC 9110 sections 15.6.3 to
+# 15.6.5, and RFC 6585 section 4. A plain 500 is as likely to be a bug, which comes back.
 _TRANSIENT = {
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -31,13 +34,18 @@ _MOST_DIGITS = 18
 
 
 async def attempt(
-    upstream: str, transport: httpx.AsyncBaseTransport, request: httpx.Request, *, max_bytes: int
+    upstream: str,
+    exchange: Exchange,
+    request: httpx.Request,
+    *,
+    accept: Collection[int] = (),
+    auth: httpx.Auth | None = None,
 ) -> httpx.Response:
-    """Return the 2xx reply to `request`, decoded, if it has no more than `max_bytes` then.
+    """Return the reply that `exchange` gets for `request`: a 2xx, or a status in `accept`.
 
     Raises an `UpstreamError` that names the `upstream`.
     """
-    outcome = await _outcome(upstream, transport, request, max_bytes)
+    outcome = await _outcome(upstream, exchange, request, accept, auth)
     if isinstance(outcome, httpx.Response):
         return outcome
     # Not raised where its cause is handled: the cause would be its context, and that holds the
@@ -49,25 +57,40 @@ async def attempt(
 
 
 async def _outcome(
-    upstream: str, transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
+    upstream: str,
+    exchange: Exchange,
+    request: httpx.Request,
+    accept: Collection[int],
+    auth: httpx.Auth | None,
 ) -> httpx.Response | UpstreamError:
     try:
-        response = await transport.handle_async_request(request)
-        try:
-            response = await _read(request, response, max_bytes)
-        finally:
-            await response.aclose()
-    except httpx.HTTPError as error:
-        return _typed(upstream, error)
-    except decoding.BadCoding as error:
-        return UpstreamInvalid(
-            upstream, "sent a reply that cannot be read", reason=f"the body {error}"
-        )
-    except decoding.TooLarge:
-        return UpstreamInvalid(upstream, f"sent more than {max_bytes} bytes")
-    if response.is_success or _is_confirmation(request, response):
+        if auth is None:
+            response = await exchange(request)
+        else:
+            response = await authenticated(exchange, request, auth)
+    except (httpx.HTTPError, decoding.BadCoding, decoding.TooLarge) as error:
+        return typed(upstream, error)
+    is_answer = response.is_success or response.status_code in accept
+    if is_answer or _is_confirmation(request, response):
         return response
+    await response.aclose()
     return _refusal(upstream, response)
+
+
+async def whole(
+    transport: httpx.AsyncBaseTransport, max_bytes: int, request: httpx.Request
+) -> httpx.Response:
+    """Return the reply to `request` with its decoded body, of at most `max_bytes`.
+
+    Raises `httpx.HTTPError`, `TooLarge` or `BadCoding`.
+    """
+    response = await transport.handle_async_request(request)
+    try:
+        response = await _read(request, response, max_bytes)
+    finally:
+        await response.aclose()
+    response.request = request
+    return response
 
 
 async def _read(request: httpx.Request, response: httpx.Response, max_bytes: int) -> httpx.Response:
@@ -78,12 +101,101 @@ async def _read(request: httpx.Request, response: httpx.Response, max_bytes: int
         await response.aread()
         return response
     decoding.refuse_transfer_coding(headers)
-    may_be_empty = request.method == "HEAD" or response.status_code in _BODILESS or length == 0
+    may_be_empty = _has_no_body(request, response) or length == 0
     body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
     if headers.pop("Content-Encoding", None) and (body or not may_be_empty):
         headers.pop("Content-Length", None)  # that of the encoded body
     await response.aclose()
     return httpx.Response(response.status_code, headers=headers, content=body)
+
+
+async def begun(
+    transport: httpx.AsyncBaseTransport, max_bytes: int | None, request: httpx.Request
+) -> httpx.Response:
+    """Return the reply to `request` once its header is there; its body is decoded as it is read.
+
+    The body raises `httpx.HTTPError`, `TooLarge` or `BadCoding`.
+    """
+    response = await transport.handle_async_request(request)
+    headers = httpx.Headers(response.headers)
+    try:
+        decoding.refuse_transfer_coding(headers)
+    except decoding.BadCoding:
+        await response.aclose()
+        raise
+    has_no_body = _has_no_body(request, response) or _content_length(headers) == 0
+    if headers.pop("Content-Encoding", None) and not has_no_body:
+        headers.pop("Content-Length", None)  # that of the encoded body
+    body = _Decoded(response, max_bytes, may_be_empty=has_no_body)
+    return httpx.Response(
+        response.status_code,
+        headers=headers,
+        stream=body,
+        request=request,
+        extensions=response.extensions,
+    )
+
+
+class _Decoded(httpx.AsyncByteStream):
+    """The body of a response, decoded as it arrives."""
+
+    def __init__(
+        self, response: httpx.Response, max_bytes: int | None, *, may_be_empty: bool
+    ) -> None:
+        self._response = response
+        self._parts = decoding.parts(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._parts
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class TypedBody(httpx.AsyncByteStream):
+    """A body that is waited for up to `timeout` seconds a part, and ends in typed errors."""
+
+    def __init__(self, upstream: str, response: httpx.Response, timeout: float) -> None:
+        self._upstream = upstream
+        self._response = response
+        self._timeout = timeout
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield its parts.
+
+        Raises an `UpstreamError`.
+        """
+        stream = self._response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - `begun` has made it
+        parts = aiter(stream)
+        while True:
+            part = await self._next(parts)
+            if part is None:
+                return
+            if isinstance(part, UpstreamError):
+                try:
+                    raise part  # here, for the same reason as in `attempt`
+                finally:
+                    del part
+            yield part
+
+    async def _next(self, parts: AsyncIterator[bytes]) -> bytes | UpstreamError | None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await anext(parts, None)
+        except TimeoutError:
+            return UpstreamTimeout(self._upstream, "did not go on with its reply in time")
+        except (httpx.HTTPError, decoding.BadCoding, decoding.TooLarge) as error:
+            return typed(self._upstream, error)
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        await self._response.aclose()
+
+
+def _has_no_body(request: httpx.Request, response: httpx.Response) -> bool:
+    """Tell whether a reply has no body, whatever its header says: RFC 9112 section 6.3."""
+    return request.method == "HEAD" or response.status_code in _BODILESS
 
 
 def _content_length(headers: httpx.Headers) -> int | None:
@@ -92,9 +204,17 @@ def _content_length(headers: httpx.Headers) -> int | None:
     return int(given) if is_number else None
 
 
-def _typed(upstream: str, error: httpx.HTTPError) -> UpstreamError:
+def typed(
+    upstream: str, error: httpx.HTTPError | decoding.BadCoding | decoding.TooLarge
+) -> UpstreamError:
+    """Return the error that a caller gets for one of the transport, or of decoding a body."""
     reason = str(error)
     match error:
+        case decoding.TooLarge():
+            return UpstreamInvalid(upstream, reason)
+        case decoding.BadCoding():
+            detail = "sent a reply that cannot be read"
+            return UpstreamInvalid(upstream, detail, reason=f"the body {reason}")
         case httpx.ConnectTimeout():
             detail = "could not be reached in time"
             return UpstreamTimeout(upstream, detail, transient=True, reason=reason)

@@ -1,4 +1,4 @@
-"""A circuit breaker: an upstream that only fails is left alone for a while."""
+"""A circuit breaker: no calls for a while to an upstream that keeps failing."""
 
 import asyncio
 import logging
@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Literal
 
-from ._deadline import Limit, place
+from ._deadline import Deadline, request_number
 from ._errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 
 State = Literal["closed", "open", "half-open"]
 
-# How many targets that failed lately are known: enough for an upstream of which a part fails.
+# Targets with recent failures that are remembered: enough for an upstream of which a part fails.
 MAX_TARGETS = 1000
 
-# A target that has failed so often in a row is not worth a retry.
+# Failures in a row after which a target is not worth a retry.
 HOPELESS = 3
 
 
 class _Circuit:
-    """Closed, open until `seconds` have passed, or half-open while a probe is under way."""
+    """Closed, open for `seconds`, or half-open while a probe is under way."""
 
     def __init__(self, seconds: float, on_change: Callable[[State], None] | None = None) -> None:
         self._seconds = seconds
@@ -39,14 +39,14 @@ class _Circuit:
 
     @property
     def wait(self) -> float | None:
-        """The seconds for which no try is made; None when one may be made."""
+        """The seconds until the next try may be made; None when it may be made now."""
         if self._state == "closed":
             return None
         wait = self._probe_at - monotonic()
         return max(wait, 0) if wait > 0 or self._state == "half-open" else None
 
     def enter(self) -> bool:
-        """Begin a try, and tell whether it is the probe."""
+        """Begin a try, and return whether it is the probe."""
         is_probe = self._state != "closed"
         if is_probe:
             self._change("half-open")
@@ -58,12 +58,12 @@ class _Circuit:
             self._change("open")
 
     def answered(self, *, is_probe: bool) -> None:
-        if is_probe or self._state == "closed":  # not by a try from before it opened
+        if is_probe or self._state == "closed":  # not by a try that began before it opened
             self.failures = 0
             self._change("closed")
 
     def leave(self, *, is_probe: bool) -> None:
-        if is_probe and self._state == "half-open":  # it found out nothing: the next one may
+        if is_probe and self._state == "half-open":  # it found out nothing: the next try probes
             self._change("open")
 
     def _change(self, state: State) -> None:
@@ -74,16 +74,17 @@ class _Circuit:
 
 
 class Breaker:
-    """Opens after `failures` tries in a row have failed; `seconds` later it lets one through.
+    """Opens after `failures` tries in a row have failed, and lets a probe through `seconds` later.
 
-    That one, the probe, closes it, or opens it for as long again. A failure is a timeout or an
-    `UpstreamUnavailable`. Any other answer, even 404, is a sign of life. A try that is cancelled,
-    or that ends with its request's time, says nothing.
+    A probe that succeeds closes the breaker; a probe that fails opens it for `seconds` again. A
+    failure is a timeout or an `UpstreamUnavailable`. Any other answer, even 404, is a sign of life.
+    A try that is cancelled, or cut off before the upstream's own timeout, counts as neither.
 
-    One caller cannot open it for the others by asking for what fails. A try that fails by its
-    reply, or by the time it takes, counts once for its target and once for its request, so it
-    takes as many of both. A target that goes on failing is left alone by itself, after as many
-    failures and for as long. A connection that fails or breaks concerns all, and counts each time.
+    One caller cannot open the breaker for the others by asking for a target that fails. A failure
+    by a reply or by a timeout counts once for each target and once for each request, so it takes
+    `failures` different targets and requests. A single target that keeps failing is refused by
+    itself, after as many failures and for as long. A connection that fails or breaks is about the
+    whole upstream, and counts each time.
     """
 
     def __init__(self, upstream: str, *, failures: int, seconds: float) -> None:
@@ -92,17 +93,17 @@ class Breaker:
         self._seconds = seconds
         self._all = _Circuit(seconds, self._log)
         self._targets: OrderedDict[Hashable, _Circuit] = OrderedDict()
-        # What the failures in a row were about.
+        # The targets and the requests of the failures in a row.
         self._failed_targets: set[Hashable] = set()
         self._failed_requests: set[Hashable] = set()
 
     @property
     def state(self) -> State:
-        """Whether calls go through: all, none, or one to see whether it succeeds."""
+        """`closed`: calls go through; `open`: refused; `half-open`: one probe goes through."""
         return self._all.state
 
     def refuse(self, target: Hashable = None) -> None:
-        """Raise `UpstreamUnavailable` if no try would be made now."""
+        """Raise `UpstreamUnavailable` while the breaker refuses calls, or calls of that target."""
         if (wait := self._all.wait) is not None:
             detail = "is not called for a moment, because it only failed"
             raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
@@ -112,15 +113,15 @@ class Breaker:
             raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
 
     def is_hopeless(self, target: Hashable) -> bool:
-        """Tell whether the latest tries of that target have all failed."""
+        """Return whether the last `HOPELESS` tries of that target have all failed."""
         own = self._targets.get(target)
         return own is not None and own.failures >= HOPELESS
 
     @contextmanager
-    def watch(self, limit: Limit, target: Hashable = None) -> Iterator[None]:
-        """Note what becomes of the try in the block, which `limit` may cut off.
+    def watch(self, deadline: Deadline, target: Hashable = None) -> Iterator[None]:
+        """Record the outcome of the try in the block, which `deadline` may cut off.
 
-        `target` is what the upstream is asked for; without one each failure counts.
+        `target` is the resource that the upstream is asked for; without one each failure counts.
 
         Raises `UpstreamUnavailable` instead of running the block while the breaker is open.
         """
@@ -138,7 +139,7 @@ class Breaker:
             self._answered(target, is_probe)
             raise
         except asyncio.CancelledError:
-            if limit.timed_out:
+            if deadline.upstream_is_at_fault:
                 self._failed(target, is_probe, is_own_probe)
             raise
         else:
@@ -153,7 +154,7 @@ class Breaker:
             self._all.failures += 1
         else:
             self._note(self._failed_targets, target)
-            self._note(self._failed_requests, place())
+            self._note(self._failed_requests, request_number())
         different = min(len(self._failed_targets), len(self._failed_requests))
         is_enough = self._all.failures + different >= self._failures
         self._all.failed(is_probe=is_probe, is_enough=is_enough)
@@ -165,7 +166,7 @@ class Breaker:
                 self._targets.popitem(last=False)
 
     def _note(self, seen: set[Hashable], this: Hashable) -> None:
-        if len(seen) < self._failures:  # more would be of no use
+        if len(seen) < self._failures:  # more would change nothing
             seen.add(this)
 
     def _answered(self, target: Hashable, is_probe: bool) -> None:  # noqa: FBT001 - private

@@ -1,12 +1,13 @@
-"""Replies that are used again for as long as their `Cache-Control` allows (RFC 9111).
+"""An HTTP cache: replies are used again for as long as their `Cache-Control` allows (RFC 9111).
 
-It needs the extra `cache`, and is imported only where it is switched on.
+This module needs hishel, anysqlite and redis, so `upstreams` imports it only when it is asked for.
 """
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
 
 import anysqlite
 import httpx
@@ -19,29 +20,32 @@ from ._pool import Cache, Fetch
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 64 * 1024 * 1024  # of a process's own memory; a Redis server has limits of its own
+MAX_BYTES = 64 * 1024 * 1024  # of the memory of this process; a Redis server has its own limit
 
-# A cache that takes longer than this is no help: an entry is then not found, or not kept.
-REDIS_TIMEOUT = 0.25  # seconds
+# Seconds. A slower cache is no help: its entry counts as not found, and a reply is not stored.
+REDIS_TIMEOUT = 0.25
 REDIS_CONNECTIONS = 50
 
 _FETCH = "fetch"
 
 
 class _Fetch(httpx.AsyncBaseTransport):
-    """What the cache takes for the way to the upstream."""
+    """The transport that the cache asks for a fresh reply: it makes the call."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fetch: Fetch = request.extensions[_FETCH]
         response = await fetch()
-        if "Set-Cookie" in response.headers:
-            # It names a user, and would be given to the next one (RFC 6265 section 3).
+        is_new = response.status_code != HTTPStatus.NOT_MODIFIED
+        is_failure = is_new and not response.is_success
+        if "Set-Cookie" in response.headers or is_failure:
+            # A cookie names a user, and would be given to the next one (RFC 6265 section 3). A
+            # failure that this caller accepts is an error for the next one.
             response.headers["Cache-Control"] = "no-store"
         return response
 
 
 class _Redis(AsyncRedisStorage):
-    """Keeps replies in Redis, and says when that begins to fail and when it works again.
+    """Keeps replies in Redis, and logs when Redis begins to fail and when it works again.
 
     hishel logs an error with its traceback for each command that fails, several for each call.
     """
@@ -50,7 +54,7 @@ class _Redis(AsyncRedisStorage):
     errors = 0
 
     async def get_entries(self, key: str) -> list[Entry]:
-        """Return what is kept under `key`; every call asks for it first."""
+        """Return the entries under `key`; every call begins with this."""
         errors = self.errors
         entries = await super().get_entries(key)
         if errors == self.errors and not self.is_up:
@@ -59,7 +63,7 @@ class _Redis(AsyncRedisStorage):
         return entries
 
     def failed(self, error: BaseException) -> None:
-        """Note that a command failed."""
+        """Record that a command failed."""
         self.errors += 1
         if self.is_up:
             self.is_up = False
@@ -71,7 +75,7 @@ _redis: ContextVar[_Redis | None] = ContextVar("redis", default=None)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Tell whether hishel's record is to be logged: not when it is about a Redis that fails."""
+    """Return whether hishel's record is logged: not when it is about a Redis that fails."""
     error = record.exc_info[1] if record.exc_info else None
     storage = _redis.get()
     if storage is None or not isinstance(error, RedisError):
@@ -82,11 +86,12 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 @asynccontextmanager
 async def open_cache(redis_url: str | None) -> AsyncIterator[Cache]:
-    """Keep replies in Redis, which all replicas share, or without a URL in this process.
+    """Keep replies in Redis, which all replicas share, or in this process if there is no URL.
 
-    They are kept for every user alike, so nothing is kept that is marked `private`. A call with an
-    `Authorization` or a `Cookie` has no part in it, not even where RFC 9111 section 3.5 lets a
-    reply be `public`, and a reply with a `Set-Cookie` is not kept: all of them name a user.
+    For `Upstream(cache=...)`: `functools.partial(open_cache, None)`. The stored replies are for
+    every user, so `private` replies are never stored. A call with `Authorization` or `Cookie` does
+    not use the cache, not even for the `public` replies of RFC 9111 section 3.5, and a reply with
+    `Set-Cookie` is not stored: all of them name a user.
     """
     storage: AsyncBaseStorage
     redis: _Redis | None = None
@@ -100,7 +105,7 @@ async def open_cache(redis_url: str | None) -> AsyncIterator[Cache]:
             timeout=REDIS_TIMEOUT,
             socket_timeout=REDIS_TIMEOUT,
             socket_connect_timeout=REDIS_TIMEOUT,
-            driver_info=None,  # else each connection looks up its version on the disk, on the loop
+            driver_info=None,  # otherwise each connection reads its version from disk, on the loop
         )
         storage = redis = _Redis(Redis.from_pool(pool))
         logging.getLogger(AsyncRedisStorage.__module__).addFilter(_is_news)

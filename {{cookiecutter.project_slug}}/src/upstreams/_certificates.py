@@ -1,4 +1,4 @@
-"""Certificates that are trusted beside the public ones, for an authority of one's own.
+"""Certificates that are trusted in addition to the public ones, for a private authority.
 
 `SSL_CERT_FILE` names a file of them, `SSL_CERT_DIR` one or more folders, as for OpenSSL.
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def trust(context: ssl.SSLContext) -> None:
-    """Have `context` trust what the two variables name, where they are set.
+    """Have `context` trust the certificates that the two variables name, if they are set.
 
-    Raises `OSError` for a file that cannot be read, `ssl.SSLError` for one of something else.
+    Raises `OSError` for a file that cannot be read, `ssl.SSLError` for a file without certificates.
     """
     if file := os.environ.get("SSL_CERT_FILE"):
         context.load_verify_locations(cafile=file)
@@ -19,8 +19,11 @@ def trust(context: ssl.SSLContext) -> None:
         context.load_verify_locations(capath=folders)
 
 
-def mistakes() -> list[str]:
-    """Return a sentence for each of the two variables that does not name what it should."""
+def certificate_mistakes() -> list[str]:
+    """Return a sentence for each of `SSL_CERT_FILE` and `SSL_CERT_DIR` that is wrong.
+
+    To be checked at start-up: an `Upstream` with a wrong variable raises a bare `OSError`.
+    """
     found = []
     try:
         trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))

@@ -6,34 +6,35 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ._deadline import Limit
+from ._deadline import Deadline
 from ._errors import UpstreamError
 from ._tasks import contained
 
 T = TypeVar("T")
 
 
-# A call that tells its upstream a short time to answer in is shared with callers that wait hardly
-# longer, and not with others: it may be given up on too early for them.
-_HARDLY_LONGER = 0.9
+# The share of a caller's time that an upstream must have been told, for the caller to join a call.
+# An upstream that was told less may give up too early for this caller.
+_ENOUGH = 0.9
 
 
 @dataclass(slots=True)
 class _Shared(Generic[T]):
-    """A call under way, and how many wait for it.
+    """A call under way, and how many callers wait for it.
 
-    `told` is the limit of the caller that has started it, and so what the upstream is told.
+    `announced` is the deadline of the caller that started the call; the upstream is told it.
     """
 
     task: asyncio.Task[T]
-    limit: Limit
-    told: Limit
+    deadline: Deadline
+    announced: Deadline
     waiting: int = 0
 
-    def is_good_for(self, limit: Limit) -> bool:
-        if self.task.done() or self.limit.passed:
+    def is_good_for(self, deadline: Deadline) -> bool:
+        if self.task.done() or self.deadline.passed:
             return False
-        return not self.told.is_deadline or self.told.left >= _HARDLY_LONGER * limit.left
+        is_whole = not self.announced.ends_with_request
+        return is_whole or self.announced.left >= _ENOUGH * deadline.left
 
 
 class SharedCalls(Generic[T]):
@@ -43,23 +44,24 @@ class SharedCalls(Generic[T]):
         self._under_way: dict[Hashable, _Shared[T]] = {}
 
     async def join(
-        self, key: Hashable, limit: Limit, start: Callable[[Limit], Coroutine[Any, Any, T]]
+        self, key: Hashable, deadline: Deadline, start: Callable[[Deadline], Coroutine[Any, Any, T]]
     ) -> T:
-        """Return the outcome of the call of that `key` under way, or else of `start`.
+        """Return the outcome of the call under way with that `key`; without one, call `start`.
 
-        The call itself gets the whole timeout of its `limit`: a caller in a hurry, or one that is
-        cancelled, leaves it to the others. It ends with the last of them. A call that has had its
-        timeout without an answer is left by those who joined it later, and they share another.
+        The call itself gets its whole timeout, whatever the request of its first caller has left:
+        a caller that runs out of time or is cancelled leaves it to the others. It is cancelled when
+        the last caller leaves. When a call has had its timeout without an answer, the callers that
+        joined it later share a new one.
         """
         while True:
             shared = self._under_way.get(key)
-            if shared is None or not shared.is_good_for(limit):
-                whole = limit.whole()
-                shared = _Shared(asyncio.create_task(contained(start(whole))), whole, limit)
+            if shared is None or not shared.is_good_for(deadline):
+                whole = deadline.without_request()
+                shared = _Shared(asyncio.create_task(contained(start(whole))), whole, deadline)
                 self._under_way[key] = shared
-                patience = None  # a timer of the caller's own is as short
+                patience = None  # the caller's own timer is as short
             else:
-                patience = shared.limit.left
+                patience = shared.deadline.left
             shared.waiting += 1
             try:
                 await _wait(shared.task, patience)
@@ -73,11 +75,11 @@ class SharedCalls(Generic[T]):
                     if not shared.task.done():
                         await _end(shared.task)
                     _retrieve(shared.task)
-                del shared  # with an error it would be a cycle: its task, the error, this frame
+                del shared  # with an error a reference cycle: its task, the error, this frame
 
 
 async def _wait(task: asyncio.Task[T], patience: float | None) -> None:
-    """Wait until `task` is done, or for so many seconds, and leave it alone in any case."""
+    """Wait until `task` is done, at most `patience` seconds. The task goes on in any case."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
     wake = partial(_wake, waiter)

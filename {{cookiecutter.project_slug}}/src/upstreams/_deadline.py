@@ -1,4 +1,7 @@
-"""The time that a request has left, as every call made for it can see it."""
+"""Deadlines: how long a call may take, and how much time its request has left.
+
+The request's part is in context variables, so every call that is made for the request sees it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,100 +10,117 @@ from itertools import count
 from math import inf
 from time import monotonic
 
-# HTTP has no standard header for the time that a caller still waits. This is Envoy's, which its
-# proxies also set by themselves: "HTTP header manipulation" in its documentation.
+# HTTP has no standard header for the time that a caller still waits. This one is Envoy's, and its
+# proxies set it themselves: "HTTP header manipulation" in Envoy's documentation. In milliseconds.
 BUDGET_HEADER = "X-Envoy-Expected-Rq-Timeout-Ms"
 
-# Event loops may wake a little early: uvloop's timers have a resolution of a millisecond.
+# Seconds. Event loops may wake a little early: uvloop's timers have a resolution of a millisecond.
 _EARLY = 0.001
 
 _ends_at: ContextVar[float] = ContextVar("deadline", default=inf)
-_place: ContextVar[int | None] = ContextVar("place", default=None)
-_places = count()
+_request_number: ContextVar[int | None] = ContextVar("request_number", default=None)
+_numbers = count()
 
 
 class DeadlineExceeded(TimeoutError):
     """The request ran out of time before this call was answered.
 
-    `upstream` is whose answer was missing, and `attempts` how often it was asked, where known.
+    `upstream` is the name of the upstream that did not answer, and `attempts` how often it was
+    asked, where they are known.
     """
 
     upstream: str | None = None
     attempts = 0
 
 
-class Limit:
-    """How long a call may take: its own timeout, or what its request has left if that is less."""
+class Deadline:
+    """The moment by which a call must be answered: a monotonic deadline.
 
-    __slots__ = ("ends_at", "timeout_at")
+    It is the end of the call's own timeout, or the end of its request if that comes first. All
+    moments (`..._at`) are seconds on the clock `time.monotonic`.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        """Begin now with a timeout of `seconds`."""
-        self.timeout_at = monotonic() + seconds
+    __slots__ = ("ends_at", "fault_at", "timeout_at")
+
+    def __init__(self, timeout: float, *, fault_after: float = 0) -> None:
+        """Start the clock now.
+
+        `timeout` is how long the call itself would wait, in seconds. An upstream that does not
+        answer is at fault after that time, and not before `fault_after` seconds.
+        """
+        now = monotonic()
+        self.timeout_at = now + timeout
+        self.fault_at = self.timeout_at if fault_after <= timeout else now + fault_after
         self.ends_at = min(self.timeout_at, _ends_at.get())
 
-    def whole(self) -> "Limit":
-        """Return the limit of the timeout alone, whatever the request has left."""
-        limit = object.__new__(Limit)  # `copy` takes five times as long
-        limit.ends_at = limit.timeout_at = self.timeout_at
-        return limit
+    def without_request(self) -> "Deadline":
+        """Return the deadline of the call's own timeout, whatever its request has left."""
+        deadline = object.__new__(Deadline)  # `copy.copy` takes five times as long
+        deadline.ends_at = deadline.timeout_at = self.timeout_at
+        deadline.fault_at = self.fault_at
+        return deadline
 
     @property
-    def is_deadline(self) -> bool:
-        """Whether it is the request that ends then, before the call has had its whole timeout."""
+    def ends_with_request(self) -> bool:
+        """Whether the request ends before the call has had its own timeout."""
         return self.ends_at < self.timeout_at
 
     @property
+    def is_early(self) -> bool:
+        """Whether the call ends before a missing answer is the upstream's fault."""
+        return self.ends_at < self.fault_at
+
+    @property
     def left(self) -> float:
-        """The seconds until then, negative after it."""
+        """The seconds until the deadline, negative after it."""
         return self.ends_at - monotonic()
 
     @property
     def passed(self) -> bool:
-        """Whether a timer that was set for this moment may have fired."""
+        """Whether a timer that was set for the deadline may have fired."""
         return self.left <= _EARLY
 
     @property
-    def timed_out(self) -> bool:
-        """Whether the call has had its whole timeout: only then it is the upstream's fault."""
-        return self.passed and not self.is_deadline
+    def upstream_is_at_fault(self) -> bool:
+        """Whether the upstream has had all the time that it may take, and did not answer."""
+        return self.passed and not self.is_early
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[Limit]:
-    """Give what is called inside the block `seconds`, or what is left of a deadline around it.
+def within(seconds: float) -> Iterator[Deadline]:
+    """Give every call inside the block `seconds`, or the rest of an outer deadline if it is less.
 
-    It interrupts nothing by itself: it says to calls and retries how long they may take.
+    The block itself is not interrupted. Calls and retries see the deadline and end by it.
     """
-    limit = Limit(seconds)
-    ends_at = _ends_at.set(limit.ends_at)
-    kept = _place.set(place())
+    deadline = Deadline(seconds)
+    outer_end = _ends_at.set(deadline.ends_at)
+    outer_number = _request_number.set(request_number())
     try:
-        yield limit
+        yield deadline
     finally:
-        _place.reset(kept)
-        _ends_at.reset(ends_at)
+        _request_number.reset(outer_number)
+        _ends_at.reset(outer_end)
 
 
-def place() -> int:
-    """Return the place of the current request in the order in which they began.
+def request_number() -> int:
+    """Return the number of the current request: an earlier request has a lower number.
 
-    A new one where there is no request: each call is one of its own then.
+    Outside a request every call gets a new number.
     """
-    known = _place.get()
-    return next(_places) if known is None else known
+    number = _request_number.get()
+    return next(_numbers) if number is None else number
 
 
 def begin_request(seconds: float = inf) -> None:
-    """Begin a request that has `seconds` left, in the current context.
+    """Begin a request in the current context; it has `seconds` left, by default no deadline.
 
-    Whatever the context held of an earlier request, its deadline and its place, is gone.
+    The deadline and the number of an earlier request in this context are replaced.
     """
-    _place.set(next(_places))
+    _request_number.set(next(_numbers))
     _ends_at.set(monotonic() + seconds)
 
 
 def lift_deadline() -> None:
-    """Take the deadline away from the current context: for work that outlives its request."""
+    """Remove the request's deadline from the current context, for work that outlives it."""
     _ends_at.set(inf)
-    _place.set(None)
+    _request_number.set(None)

@@ -1,16 +1,16 @@
-"""Bodies that were compressed on their way, decoded in steps that are bounded each.
+"""Compressed bodies, decoded in small steps and within a limit.
 
-A few compressed bytes can stand for a thousand times as many, so nothing is decoded before it is
-known that there is room for it.
+A few compressed bytes can decode to a thousand times as many, so no more than a step is decoded
+before the limit is checked.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 import httpx
 
-# How much is decoded at a time, in bytes: a fraction of a millisecond of the event loop.
+# Bytes that are decoded at a time: a fraction of a millisecond of the event loop.
 STEP = 64 * 1024
 
 # zlib's names for the formats: RFC 1952, RFC 1950 and RFC 1951.
@@ -19,7 +19,7 @@ _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 # RFC 9110 section 8.4.1.3: "x-gzip" is "gzip". These two are what the client asks for.
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
-# What a coding may add to bytes that it cannot make fewer: the limit holds on the wire as well.
+# Bytes that a coding may add to a body that it cannot compress: the limit holds on the wire too.
 _OVERHEAD = 1024
 
 # Without its name: an upstream can put anything there.
@@ -29,48 +29,69 @@ _NOT_ASKED_FOR = "is in a coding that was not asked for"
 class TooLarge(Exception):
     """A body has more bytes than it may."""
 
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"sent more than {max_bytes} bytes")
+
 
 class BadCoding(Exception):
-    """A body is in a coding that was not asked for, or is no whole body in its coding."""
+    """A body is in a coding that was not asked for, or is incomplete in its coding."""
 
 
 async def read(response: httpx.Response, *, max_bytes: int, may_be_empty: bool) -> bytes:
-    """Return the body of a response that was not read yet, decoded, at most `max_bytes` of it.
+    """Return the whole body of a response that was not read yet, as `parts` yields it."""
+    body = parts(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
+    return b"".join([part async for part in body])
+
+
+async def parts(
+    response: httpx.Response, *, max_bytes: int | None, may_be_empty: bool
+) -> AsyncIterator[bytes]:
+    """Yield the decoded body of a response that was not read yet, at most `max_bytes` of it.
 
     `may_be_empty` says that a reply has no body, whatever its header says about one.
 
     Raises `TooLarge`, `BadCoding`, or what the transport raises.
     """
     decoder: _Decoder | None = None
-    body = _Body(max_bytes)
-    encoded = 0
+    encoded = decoded = 0
+    most = max_bytes
     assert isinstance(response.stream, AsyncIterable)  # noqa: S101 - from an asynchronous transport
     async for part in response.stream:
         if not encoded:  # only now: a reply without a body may name any coding
             decoder = _decoder(response.headers)
         encoded += len(part)
-        if encoded > max_bytes + max_bytes // 1000 + _OVERHEAD:
-            raise TooLarge
-        if decoder is None:
-            body.add(part)
-        else:
-            await decoder.feed(part, body)
+        if most is not None and encoded > most + most // 1000 + _OVERHEAD:
+            raise TooLarge(most)
+        is_first = True
+        for piece in (part,) if decoder is None else decoder.feed(part):
+            decoded += len(piece)
+            if most is not None and decoded > most:
+                raise TooLarge(most)
+            if not is_first:
+                await asyncio.sleep(0)  # it was as much work as the one before
+            is_first = False
+            yield piece
     if not (encoded or may_be_empty):
         decoder = _decoder(response.headers)
     if decoder is not None and not decoder.is_complete:
         message = "ends before its coding does"
         raise BadCoding(message)
-    return body.content
 
 
 def refuse_transfer_coding(headers: httpx.Headers) -> None:
-    """Raise `BadCoding` for any but "chunked", which is undone already: RFC 9112 section 7."""
+    """Raise `BadCoding` for any transfer coding but "chunked": RFC 9112 section 7.
+
+    The transport has decoded "chunked" already, and no other was asked for.
+    """
     if headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
         raise BadCoding(_NOT_ASKED_FOR)
 
 
 def _decoder(headers: httpx.Headers) -> "_Decoder | None":
-    """Return what undoes the one coding of a body, None if it has none: RFC 9110 section 8.4."""
+    """Return the decoder for the one coding of a body, None if it has none: RFC 9110 section 8.4.
+
+    Raises `BadCoding` for several codings, and for one that was not asked for.
+    """
     named = [name.strip().lower() for name in headers.get("Content-Encoding", "").split(",")]
     codings = [name for name in named if name not in {"", "identity"}]
     if not codings:
@@ -80,29 +101,11 @@ def _decoder(headers: httpx.Headers) -> "_Decoder | None":
     return _Decoder(_CODINGS[codings[0]])
 
 
-class _Body:
-    """The bytes of a body so far."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._parts: list[bytes] = []
-        self.room = max_bytes
-
-    def add(self, part: bytes) -> None:
-        self.room -= len(part)
-        if self.room < 0:
-            raise TooLarge
-        self._parts.append(part)
-
-    @property
-    def content(self) -> bytes:
-        return b"".join(self._parts)
-
-
 class _Decoder:
     """Decodes gzip, of any number of members (RFC 1952 section 2.2), or deflate.
 
-    "deflate" is zlib's format (RFC 9110 section 8.4.1.2), but some servers send what is inside it
-    alone (RFC 1951).
+    "deflate" is zlib's format (RFC 9110 section 8.4.1.2), but some servers send only the data
+    inside it (RFC 1951).
     """
 
     def __init__(self, coding: str) -> None:
@@ -111,7 +114,8 @@ class _Decoder:
         self._head = b""
         self.is_complete = False
 
-    async def feed(self, data: bytes, body: _Body) -> None:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decode `data`, and yield at most `STEP` bytes at a time."""
         data = self._head + data
         self._head = b""
         is_full = False  # then zlib may hold back some bytes, although it has taken all of `data`
@@ -119,31 +123,28 @@ class _Decoder:
             if self._stream is None:
                 data = self._begin(data)
                 continue
-            step = min(STEP, body.room + 1)
             try:
-                part = self._stream.decompress(data, step)
+                piece = self._stream.decompress(data, STEP)
             except zlib.error as error:
                 message = "cannot be decoded"
                 raise BadCoding(message) from error
-            body.add(part)
-            is_full = len(part) == step
+            is_full = len(piece) == STEP
             data = self._stream.unconsumed_tail
             if self._stream.eof:
                 data, is_full = self._stream.unused_data, False
                 self._stream, self.is_complete = None, True
-            if data or is_full:
-                await asyncio.sleep(0)  # what comes next is as much work again
+            yield piece
 
     def _begin(self, data: bytes) -> bytes:
-        """Get ready for what begins with `data`, and return what of it is to be decoded."""
+        """Start a decoder for `data`, and return the part of `data` that it has to decode."""
         if self._coding == "gzip":
-            # Zeros behind a member are padding, as for gzip(1); anything but a member is an error.
+            # Zeros after a member are padding, as for gzip(1); anything but a member is an error.
             data = data.lstrip(b"\0") if self.is_complete else data
             if data:
                 self._start(_GZIP)
             return data
         if self.is_complete:
-            message = "goes on behind its coding"
+            message = "goes on after the end of its coding"
             raise BadCoding(message)
         if len(data) < 2:  # noqa: PLR2004 - the header of zlib's format, RFC 1950 section 2.2
             self._head = data

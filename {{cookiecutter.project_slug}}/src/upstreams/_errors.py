@@ -1,18 +1,22 @@
-"""What can go wrong with an upstream, as the only exceptions that leave this package.
+"""The errors of a call: one type for each way in which an upstream fails.
 
-One more may leave it, `deadline.DeadlineExceeded`: the time of the request itself has run out.
+`DeadlineExceeded` is the only other error that a call raises for its upstream: the request itself
+has run out of time.
 """
 
 from typing import Self
 
 
 class UpstreamError(Exception):
-    """An upstream did not give a usable answer; `detail` is fit for a caller's eyes.
+    """An upstream did not give a usable answer.
 
-    `retry_after` is for how many seconds the upstream wants to be left alone, if it said so.
-    `transient` says that the same call may well succeed in a moment. `status` is that of the
-    reply, if there was one. `reason` is for the log: what the network or the parser said, without
-    addresses. `attempts` is how often the call was tried, 0 where that is not known.
+    - `upstream`: the name of the upstream.
+    - `detail`: what happened, in a clause that may be shown to a caller of the program.
+    - `retry_after`: the seconds that the upstream asked to wait, if it did.
+    - `transient`: whether the same call may succeed in a moment.
+    - `status`: the status of the reply, if there was a reply.
+    - `reason`: for the log: what the network or the parser said, without addresses.
+    - `attempts`: how often the call was tried, 0 if that is not known.
     """
 
     attempts = 0
@@ -27,7 +31,7 @@ class UpstreamError(Exception):
         status: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Name the upstream and say in one clause what happened, without addresses or secrets."""
+        """Take the facts; neither `detail` nor `reason` may hold an address or a secret."""
         super().__init__(f"{upstream} {detail}")
         self.upstream = upstream
         self.detail = detail
@@ -37,7 +41,7 @@ class UpstreamError(Exception):
         self.reason = reason
 
     def again(self) -> Self:
-        """Return an error that says the same and was raised nowhere yet."""
+        """Return a copy that was not raised yet, and so has no traceback."""
         copy = type(self)(
             self.upstream,
             self.detail,
@@ -57,17 +61,17 @@ class UpstreamTimeout(UpstreamError):
 class UpstreamBusy(UpstreamTimeout):
     """No connection became free in time, or too many calls wait for one; nothing was sent.
 
-    It says nothing about the upstream: it is this service that makes too many calls.
+    The upstream is not at fault: this program makes too many calls at a time.
     """
 
 
 class UpstreamUnavailable(UpstreamError):
-    """No connection, a broken one, or an upstream that says it cannot serve now."""
+    """No connection, a broken connection, a 429 or 5xx, or a circuit breaker that is open."""
 
 
 class UpstreamRejected(UpstreamError):
-    """The upstream answered that our request was wrong (4xx)."""
+    """The upstream rejected the request as wrong (4xx other than 429)."""
 
 
 class UpstreamInvalid(UpstreamError):
-    """The upstream answered something that cannot be used."""
+    """The upstream sent a reply that cannot be used: a redirect, not HTTP, or too large."""

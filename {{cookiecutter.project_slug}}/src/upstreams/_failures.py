@@ -1,4 +1,4 @@
-"""A warning for each call that failed, and no flood of them."""
+"""Warnings about failed calls, limited in rate for each kind of failure."""
 
 import logging
 from collections import OrderedDict
@@ -10,23 +10,23 @@ from ._errors import UpstreamError
 
 logger = logging.getLogger(__name__)
 
-# Of each kind of failure, so that one kind cannot hide another: lines at once, and lines a second.
+# Log lines at once, and a second. Each kind of failure has its own, so that none hides another.
 BURST = 20.0
 A_SECOND = 1.0
 
-# Kinds that are known at a time. They are few: an upstream, an error, a status.
+# Kinds that are remembered. There are few: an upstream, an error, a status.
 _MAX_KINDS = 500
 
 
 class Allowance:
-    """How many lines there may be of each kind: a token bucket for each."""
+    """The log lines that each kind may have: a token bucket for each."""
 
     def __init__(self) -> None:
-        # By kind: tokens, the moment of their count, and the lines left out since the last one.
+        # By kind: tokens, when they were counted, and the lines left out since the last line.
         self._kinds: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
 
     def take(self, kind: Hashable) -> int | None:
-        """Return how many of that kind were left out before this line; None to leave it out."""
+        """Return how many lines of that kind were left out before this; None to leave it out."""
         now = monotonic()
         tokens, counted_at, left_out = self._kinds.get(kind, (BURST, now, 0))
         tokens = min(BURST, tokens + A_SECOND * (now - counted_at))
@@ -40,11 +40,12 @@ class Allowance:
 _allowance = Allowance()
 
 
-def warn(error: Exception, *, seconds: float | None = None) -> None:
-    """Log what became of a call, and how long it took, unless there were many of its kind.
+def log_failure(error: Exception, *, seconds: float | None = None) -> None:
+    """Log a warning for a failed call that took `seconds`, unless its kind was logged too often.
 
-    A line says how many were left out before it. Errors of other kinds than upstreams' are not
-    logged: who expects them deals with them.
+    The line has the name of the upstream, the kind of error, the attempts, and how many lines of
+    the same kind were left out before it, in its text and in `extra`. Only an `UpstreamError` and
+    a `DeadlineExceeded` are logged. `fan_out` and `Calls` call this themselves.
     """
     if isinstance(error, UpstreamError):
         kind: Hashable = (error.upstream, type(error), error.status)

@@ -1,4 +1,4 @@
-"""Several calls at once under one deadline: what arrived, what failed, how the waits overlapped."""
+"""Several calls at once under one deadline: values, errors, and how far the waits overlapped."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -7,21 +7,21 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from ._deadline import DeadlineExceeded, Limit, within
+from ._deadline import Deadline, DeadlineExceeded, within
 from ._errors import UpstreamError
-from ._failures import warn
+from ._failures import log_failure
 from ._tasks import contained
 
 K = TypeVar("K")
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# Calls that mind the deadline themselves end by themselves, and say whose answer was missing. The
-# others are cancelled this much later, in seconds.
+# Seconds. Calls that see the deadline end by it, and say which upstream did not answer. The others
+# are cancelled this much later.
 _GRACE = 0.005
 
-# Calls that wait in turn never take less than the sum of their waits, so anything below the sum
-# proves an overlap; a tenth saved is where it starts to be worth the name.
+# Calls one after another never take less than the sum of their waits, so anything below the sum
+# proves an overlap. A tenth saved is where it starts to matter.
 CONCURRENT_BELOW = 0.9
 
 
@@ -39,7 +39,7 @@ class Arrived(Generic[K, T]):
 class Failed(Generic[K]):
     """A call that ended in `error`; it ran from `start` to `end`, in seconds of the fan-out.
 
-    One that was still waiting for its turn when time ran out has `start == end`.
+    `start == end` for a call that was still waiting for its turn when time ran out.
     """
 
     key: K
@@ -72,7 +72,7 @@ class FanOut(Generic[K, T]):
 
     @property
     def concurrent(self) -> bool:
-        """Whether the calls took clearly less time together than in turn; one call never does."""
+        """Whether the calls took clearly less time than one after another; one call never does."""
         return self.elapsed < CONCURRENT_BELOW * self.sum_of_waits
 
 
@@ -84,22 +84,22 @@ async def fan_out(
     max_concurrency: int,
     expected: tuple[type[Exception], ...] = (UpstreamError,),
 ) -> FanOut[K, T]:
-    """Await `call(key)` for every key at once and return what became of each.
+    """Await `call(key)` for every key at once, and return the outcome of each call.
 
     All calls together get `deadline` seconds, or what their request has left, and at most
     `max_concurrency` of them run at a time; waiting for a turn is not part of a call's wait. An
     `expected` exception or a lack of time (`DeadlineExceeded`) is the outcome of that call, and
-    the others still arrive. It is logged, and has no traceback.
+    the others still arrive. It is logged, and has no traceback. Every call has ended when this
+    returns, raises or is cancelled.
 
-    Raises any other exception, as it is a bug. Whether it raises, is cancelled or returns: every
-    call has ended by then.
+    Raises any other exception of a call, as a bug, and `ValueError` for a `max_concurrency` of 0.
     """
     if max_concurrency < 1:
         message = f"max_concurrency is {max_concurrency}, but no call could run below 1"
         raise ValueError(message)
     every = [*keys]
-    with within(deadline) as limit:
-        run = _Run(call, every, expected, f"no answer within {deadline:g} s", limit)
+    with within(deadline) as until:
+        run = _Run(call, every, expected, f"no answer within {deadline:g} s", until)
         if every:
             await _finish(run, min(max_concurrency, len(every)))
     return FanOut(tuple(run.outcomes()), perf_counter() - run.began)
@@ -114,11 +114,11 @@ class _Run(Generic[K, T]):
         keys: list[K],
         expected: tuple[type[Exception], ...],
         too_late: str,
-        limit: Limit,
+        deadline: Deadline,
     ) -> None:
         self.began = perf_counter()
-        self.limit = limit
-        self.is_late = False  # whether the workers are cancelled because time has run out
+        self.deadline = deadline
+        self.is_late = False  # the workers are cancelled because time has run out
         self._call = call
         self._keys = keys
         self._next = iter(range(len(keys)))
@@ -128,7 +128,7 @@ class _Run(Generic[K, T]):
 
     async def work(self) -> None:
         for number in self._next:
-            if self.limit.passed:
+            if self.deadline.passed:
                 return
             self._outcomes[number] = await self._outcome(self._keys[number])
 
@@ -139,8 +139,8 @@ class _Run(Generic[K, T]):
         except self._expected as error:
             failed: Exception = error
         except TimeoutError as error:
-            # Any other is the call's own: not expected, so a bug.
-            if not (isinstance(error, DeadlineExceeded) or self.limit.passed):
+            # Any other timeout is the call's own: not expected, so a bug.
+            if not (isinstance(error, DeadlineExceeded) or self.deadline.passed):
                 raise
             failed = self._late(error)
         except asyncio.CancelledError:
@@ -150,7 +150,7 @@ class _Run(Generic[K, T]):
         else:
             return Arrived(key, value, start, perf_counter() - self.began)
         end = perf_counter() - self.began
-        warn(failed, seconds=end - start)
+        log_failure(failed, seconds=end - start)
         # Its traceback holds the frames of the call, and this one.
         return Failed(key, failed.with_traceback(None), start, end)
 
@@ -163,29 +163,29 @@ class _Run(Generic[K, T]):
     def outcomes(self) -> Iterator[Arrived[K, T] | Failed[K]]:
         now = perf_counter() - self.began
         for number, key in enumerate(self._keys):
-            outcome = self._outcomes.get(number)  # none for one whose turn never came
+            outcome = self._outcomes.get(number)  # None: its turn never came
             yield Failed(key, self._late(), now, now) if outcome is None else outcome
 
 
 async def _finish(run: _Run[Any, Any], workers: int) -> None:
-    """Let so many workers take the keys until none is left, or the time is over."""
+    """Run that many workers until no key is left or time has run out."""
     tasks = [asyncio.create_task(contained(run.work())) for _ in range(workers)]
     try:
         await asyncio.wait(
-            tasks, timeout=run.limit.left + _GRACE, return_when=asyncio.FIRST_EXCEPTION
+            tasks, timeout=run.deadline.left + _GRACE, return_when=asyncio.FIRST_EXCEPTION
         )
-        run.is_late = run.limit.passed
+        run.is_late = run.deadline.passed
         await _end(tasks)
         _raise_bug(tasks)
     except asyncio.CancelledError:
         await _end(tasks)
         raise
     finally:
-        tasks.clear()  # with an error it would be a cycle: a task, its error, this frame
+        tasks.clear()  # with an error a reference cycle: a task, its error, this frame
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel what still runs, once, and wait for its clean-up, whoever cancels this meanwhile."""
+    """Cancel the tasks that still run, once, and wait for their clean-up even when cancelled."""
     left = [task for task in tasks if not task.done()]
     for task in left:
         task.cancel()
@@ -211,7 +211,7 @@ def _raise_bug(tasks: list[asyncio.Task[None]]) -> None:
 
 
 class Call(Generic[T]):
-    """A named call of a `Calls`, and after its `run` what became of it."""
+    """A named call of a `Calls`; after `run` it has an outcome."""
 
     def __init__(self, name: str, start: Callable[[], Awaitable[T]]) -> None:
         self.name = name
@@ -220,10 +220,9 @@ class Call(Generic[T]):
 
     @property
     def outcome(self) -> Arrived[str, T] | Failed[str]:
-        """What became of it, and when.
+        """Its value or error, with its start and end.
 
-        Raises:
-            RuntimeError: it was not run yet.
+        Raises `RuntimeError` before `Calls.run`.
         """
         if self._outcome is None:
             message = f"the call {self.name} was not run yet"
@@ -232,10 +231,9 @@ class Call(Generic[T]):
 
     @property
     def value(self) -> T:
-        """What it returned.
+        """The value that the call returned.
 
-        Raises:
-            UpstreamError, DeadlineExceeded: what it failed with.
+        Raises the `UpstreamError` or `DeadlineExceeded` with which the call failed.
         """
         match self.outcome:
             case Failed(error=error):
@@ -245,7 +243,7 @@ class Call(Generic[T]):
 
     @property
     def error(self) -> Exception | None:
-        """What it failed with, None if it did not."""
+        """The error with which the call failed, None if it succeeded."""
         return self.outcome.error if isinstance(self.outcome, Failed) else None
 
     async def _run(self) -> T:
@@ -256,7 +254,7 @@ class Call(Generic[T]):
 
 
 class Calls:
-    """Calls of different kinds, each by a name, at once and under one deadline.
+    """Different calls at once under one deadline, each with a name.
 
     `fan_out` is for one function over many keys; this is for several functions:
 
@@ -265,8 +263,8 @@ class Calls:
         stock = calls.add("stock", warehouse.stock, "apples", region="eu")
         result = await calls.run()
 
-    Then `order.value` is the order, or raises what went wrong; `stock.error` is None if the stock
-    arrived; `result.failed` has every error by name.
+    Then `order.value` is the order, or raises the error of that call; `stock.error` is None if the
+    stock arrived; `result.failed` has every error by name.
     """
 
     def __init__(
@@ -276,7 +274,7 @@ class Calls:
         max_concurrency: int = 10,
         expected: tuple[type[Exception], ...] = (UpstreamError,),
     ) -> None:
-        """Take what `fan_out` takes."""
+        """Take the options of `fan_out`."""
         self._deadline = deadline
         self._max_concurrency = max_concurrency
         self._expected = expected
@@ -285,10 +283,9 @@ class Calls:
     def add(
         self, name: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> Call[T]:
-        """Have `call` called with the arguments, once they are run.
+        """Add the call `call(*args, **kwargs)`, for `run` to make.
 
-        Raises:
-            ValueError: there is a call of that name.
+        Raises `ValueError` for a name that another call has.
         """
         if name in self._calls:
             message = f"there is a call {name} already"
@@ -297,7 +294,7 @@ class Calls:
         return added
 
     async def run(self) -> FanOut[str, Any]:
-        """Await all calls as `fan_out` does, and return what became of each by its name."""
+        """Await all calls as `fan_out` does, and return the outcome of each by its name."""
         result = await fan_out(
             lambda name: self._calls[name]._run(),  # noqa: SLF001 - the two belong together
             self._calls,

@@ -1,6 +1,6 @@
-"""A second try beside one that takes longer than usual; the first answer wins.
+"""Hedged requests: a second try when the first takes longer than usual; the first answer wins.
 
-"The Tail at Scale" (Dean and Barroso, 2013) calls it a hedged request.
+The term is from "The Tail at Scale" (Dean and Barroso, 2013).
 """
 
 import asyncio
@@ -12,23 +12,26 @@ from ._tasks import contained
 
 T = TypeVar("T")
 
-KEPT = 100  # latencies: enough for a percentile, few enough to follow an upstream that changes
-ENOUGH = 20  # below which a percentile is a guess
+# Latencies that are kept: enough for a percentile, and few enough to follow a change.
+KEPT = 100
+
+# Latencies that a percentile needs; of fewer it would be a guess.
+ENOUGH = 20
 
 
 class Latencies:
-    """How long the latest answers took, in seconds."""
+    """The latencies of the latest answers, in seconds."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=KEPT)
 
     def note(self, seconds: float) -> None:
-        """Count an answer."""
+        """Add the latency of an answer."""
         self._seconds.append(seconds)
 
     @property
     def p95(self) -> float | None:
-        """What 95 % of the latest answers did not exceed; None while there are too few."""
+        """The 95th percentile of the latest latencies; None while there are too few."""
         if len(self._seconds) < ENOUGH:
             return None
         return sorted(self._seconds)[len(self._seconds) * 95 // 100]
@@ -37,10 +40,10 @@ class Latencies:
 async def hedged(
     attempt: Callable[[], Coroutine[Any, Any, T]], *, delay: float, may: Callable[[], bool]
 ) -> T:
-    """Return what `attempt` returns; after `delay` seconds start a second one, if it `may` be.
+    """Return what `attempt` returns; after `delay` seconds start a second attempt if `may()`.
 
-    The first to succeed wins; when both fail, the later error is raised. Whatever happens, both
-    have ended by then.
+    The first success wins. When both attempts fail, the later error is raised. Both have ended
+    when this returns, raises or is cancelled.
     """
     tasks = [asyncio.create_task(contained(attempt()))]
     try:
@@ -52,7 +55,7 @@ async def hedged(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # With an error it would be a cycle: a task, its error, this frame.
+        # With an error a reference cycle: a task, its error, this frame.
         tasks.clear()
 
 
@@ -64,4 +67,4 @@ async def _first_success(tasks: set[asyncio.Task[T]]) -> T:
             try:
                 return (successes or [*done])[0].result()
             finally:
-                del done, successes  # with an error, a cycle as well
+                del done, successes  # with an error a reference cycle too

@@ -1,4 +1,4 @@
-"""Where the connections to an upstream live: as long as the service runs, or for one call."""
+"""The connections to an upstream: pooled while the program runs, or made for one call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ Transport = Callable[[], httpx.AsyncBaseTransport]
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections of one event loop, the calls under way on it, and the replies kept for it."""
+    """The connections, the calls under way and the cached replies of one event loop."""
 
     loop: asyncio.AbstractEventLoop
     transport: httpx.AsyncBaseTransport
@@ -30,9 +30,9 @@ class Pool:
 class Connections:
     """The pool of an upstream.
 
-    A pool belongs to the event loop it was opened on. Under ASGI every view runs on one loop, so
-    the lifespan opens one per process. Under WSGI, the test client or a shell each async view gets
-    a loop of its own, so there connections live for one call.
+    A pool belongs to the event loop on which it was opened. A program with one loop opens it once.
+    Where each piece of async code gets its own loop, as in the async views of a WSGI server, a
+    connection lives for one call.
     """
 
     def __init__(
@@ -52,8 +52,7 @@ class Connections:
     async def open(self) -> AsyncIterator[None]:
         """Pool connections on the running loop until the block ends.
 
-        Raises:
-            RuntimeError: they are open already.
+        Raises `RuntimeError` when they are open already.
         """
         if self._opened is not None:
             message = f"upstream {self._upstream} is open already"
@@ -74,7 +73,10 @@ class Connections:
         return self._opened if is_here else None
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Pool]:
-        """Give connections that live as long as the block."""
+    async def use(self) -> AsyncIterator[Pool]:
+        """Give the pool of the running loop, or connections that live as long as the block."""
+        if (pool := self.kept) is not None:
+            yield pool
+            return
         async with self._transport() as transport:
             yield Pool(asyncio.get_running_loop(), transport, self._slots())

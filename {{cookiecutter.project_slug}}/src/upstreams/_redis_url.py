@@ -1,4 +1,4 @@
-"""Tells a URL of a Redis from a slip, without showing it: it may hold a password."""
+"""A check of a Redis URL at start-up, before anything connects."""
 
 import re
 from importlib.util import find_spec
@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 
 def is_redis_url(text: str) -> bool:
-    """Tell whether redis-py can take `text`, as far as that shows before it connects.
+    """Return whether redis-py accepts `text`, as far as that shows before it connects.
 
-    Every character of a password that is no letter and no digit can be percent-encoded in it
-    (RFC 3986 section 2.1); `/`, `?` and `#` must be.
+    Like `redis://:password@host:6379/0`, `rediss://...` or `unix:///socket`. In a password, every
+    character but letters and digits has to be percent-encoded.
     """
-    # Some of what is not printed gets lost on the way. A `#`, and a `?` before the `@`, were meant
+    # Some unprintable characters get lost on the way. A `#`, and a `?` before the `@`, were meant
     # to be in the password.
     if not re.fullmatch(r"[^?#]+(\?[^?#@]*)?", text) or not text.isprintable():
         return False
@@ -21,7 +21,7 @@ def is_redis_url(text: str) -> bool:
     except ValueError:  # the port is no number: a slash in the password ended the host before it
         return False
     if url.scheme == "unix":
-        return url.path.startswith("/") and _takes_options(text)
+        return url.path.startswith("/") and not url.hostname and _takes_options(text)
     has_host = re.fullmatch(r"\S+", url.hostname or "") and port != 0
     has_number = re.fullmatch(r"(/\d{0,9})?", url.path)
     is_redis = url.scheme in {"redis", "rediss"} and has_host and has_number
@@ -29,10 +29,10 @@ def is_redis_url(text: str) -> bool:
 
 
 def _takes_options(text: str) -> bool:
-    """Tell whether redis-py knows what stands behind the question mark; only it does."""
+    """Return whether redis-py knows the options after the question mark; only it knows them."""
     if "?" not in text or not find_spec("redis"):
         return True
-    from redis.asyncio import ConnectionPool  # noqa: PLC0415 - an extra, and slow to import
+    from redis.asyncio import ConnectionPool  # noqa: PLC0415 - optional, and slow to import
 
     try:
         ConnectionPool.from_url(text).make_connection()  # type: ignore[no-untyped-call] # its own

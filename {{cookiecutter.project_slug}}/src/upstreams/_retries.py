@@ -1,4 +1,4 @@
-"""Whether a call that failed is tried again, and when."""
+"""Retries: whether a failed call is tried again, and when."""
 
 import asyncio
 import random
@@ -7,31 +7,31 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from ._deadline import Limit
+from ._deadline import Deadline
 from ._errors import UpstreamError
 
 T = TypeVar("T")
 
-# RFC 9110 section 9.2.2: what is safe or idempotent may be sent again.
+# Methods that are safe or idempotent, so may be sent again: RFC 9110 section 9.2.2.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
-# Seconds, doubled with every retry. Full jitter: a wait between nothing and that, so that callers
-# which failed together do not come back together ("Exponential Backoff And Jitter", AWS, 2015).
+# Seconds, doubled with every retry. With full jitter the pause is anything from 0 to that, so that
+# calls that failed together do not return together ("Exponential Backoff And Jitter", AWS, 2015).
 FIRST_BACKOFF = 0.05
 LONGEST_BACKOFF = 1.0
 
-# The most that a `Retry-After` is taken for, in seconds: a day. And the length of its longest form,
-# with room; more than that is no date and no number of seconds that anybody waits.
+# The longest pause that a `Retry-After` can ask for, in seconds: a day. A value with more
+# characters than the second number is neither a date nor a number of seconds that anybody waits.
 LONGEST_WAIT = 24 * 60 * 60.0
 _LONGEST_VALUE = 500
 
 
 class RetryBudget:
-    """What keeps retries from multiplying an outage: a share of the calls made, and no more.
+    """Limits retries to a share of the calls, so that they do not multiply an outage.
 
-    A token bucket, as in gRPC and Finagle: each call pays in `share` of a token, each further try
-    takes out one, and no more than `burst` are kept. So `n` calls are at most
-    `n * (1 + share) + burst` tries.
+    A token bucket, as in gRPC and Finagle: each call adds `share` of a token, each further try
+    takes one, and at most `burst` are kept. So `n` calls make at most `n * (1 + share) + burst`
+    tries.
     """
 
     def __init__(self, share: float, burst: float = 10) -> None:
@@ -44,7 +44,7 @@ class RetryBudget:
         self._tokens = min(self._burst, self._tokens + self._share)
 
     def spend(self) -> bool:
-        """Take the price of one more try, or tell that there is nothing left."""
+        """Take a token for one more try; return False when there is none."""
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -52,11 +52,11 @@ class RetryBudget:
 
 
 async def with_retries(
-    attempt: Callable[[], Awaitable[T]], *, most: int, budget: RetryBudget, limit: Limit
+    attempt: Callable[[], Awaitable[T]], *, most: int, budget: RetryBudget, deadline: Deadline
 ) -> T:
     """Return what `attempt` returns, repeated up to `most` times after a transient error.
 
-    Raises the last error when no retry is left, or when it would have to wait beyond `limit`.
+    Raises the last error when no retry is left, or when the pause would end after `deadline`.
     """
     retries = 0
     while True:
@@ -65,7 +65,12 @@ async def with_retries(
         except UpstreamError as error:
             pause = _backoff(retries) if error.retry_after is None else error.retry_after
             retries += 1
-            if not error.transient or retries > most or pause >= limit.left or not budget.spend():
+            if (
+                not error.transient
+                or retries > most
+                or pause >= deadline.left
+                or not budget.spend()
+            ):
                 raise
         await asyncio.sleep(pause)
 
@@ -75,9 +80,9 @@ def _backoff(retries: int) -> float:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a `Retry-After` field asks for: RFC 9110 section 10.2.3.
+    """Return the seconds that a `Retry-After` asks for, at most `LONGEST_WAIT`.
 
-    It holds seconds or a date. None if it holds neither; never more than `LONGEST_WAIT`.
+    It is a number of seconds or a date (RFC 9110 section 10.2.3); None if it is neither.
     """
     if value is None or len(value) > _LONGEST_VALUE:
         return None

@@ -1,29 +1,29 @@
-"""Who gets a connection next: the call of the request that began first."""
+"""Slots for calls to an upstream: the call of the oldest request gets the next free one."""
 
 import asyncio
 from bisect import bisect_left, insort
 from itertools import count
 from time import monotonic
 
-from ._deadline import place
+from ._deadline import request_number
 from ._errors import UpstreamBusy
 
-# In seconds. What a caller is told to wait when calls queue up: a queue empties within a moment.
+# Seconds. The `retry_after` of a refused call: a queue empties within a moment.
 COME_BACK = 1.0
 
-# How much the latest call counts in the mean time that a call has a slot.
+# The weight of the latest call in the mean time that a call holds a slot.
 _WEIGHT = 0.1
 
-# From the youngest request to the oldest, so that the next one to get a slot is at the end. The
-# second number keeps the calls of one request in their order.
+# Sorted from the youngest request to the oldest, so that the next waiter is at the end. The second
+# number keeps the calls of one request in their order.
 _Waiter = tuple[int, int, asyncio.Future[bool]]
 
 
 class Slots:
-    """The calls that an upstream gets at a time, on one event loop.
+    """Limits the calls to an upstream at a time, on one event loop.
 
-    Under overload whole requests finish in this order, instead of all of them getting a part of
-    their calls through and then running out of time together.
+    Under overload whole requests finish one after another. Without the order, every request would
+    get some of its calls through, and all would run out of time together.
     """
 
     def __init__(self, upstream: str, *, size: int, max_waiting: int) -> None:
@@ -35,12 +35,12 @@ class Slots:
         self._mean_hold = 0.0
 
     async def take(self, patience: float) -> float:
-        """Wait up to `patience` seconds for a slot; return the moment, for `release`.
+        """Wait up to `patience` seconds for a slot; return when it was taken, for `release`.
 
-        Raises `UpstreamBusy` when none becomes free by then, and at once when it cannot: when too
-        many wait whose requests began earlier, or at the pace at which slots become free.
+        Raises `UpstreamBusy` when no slot becomes free by then. Raises it at once when too many
+        calls of older requests wait, or when the wait would be too long at the present pace.
         """
-        if self._free:  # then nobody waits
+        if self._free:  # then no call waits
             self._free -= 1
             return monotonic()
         waiter = self._join(patience)
@@ -61,13 +61,13 @@ class Slots:
         return monotonic()
 
     def release(self, taken_at: float) -> None:
-        """Give back a slot that was taken at that moment."""
+        """Give back the slot that was taken at the moment `taken_at`, of `time.monotonic`."""
         self._mean_hold += _WEIGHT * (monotonic() - taken_at - self._mean_hold)
         self._hand_on()
 
     def _join(self, patience: float) -> _Waiter:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        waiter = (-place(), -next(self._order), future)
+        waiter = (-request_number(), -next(self._order), future)
         ahead = len(self._waiting) - bisect_left(self._waiting, waiter)
         if ahead >= self._max_waiting or ahead * self._mean_hold > patience * self._size:
             raise self._busy()
@@ -84,7 +84,7 @@ class Slots:
     def _hand_on(self) -> None:
         while self._waiting:
             future = self._waiting.pop()[2]
-            if not future.done():  # as one is that was cancelled a moment ago
+            if not future.done():  # a waiter that was cancelled a moment ago is done
                 future.set_result(True)
                 return
         self._free += 1

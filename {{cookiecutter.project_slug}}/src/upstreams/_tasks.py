@@ -1,4 +1,4 @@
-"""Code that runs in a task of its own: whatever it raises ends its call, and nothing more."""
+"""Tasks whose errors end their own call, and not the event loop or another call."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,14 +8,13 @@ T = TypeVar("T")
 
 
 async def contained(work: Awaitable[T]) -> T:
-    """Return what `work` returns, in a task made for it.
+    """Return what `work` returns; to be run as the task of a call.
 
-    asyncio raises `SystemExit` and `KeyboardInterrupt` of a task once more out of `run_forever`,
-    which would end the server for every request. And a `CancelledError` says that this task was
-    asked to stop, also when it only comes from another task that `work` waited for.
+    asyncio raises a task's `SystemExit` or `KeyboardInterrupt` again from `run_forever`, which
+    would end the server for every request. A `CancelledError` can come from another task that
+    `work` waited for, and would look as if this task had been asked to stop.
 
-    Raises:
-        RuntimeError: in place of these three, where nobody has asked this task to stop.
+    Raises `RuntimeError` in place of these three, unless this task was asked to stop.
     """
     try:
         return await work
@@ -29,11 +28,11 @@ async def contained(work: Awaitable[T]) -> T:
 
 
 def is_cancelled() -> bool:
-    """Tell whether somebody has asked the running task to stop."""
+    """Return whether the running task was asked to stop."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def not_cancelled() -> RuntimeError:
-    """Return the error for a `CancelledError` that nobody has asked for."""
+    """Return the error for a `CancelledError` in a task that was not asked to stop."""
     return RuntimeError("a call waited for something that was cancelled")

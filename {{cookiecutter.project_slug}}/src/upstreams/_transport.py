@@ -1,4 +1,4 @@
-"""httpx's transport over aiohttp: its own pool stands still with many calls in flight."""
+"""HTTP transport of httpx over aiohttp: httpx's own pool stalls with many calls in flight."""
 
 import asyncio
 import ssl
@@ -12,10 +12,11 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ._certificates import trust
+from ._urls import origin
 
 
 class NotHTTP(httpx.RemoteProtocolError):
-    """The reply is none that HTTP knows."""
+    """The reply is not HTTP."""
 
 
 # From the special to the general, as aiohttp's errors inherit from one another. Only the first two
@@ -31,34 +32,37 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ClientError, httpx.ReadError),
 )
 
-# What a header of a reply may hold, in bytes a line and in lines. aiohttp's own 8190 and 128 are
-# less than some services send: long cookies, a `Link` for each page, a policy for each browser.
+# Limits of a reply's header: bytes of a line, and lines. aiohttp's own 8190 and 128 are less than
+# some services send: long cookies, a `Link` for each page, a policy for each browser.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 512
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Connections to an upstream for the loop it is made on.
+    """Connections to an upstream, for the event loop on which this is made.
 
-    It opens as many as it has calls at a time: `slots.py` bounds those. It takes the timeouts
-    `connect` and `read` of httpx. `authorization` is sent with requests that have none of their
-    own.
+    The number of connections is that of the calls at a time, which `Slots` limits. Of httpx's
+    timeouts it obeys `connect` and `read`. `authorization` completes requests to `base_url` that
+    have no `Authorization`; no other host gets it.
     """
 
     def __init__(
         self,
         *,
         tls: ssl.SSLContext,
+        base_url: httpx.URL | None = None,
         authorization: str | None = None,
         max_header_bytes: int = MAX_HEADER_BYTES,
         max_headers: int = MAX_HEADERS,
     ) -> None:
         self._authorization = authorization
+        self._origin = None if base_url is None else origin(base_url)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies are not for the next
-            auto_decompress=False,  # `decoding.py` does, within bounds
+            auto_decompress=False,  # `_decoding` does, within limits
             middlewares=[_with_httpx_errors],
+            skip_auto_headers=["Content-Type"],
             max_line_size=max_header_bytes,
             max_field_size=max_header_bytes,
             max_headers=max_headers,
@@ -67,23 +71,25 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`, and return its response with the body still to be read.
 
-        Raises `httpx.TransportError`, without the address and without aiohttp's error.
+        Raises `httpx.TransportError`, without the address and without aiohttp's error, and what an
+        asynchronous iterable that is sent as the body raises.
         """
-        timeout = request.extensions.get("timeout", {})
-        content = await request.aread()
         headers = request.headers.multi_items()
-        if self._authorization is not None and "Authorization" not in request.headers:
+        if (
+            self._authorization is not None
+            and "Authorization" not in request.headers
+            and origin(request.url) == self._origin
+        ):
             headers.append(("Authorization", self._authorization))
-        response = await self._session.request(
-            request.method,
-            URL(str(request.url), encoded=True),
-            headers=headers,
-            data=content or None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                connect=timeout.get("connect"), sock_read=timeout.get("read")
-            ),
-        )
+        stream = request.stream
+        if isinstance(stream, httpx.ByteStream):
+            content = b"".join(stream)
+            response = await self._send(request, headers, content or None)
+        elif isinstance(stream, httpx.AsyncByteStream):
+            response = await self._send_as_made(request, headers, stream)
+        else:
+            message = "the body is a synchronous iterator: it would block the event loop"
+            raise TypeError(message)
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
@@ -91,13 +97,70 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             request=request,
         )
 
+    async def _send(
+        self, request: httpx.Request, headers: list[tuple[str, str]], data: "bytes | _Sent | None"
+    ) -> aiohttp.ClientResponse:
+        timeout = request.extensions.get("timeout", {})
+        return await self._session.request(
+            request.method,
+            URL(str(request.url), encoded=True),
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                connect=timeout.get("connect"), sock_read=timeout.get("read")
+            ),
+        )
+
+    async def _send_as_made(
+        self,
+        request: httpx.Request,
+        headers: list[tuple[str, str]],
+        stream: httpx.AsyncByteStream,
+    ) -> aiohttp.ClientResponse:
+        # aiohttp sets this field itself, and refuses one that is set already.
+        headers = [field for field in headers if field[0].lower() != "transfer-encoding"]
+        sent = _Sent(stream)
+        try:
+            return await self._send(request, headers, sent)
+        except httpx.TransportError:
+            sent.raise_own_error()
+            raise
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
 
 
+class _Sent:
+    """The body of a request that is sent as it is made, and the error that ended it.
+
+    aiohttp would report that error as one of the connection.
+    """
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._error: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._stream:
+                yield part
+        except Exception as error:
+            self._error = error
+            raise
+
+    def raise_own_error(self) -> None:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # with its traceback a reference cycle
+
+
 class _Body(httpx.AsyncByteStream):
-    """The body of a response as it arrives; closed, it gives the connection back."""
+    """The body of a response as it arrives; `aclose` gives the connection back."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -119,9 +182,9 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections of `_Handler`, and leaves nothing of one that is given up on its way.
+    """Makes connections of `_Handler`, and releases one that is cancelled before it is made.
 
-    Neither is part of aiohttp's public API; a test notices when they are gone.
+    The methods are not part of aiohttp's public API; a test fails when they are gone.
     """
 
     def __init__(self, *, limit: int, ssl: ssl.SSLContext) -> None:
@@ -143,22 +206,22 @@ class _Connector(aiohttp.TCPConnector):
         try:
             return await super()._wrap_create_connection(make, *args[1:], **kwargs)
         except BaseException:
-            # uvloop forgets to tell it, and it and its transport would hold each other, and the
-            # context of the request.
+            # uvloop does not tell the handler, so the handler and its transport would hold each
+            # other, and the context of the request.
             for handler in made:
                 handler.close()
             raise
 
 
-# The statuses of replies without a body, as they are in a status line: RFC 9112 section 6.3.
+# Statuses of replies without a body, as in a status line: RFC 9112 section 6.3.
 _BODILESS = (b"204", b"304")
 
 
 class _Handler(ResponseHandler):
-    """Keeps a reply that has no body when something follows it, and the connection no longer.
+    """Keeps a reply without a body when bytes follow it, and then closes the connection.
 
-    aiohttp would lose the reply: its parser takes what follows for the next one, and fails. So a
-    DELETE that succeeded would seem to have failed.
+    aiohttp would lose the reply: its parser takes the bytes for the next reply, and fails. So a
+    DELETE that succeeded would look as if it had failed.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -179,8 +242,8 @@ def _promises_body(head: bytes) -> bool:
 async def _with_httpx_errors(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # A middleware and no `except` around the session's `request`: aiohttp would send an idempotent
-    # request once more when its connection breaks, uncounted. It does so for its own errors only.
+    # A middleware, and not an `except` around the session's `request`: when a connection breaks,
+    # aiohttp sends an idempotent request again, uncounted. It does so for its own errors only.
     try:
         return await send(request)
     except (aiohttp.ClientError, OSError) as error:
@@ -195,7 +258,7 @@ def _as_httpx(error: Exception) -> httpx.TransportError:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, in words that hold no address: aiohttp's own may hold the URL."""
+    """Return what went wrong, without an address: aiohttp's own text may hold the URL."""
     system = getattr(error, "os_error", error)
     if isinstance(system, ssl.SSLCertVerificationError):
         return f"{type(error).__name__}: {system.verify_message}"
@@ -205,7 +268,7 @@ def _reason(error: Exception) -> str:
 
 
 def _forget(error: BaseException | None) -> None:
-    """Take their tracebacks from an error and from those behind it.
+    """Remove the tracebacks of an error, its causes and its contexts.
 
     aiohttp's frames hold the connection, and the connection its error: only the collector of
     cyclic garbage would free them.
@@ -222,11 +285,13 @@ def _forget(error: BaseException | None) -> None:
 
 
 def tls_context(base_url: str) -> ssl.SSLContext:
-    """Return what checks the certificate of the server at `base_url`.
+    """Return the context that checks the certificate of the server at `base_url`.
 
-    Reading the trusted ones blocks for some 20 ms, so an upstream does it once, and not on a loop.
-    They are the public ones (certifi's), and those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, which
-    `settings.py` has checked.
+    It trusts the public authorities (certifi's) and the certificates in `SSL_CERT_FILE` and
+    `SSL_CERT_DIR`. Reading them blocks for about 20 ms, so an `Upstream` does it once, when it is
+    made.
+
+    Raises `OSError` for what `certificate_mistakes` reports.
     """
     # Plain HTTP needs none: this context trusts nobody.
     if httpx.URL(base_url).scheme != "https":

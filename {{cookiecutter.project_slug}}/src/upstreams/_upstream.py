@@ -1,72 +1,100 @@
-"""One upstream over HTTP: pooled while the service runs, patient within limits, typed in errors.
+"""One upstream over HTTP: pooled connections, time limits, retries, and typed errors.
 
-A call goes down through the methods of `Upstream`: `_in_time` bounds it and shares it with those
-that are identical, `_answer` asks the cache, `_fetch` tries again, `_hedge` tries twice at once,
-`_try` minds the circuit breaker and waits for a connection, and `attempt` talks to the upstream.
+A call goes down through the methods of `Upstream`: `_in_time` limits its time, `_shared` joins it
+with an identical call, `_answer` asks the cache, `_fetch` tries again, `_hedge` tries twice at
+once, `_try` asks the circuit breaker and waits for a slot, and `attempt` talks to the upstream.
 """
 
 import asyncio
 import logging
-from base64 import b64encode
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from functools import lru_cache, partial
+from functools import partial
+from math import isfinite
 from time import monotonic
-from urllib import request as environment
-from urllib.parse import unquote_to_bytes
+from typing import Any, Unpack
 
 import httpx
 
-from ._attempt import attempt
+from ._attempt import TypedBody, attempt, begun, whole
+from ._auth import Exchange, as_auth
 from ._breaker import Breaker
-from ._deadline import BUDGET_HEADER, DeadlineExceeded, Limit
+from ._client import PooledTransport, no_cookies
+from ._deadline import BUDGET_HEADER, Deadline, DeadlineExceeded
 from ._errors import UpstreamError, UpstreamTimeout
 from ._hedging import Latencies, hedged
+from ._options import GetOptions, RequestOptions, pairs
 from ._pool import Connections, OpenCache, Pool, Transport
 from ._retries import IDEMPOTENT, RetryBudget, with_retries
 from ._slots import Slots
 from ._tasks import is_cancelled, not_cancelled
 from ._transport import MAX_HEADER_BYTES, MAX_HEADERS, AiohttpTransport, tls_context
+from ._urls import basic_authorization, call_url, ignored_proxy, parsed_base
 
 logger = logging.getLogger(__name__)
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
+# httpx looks up the types of `files` in a table, which would be read from disk on the event loop.
+if not mimetypes.inited:
+    mimetypes.init()
+
 _NO_BODY = httpx.ByteStream(b"")
+_BODIES = frozenset({"json", "content", "data", "files"})
+
+# Headers that name a request and not its caller. Any other header that is passed on may hold
+# credentials, so a reply is never shared between calls that differ in it.
+_IDS = frozenset({"x-request-id", "traceparent", "tracestate", "baggage"})
 
 PassOn = Callable[[], Iterable[tuple[str, str]]]
-Params = tuple[tuple[str, str], ...]
-
-# Of the URLs that are kept parsed. A longer one may hold what a client sent.
-_LONGEST_KNOWN_URL = 512
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Call:
-    """A request with its limits and its target, and how often it was tried.
+    """A request with its deadlines, and what else decides how it is made.
 
-    `told` is how long the upstream is told that it has; `limit` may be longer, where others wait
-    for the same answer.
+    `announced` is the deadline that the upstream is told. `deadline` may be later, when callers
+    with more time wait for the same answer.
     """
 
     request: httpx.Request
-    target: int  # what it asks for, for the breaker
-    hedge: bool
-    told: Limit
-    limit: Limit
+    target: int  # the resource that it asks for, for the breaker
+    announced: Deadline
+    deadline: Deadline
+    patience: float  # seconds to wait for a slot
+    accept: Collection[int]
+    auth: httpx.Auth | None
+    is_personal: bool  # its answer may be for one caller alone
+    key: Hashable = None  # of identical calls; None for one that is never shared
+    hedge: bool = False
     tries: int = 0
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may be sent again: a body that is sent as it is made is there once."""
+        is_kept = isinstance(self.request.stream, httpx.ByteStream)
+        return is_kept and self.request.method in IDEMPOTENT
 
 
 @dataclass(eq=False)
 class Upstream:
-    """A service that this one calls, the connections to it, and what is learnt about it.
+    """A service that this program calls, with its connections and what is known of its health.
 
-    The query of `base_url` goes along with every call, before that of a call's path, and its user
-    and password do as `Authorization: Basic` (RFC 7617). A fragment is refused, here and in a
-    path: it would never be sent (RFC 9110 section 7.1).
+    The query of `base_url` is sent with every call, before the query of the call's path. Its user
+    and password are sent as `Authorization: Basic` (RFC 7617). A fragment is refused, here and in
+    a path, because it would never be sent (RFC 9110 section 7.1).
+
+    `pass_on` returns the headers of the current request that go along with a call, such as its id.
+    Identical GETs share one request, and are cached, only if these headers are the same, apart
+    from `X-Request-ID`, `traceparent`, `tracestate` and `baggage`.
+
+    Calls raise an `UpstreamError` or `DeadlineExceeded`, and no other error for an upstream's
+    fault. An asynchronous `content`, and `files`, are sent as they are made: such a call is tried
+    once. The other options are those of `GetOptions` and `RequestOptions`.
     """
 
-    name: str  # what errors and logs call it
+    name: str  # in errors and logs
     base_url: str = field(repr=False)  # may hold a password
     _: KW_ONLY
     timeout: float = 2.0  # seconds for one call, with its retries
@@ -81,7 +109,7 @@ class Upstream:
     breaker_seconds: float = 2.0
     hedge: bool = False  # whether GETs are hedged where a call does not say
     coalesce: bool = True  # identical GETs at the same time share one request
-    required: bool = False  # whether the service is of no use without it
+    required: bool = False  # for readiness checks: the program is of no use without it
     cache: OpenCache | None = field(default=None, repr=False)  # where replies are kept
     transport: Transport | None = field(default=None, repr=False)  # a stub, a test's fake
     pass_on: PassOn | None = field(default=None, repr=False)  # headers of the current request
@@ -89,25 +117,23 @@ class Upstream:
     def __post_init__(self) -> None:
         """Prepare what the calls share.
 
-        Raises:
-            ValueError: the base URL has a fragment, or is none.
+        Raises `ValueError` for a base URL that is none or has a fragment, and for a `timeout` that
+        is no time. Raises `OSError` for what `certificate_mistakes` reports.
         """
-        base = _base(self.name, self.base_url)
+        self.timeout = _seconds(self.timeout)
+        base = parsed_base(self.name, self.base_url)
         self._query = base.query
         self._address = str(base.copy_with(query=None, userinfo=None)).rstrip("/")
         transport = self.transport or partial(
             AiohttpTransport,
             tls=tls_context(self._address),
-            authorization=_authorization(base),
+            base_url=base,
+            authorization=basic_authorization(base),
             max_header_bytes=self.max_header_bytes,
             max_headers=self.max_headers,
         )
         slots = partial(Slots, self.name, size=self.max_connections, max_waiting=self.max_waiting)
         self._connections = Connections(self.name, transport, self.cache, slots)
-        # Connecting, or waiting for a free connection, may use up half of a call's time: a later
-        # start leaves too little for a reply.
-        self._patience = self.timeout / 2
-        self._timeouts = {"connect": self._patience}
         self._budget = RetryBudget(self.retry_share)
         self._latencies = Latencies()
         self.breaker = Breaker(
@@ -115,53 +141,130 @@ class Upstream:
         )
 
     def open(self) -> AbstractAsyncContextManager[None]:
-        """Pool connections on the running loop until the block ends; for the lifespan."""
-        if self.transport is None and (variable := _ignored_proxy(self._address)):
+        """Pool connections on the running event loop until the block ends.
+
+        Without an open pool every call makes a connection of its own.
+
+        Raises `RuntimeError` when the pool is open already.
+        """
+        if self.transport is None and (variable := ignored_proxy(self._address)):
             logger.info("%s is not used: %s is called directly", variable, self.name)
         return self._connections.open()
 
     async def get(
-        self,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        hedge: bool | None = None,
+        self, path: str, *, hedge: bool | None = None, **options: Unpack[GetOptions]
     ) -> httpx.Response:
         """Return the 2xx reply to `GET base_url/path`, read to its end.
 
-        With `hedge`, one that takes longer than 95 % of the latest is asked for a second time;
-        `None` is what the upstream was made with.
+        With `hedge`, a call that takes longer than 95 % of the latest calls is made a second time,
+        and the first answer counts; None is the `hedge` of the upstream.
 
-        Raises an `UpstreamError` or `DeadlineExceeded`, and nothing else that an upstream causes.
+        Raises an `UpstreamError` or `DeadlineExceeded`; `ValueError` for a bad path or timeout.
         """
         hedge = self.hedge if hedge is None else hedge
-        call = self._call("GET", path, params=params, headers=headers, hedge=hedge)
-        same: Hashable = None
-        if self.coalesce:
-            same = (call.request.url, hedge, *sorted((headers or {}).items()))
-        return await self._in_time(call, same)
+        call = self._call("GET", path, options, hedge=hedge)
+        return await self._in_time(call, self._shared(call))
 
     async def request(
+        self, method: str, path: str, **options: Unpack[RequestOptions]
+    ) -> httpx.Response:
+        """Return the 2xx reply to `method base_url/path`, as `get` does.
+
+        Only an idempotent method (RFC 9110 section 9.2.2) is tried again. No reply is shared.
+        """
+        call = self._call(method, path, options)
+        call.key = None
+        return await self._in_time(call, self._shared(call))
+
+    async def post(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Return the 2xx reply to `POST base_url/path`, as `request` does; it is tried once."""
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Return the 2xx reply to `PUT base_url/path`, as `request` does."""
+        return await self.request("PUT", path, **options)
+
+    async def patch(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Return the 2xx reply to `PATCH base_url/path`, as `request` does; it is tried once."""
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Return the 2xx reply to `DELETE base_url/path`, as `request` does."""
+        return await self.request("DELETE", path, **options)
+
+    @asynccontextmanager
+    async def stream(
         self,
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        json: object = None,
-    ) -> httpx.Response:
-        """Return the 2xx reply to `method base_url/path` with a body of JSON, as `get` does.
+        read_timeout: float | None = None,
+        max_bytes: int | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncIterator[httpx.Response]:
+        """Give the 2xx reply to `method base_url/path` once its header is there.
 
-        Only an idempotent one is tried again, and none is shared.
+        The timeout and the deadline hold until then. After that every part of the body must arrive
+        within `read_timeout` seconds, by default the upstream's `timeout`. The body is decoded as
+        it is read (`aiter_bytes`, `aiter_lines`, `aread` ...), with no limit of size unless
+        `max_bytes` is given; an `auth` whose flow reads replies has the whole body read first, up
+        to `max_bytes` or `max_response_bytes`. The call holds a connection until the block ends.
+        Its reply is never shared, cached or hedged, and the circuit breaker judges the header.
+
+        Raises what `request` raises, also while the body is read.
         """
-        call = self._call(method, path, params=params, headers=headers, json=json)
-        return await self._in_time(call)
+        patience = self.timeout if read_timeout is None else _seconds(read_timeout)
+        call = self._call(method, path, options)
+        async with AsyncExitStack() as held:
+            pool = await held.enter_async_context(self._connections.use())
+            exchange = self._streaming(call, pool, max_bytes)
+            begin = partial(self._begin, call, pool, exchange, held)
+            response = await self._in_time(call, self._fetch(call, begin))
+            if response.is_closed:  # it was read already
+                yield response
+                return
+            yield httpx.Response(
+                response.status_code,
+                headers=response.headers,
+                stream=TypedBody(self.name, response, patience),
+                request=response.request,
+                extensions=response.extensions,
+            )
 
-    async def _in_time(self, call: _Call, same: Hashable = None) -> httpx.Response:
+    def client(self, *, max_bytes: int | None = None) -> httpx.AsyncClient:
+        """Return an `httpx.AsyncClient` over the upstream's pool, for an SDK that wants a client.
+
+        It has the upstream's base URL with its query and credentials, connections, slots, TLS,
+        limits of headers, `pass_on`, and the deadline of the current request. Bodies are decoded in
+        small steps, up to `max_bytes` (by default `max_response_bytes`). It stores no cookies.
+
+        It has no retries, hedging, coalescing, cache and circuit breaker: an SDK brings its own,
+        and expects every status as a response and every error as httpx raises it. A wait for a
+        slot that takes half of the timeout is an `httpx.PoolTimeout`, the end of the request's
+        deadline an `httpx.ReadTimeout`, a body that is too large or badly coded an
+        `httpx.DecodingError`. As httpx does, `raise_for_status()` puts the URL into its message.
+
+        Each call returns a new client. Closing one leaves the pool open.
+        """
+        return httpx.AsyncClient(
+            base_url=self._address,
+            transport=PooledTransport(
+                self._connections,
+                httpx.URL(self._address),
+                self._query,
+                lambda: list(self.pass_on() if self.pass_on is not None else ()),
+                self.max_response_bytes if max_bytes is None else max_bytes,
+            ),
+            headers=dict(_HEADERS),
+            cookies=no_cookies(),
+            timeout=httpx.Timeout(self.timeout, connect=self.timeout / 2, pool=self.timeout / 2),
+            trust_env=False,
+        )
+
+    async def _in_time(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
         try:
-            async with asyncio.timeout(call.limit.left):
-                return await self._shared(call, same)
+            async with asyncio.timeout(call.deadline.left):
+                return await work
         except UpstreamError as error:
             error.attempts = error.attempts or call.tries
             raise
@@ -175,7 +278,7 @@ class Upstream:
 
     def _out_of_time(self, call: _Call) -> DeadlineExceeded | UpstreamTimeout:
         error: DeadlineExceeded | UpstreamTimeout
-        if call.told.is_deadline:
+        if call.announced.ends_with_request:
             error = DeadlineExceeded(f"no time was left to wait for {self.name}")
             error.upstream = self.name
         else:
@@ -183,27 +286,32 @@ class Upstream:
         error.attempts = call.tries
         return error
 
-    async def _shared(self, call: _Call, same: Hashable) -> httpx.Response:
+    async def _shared(self, call: _Call) -> httpx.Response:
         if (pool := self._connections.kept) is None:
-            async with self._connections.connect() as pool:
-                return await self._answer(call, pool, call.limit)
-        if same is None:
-            return await self._answer(call, pool, call.limit)
-        return await pool.shared.join(same, call.limit, partial(self._answer, call, pool))
+            async with self._connections.use() as pool:
+                return await self._answer(call, pool, call.deadline)
+        if call.key is None:
+            return await self._answer(call, pool, call.deadline)
+        answer = partial(self._answer, call, pool)
+        return await pool.shared.join(call.key, call.deadline, answer)
 
-    async def _answer(self, call: _Call, pool: Pool, limit: Limit) -> httpx.Response:
-        call.limit = limit
-        if pool.cache is None:
-            return await self._fetch(call, pool)
-        return await pool.cache(call.request, partial(self._fetch, call, pool))
+    async def _answer(self, call: _Call, pool: Pool, deadline: Deadline) -> httpx.Response:
+        call.deadline = deadline
+        once = partial(self._hedge if call.hedge else self._try, call, pool)
+        if pool.cache is None or call.is_personal:
+            return await self._fetch(call, once)
+        response = await pool.cache(call.request, partial(self._fetch, call, once))
+        response.request = call.request
+        return response
 
-    async def _fetch(self, call: _Call, pool: Pool) -> httpx.Response:
+    async def _fetch(
+        self, call: _Call, once: Callable[[], Awaitable[httpx.Response]]
+    ) -> httpx.Response:
         self.breaker.refuse(call.target)
         self._budget.note_call()
-        may_repeat = call.request.method in IDEMPOTENT
-        most = self.max_retries if may_repeat and not self.breaker.is_hopeless(call.target) else 0
-        once = partial(self._hedge if call.hedge else self._try, call, pool)
-        return await with_retries(once, most=most, budget=self._budget, limit=call.limit)
+        is_worth_it = call.may_repeat and not self.breaker.is_hopeless(call.target)
+        most = self.max_retries if is_worth_it else 0
+        return await with_retries(once, most=most, budget=self._budget, deadline=call.deadline)
 
     async def _hedge(self, call: _Call, pool: Pool) -> httpx.Response:
         if (delay := self._latencies.p95) is None:
@@ -211,105 +319,100 @@ class Upstream:
         return await hedged(partial(self._try, call, pool), delay=delay, may=self._budget.spend)
 
     async def _try(self, call: _Call, pool: Pool) -> httpx.Response:
-        taken_at = await pool.slots.take(self._patience)
+        taken_at = await pool.slots.take(call.patience)
         try:
-            with self.breaker.watch(call.limit, call.target):
-                return await self._attempt(call, pool)
+            with self.breaker.watch(call.deadline, call.target):
+                exchange = partial(whole, pool.transport, self.max_response_bytes)
+                return await self._attempt(call, exchange)
         finally:
             pool.slots.release(taken_at)
 
-    async def _attempt(self, call: _Call, pool: Pool) -> httpx.Response:
+    async def _begin(
+        self, call: _Call, pool: Pool, exchange: Exchange, held: AsyncExitStack
+    ) -> httpx.Response:
+        """Make one try of a stream, whose slot and response are `held` from then on."""
+        async with AsyncExitStack() as own:
+            taken_at = await pool.slots.take(call.patience)
+            own.callback(pool.slots.release, taken_at)
+            with self.breaker.watch(call.deadline, call.target):
+                response = await self._attempt(call, exchange)
+            own.push_async_callback(response.aclose)
+            held.push_async_callback(own.pop_all().aclose)
+            return response
+
+    def _streaming(self, call: _Call, pool: Pool, max_bytes: int | None) -> Exchange:
+        if call.auth is not None and call.auth.requires_response_body:
+            # Its flow reads every reply, so each needs a limit.
+            most = self.max_response_bytes if max_bytes is None else max_bytes
+            return partial(whole, pool.transport, most)
+        return partial(begun, pool.transport, max_bytes)
+
+    async def _attempt(self, call: _Call, exchange: Exchange) -> httpx.Response:
         call.tries += 1
         began = monotonic()
-        left = call.told.left if call.told.left > 0 else call.limit.left
+        left = call.announced.left if call.announced.left > 0 else call.deadline.left
         call.request.headers[BUDGET_HEADER] = str(max(0, int(left * 1000)))
         response = await attempt(
-            self.name, pool.transport, call.request, max_bytes=self.max_response_bytes
+            self.name, exchange, call.request, accept=call.accept, auth=call.auth
         )
-        # Of calls in a hurry only the quick ones are answered: the others would seem slow.
-        if not call.told.is_deadline:
+        # Only the quick answers reach a caller with little time: they would make others seem slow.
+        if not call.announced.is_early:
             self._latencies.note(monotonic() - began)
         return response
 
-    def _call(  # noqa: PLR0913 - private
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-        json: object = None,
-        hedge: bool = False,
+    def _call(
+        self, method: str, path: str, options: GetOptions | RequestOptions, *, hedge: bool = False
     ) -> _Call:
-        pairs = _pairs(params)
-        passed_on = self.pass_on() if self.pass_on is not None else ()
-        url = _url(self._address, self._query, path, pairs)
+        query = pairs(options.get("params"))
+        passed_on = [*self.pass_on()] if self.pass_on is not None else []
+        url = call_url(self._address, self._query, path, query)
+        body: Any = {name: value for name, value in options.items() if name in _BODIES}
+        timeout = options.get("timeout")
+        deadline = (
+            Deadline(self.timeout)
+            if timeout is None
+            else Deadline(_seconds(timeout), fault_after=self.timeout)
+        )
+        # Connecting, or waiting for a free connection, may use up half of a call's time: a later
+        # start leaves too little for a reply.
+        patience = (self.timeout if timeout is None else timeout) / 2
+        sent = httpx.Headers([("Host", url.netloc.decode("ascii")), *_HEADERS, *passed_on])
+        if (headers := options.get("headers")) is not None:
+            sent.update(headers)
         request = httpx.Request(
             method,
             url,
-            headers=[("Host", url.netloc.decode("ascii")), *_HEADERS, *passed_on],
-            json=json,
+            headers=sent,
             # With a stream httpx need not find out that there is no body to encode.
-            stream=_NO_BODY if method == "GET" and json is None else None,
-            extensions={"timeout": self._timeouts},
+            stream=_NO_BODY if method == "GET" and not body else None,
+            extensions={"timeout": {"connect": patience}},
+            **body,
         )
-        request.headers.update(headers)
-        limit = Limit(self.timeout)
-        return _Call(request, hash((method, path, pairs)), hedge, told=limit, limit=limit)
+        given = options.get("auth")
+        auth = as_auth(given)
+        credentials = [field for field in passed_on if field[0].lower() not in _IDS]
+        accept = frozenset(options.get("accept", ()))
+        key: Hashable = None
+        # What an `httpx.Auth` will send is not known before it runs.
+        if self.coalesce and (given is None or isinstance(given, tuple)):
+            own = () if headers is None else tuple(httpx.Headers(headers).raw)
+            key = (path, query, hedge, timeout, accept, given, *credentials, *own)
+        return _Call(
+            request,
+            hash((method, path, query)),
+            announced=deadline,
+            deadline=deadline,
+            patience=patience,
+            accept=accept,
+            auth=auth,
+            is_personal=auth is not None or bool(credentials),
+            key=key,
+            hedge=hedge,
+        )
 
 
-def _base(upstream: str, base_url: str) -> httpx.URL:
-    try:
-        base = httpx.URL(base_url)
-    except httpx.InvalidURL:  # says what was wrong in it, which may be a secret
-        base = None
-    if base is None or base.scheme not in {"http", "https"} or not base.host or "#" in base_url:
-        message = f"the base URL of {upstream} must be http:// or https://, without a fragment"
+def _seconds(timeout: float) -> float:
+    if not (isfinite(timeout) and timeout > 0):
+        message = f"a timeout is a number of seconds above 0, not {timeout}"
         raise ValueError(message)
-    return base
-
-
-def _authorization(base: httpx.URL) -> str | None:
-    user, _, password = base.userinfo.partition(b":")
-    if not base.userinfo:
-        return None
-    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
-    return f"Basic {b64encode(pair).decode('ascii')}"
-
-
-def _ignored_proxy(address: str) -> str | None:
-    """Return the name of the variable by which other clients would take a proxy to `address`."""
-    url = httpx.URL(address)
-    if url.scheme not in environment.getproxies() or environment.proxy_bypass(url.host):
-        return None
-    return f"{url.scheme.upper()}_PROXY"
-
-
-def _pairs(params: Mapping[str, str] | None) -> Params | None:
-    if isinstance(params, httpx.QueryParams):  # may have several values for a name
-        return tuple(params.multi_items())
-    return None if params is None else tuple(params.items())
-
-
-def _url(address: str, query: bytes, path: str, params: Params | None) -> httpx.URL:
-    """Return the URL of a call; a name in `params` takes the place of one in a query.
-
-    Raises `ValueError` for a path that could change the host, or has a fragment.
-    """
-    if path and (path[0] not in "/?" or "#" in path):
-        message = "a path begins with '/' or '?' and has no '#', which is written as %23"
-        raise ValueError(message)
-    size = len(path) + sum(len(str(name)) + len(str(value)) for name, value in params or ())
-    build = _known_url if size <= _LONGEST_KNOWN_URL else _new_url
-    return build(address, query, path, params)
-
-
-def _new_url(address: str, query: bytes, path: str, params: Params | None) -> httpx.URL:
-    url = httpx.URL(address + path)
-    if query:
-        url = url.copy_with(query=b"&".join(filter(None, [query, url.query])))
-    return url.copy_merge_params(params) if params else url
-
-
-# Parsing one takes a seventh of the processor time of a call.
-_known_url = lru_cache(maxsize=1024)(_new_url)
+    return timeout

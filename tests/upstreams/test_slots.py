@@ -12,7 +12,7 @@ from upstreams._fan_out import fan_out
 from upstreams._slots import Slots
 from upstreams._upstream import Upstream
 
-from .faulty import serve_faulty
+from .fake_upstream import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ class Requests:
         """Wait for a slot as a call of the request that began then."""
 
         async def take() -> float:
-            deadline._place.set(began)  # noqa: SLF001
+            deadline._request_number.set(began)  # noqa: SLF001
             taken_at = await self.slots.take(patience)
             self.order.append(name)
             return taken_at
@@ -149,7 +149,7 @@ async def test_no_place_is_lost_whoever_gives_up_and_when() -> None:
 
     async def call() -> None:
         nonlocal inside, most
-        deadline._place.set(chance.randrange(100))  # noqa: SLF001
+        deadline._request_number.set(chance.randrange(100))  # noqa: SLF001
         taken_at = await three.take(chance.choice([0, 0.001, 60]))
         inside += 1
         most = max(most, inside)
@@ -189,7 +189,7 @@ async def test_one_that_is_cancelled_as_it_gets_its_slot_hands_it_on() -> None:
 
 
 async def test_too_many_calls_fail_at_once_and_are_not_held_against_the_upstream() -> None:
-    async with serve_faulty() as served:
+    async with serve() as served:
         upstream = Upstream(
             "faulty",
             served.base_url,

@@ -1,7 +1,6 @@
 """The transport under the clients: each way to fail is the error that httpx has for it."""
 
 import inspect
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,18 +11,14 @@ import aiohttp
 import httpx
 import pytest
 import trustme
-from upstreams import _certificates as certificates
 from upstreams._transport import (
     AiohttpTransport,
     NotHTTP,
     tls_context,
 )
 
-from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
-
-from .faulty import serve_faulty, serve_silence
-from .raw_upstream import http, serve_raw
-from .serving import PACKAGE, free_port, run
+from .fake_upstream import http_reply, serve, serve_silence
+from .helpers import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +79,7 @@ def certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_a_certificate_that_nobody_trusts_is_a_connect_error(
     certified: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    async with serve_faulty(certified[0]) as upstream, connections() as transport:
+    async with serve(tls=certified[0]) as upstream, connections() as transport:
         with pytest.raises(httpx.ConnectError):
             await get(transport, upstream.base_url)
 
@@ -95,7 +90,7 @@ async def test_a_trusted_certificate_is_accepted(
     certified: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     server, trusting = certified
-    async with serve_faulty(server) as upstream, connections(tls=trusting) as transport:
+    async with serve(tls=server) as upstream, connections(tls=trusting) as transport:
         assert b"price" in await get(transport, upstream.base_url)
 
 
@@ -114,7 +109,7 @@ async def test_a_trusted_certificate_is_accepted(
 async def test_a_failure_after_the_request_was_sent_is_never_a_connect_error(
     fault: str, error: type[Exception]
 ) -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         with pytest.raises(error) as caught:
             await get(transport, f"{upstream.base_url}/{fault}", read=0.1)
         assert b"price" in await get(transport, upstream.base_url)
@@ -124,7 +119,7 @@ async def test_a_failure_after_the_request_was_sent_is_never_a_connect_error(
 
 
 async def test_a_kept_connection_that_breaks_is_not_used_for_the_same_request_again() -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         await get(transport, upstream.base_url)
         with pytest.raises(httpx.RemoteProtocolError):
             await get(transport, f"{upstream.base_url}/hang-up")
@@ -133,7 +128,7 @@ async def test_a_kept_connection_that_breaks_is_not_used_for_the_same_request_ag
 
 
 async def test_a_reason_that_is_no_text_is_no_error_and_keeps_no_connection() -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         for _ in range(3):
             assert await get(transport, f"{upstream.base_url}/odd-phrase") == b""
 
@@ -141,7 +136,7 @@ async def test_a_reason_that_is_no_text_is_no_error_and_keeps_no_connection() ->
 
 
 async def test_a_reply_that_is_not_read_closes_its_connection() -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         request = httpx.Request("GET", f"{upstream.base_url}/endless")
         response = await transport.handle_async_request(request)
         await response.aclose()
@@ -153,7 +148,7 @@ async def test_a_reply_that_is_not_read_closes_its_connection() -> None:
 
 @pytest.mark.parametrize("fault", ["not-http", "hang-up", "bad-chunk", "truncate", "reset"])
 async def test_an_error_holds_no_address_and_nothing_of_aiohttp(fault: str) -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         with pytest.raises(httpx.TransportError) as caught:
             await get(transport, f"{upstream.base_url}/{fault}?apikey=s3cret")
 
@@ -177,7 +172,7 @@ async def test_an_error_holds_no_address_and_nothing_of_aiohttp(fault: str) -> N
     ids=["9 KB", "60 KB", "150 fields", "50 cookies"],
 )
 async def test_a_header_may_be_as_long_as_real_ones_are(fields: list[str]) -> None:
-    async with serve_raw(http(b"hello", *fields)) as upstream, connections() as transport:
+    async with serve(http_reply(b"hello", *fields)) as upstream, connections() as transport:
         assert await get(transport, upstream.base_url) == b"hello"
 
 
@@ -187,14 +182,14 @@ async def test_a_header_may_be_as_long_as_real_ones_are(fields: list[str]) -> No
     ids=["70 KB", "600 fields"],
 )
 async def test_a_header_has_bounds(fields: list[str]) -> None:
-    async with serve_raw(http(b"hello", *fields)) as upstream, connections() as transport:
+    async with serve(http_reply(b"hello", *fields)) as upstream, connections() as transport:
         with pytest.raises(NotHTTP):
             await get(transport, upstream.base_url)
 
 
 BODILESS = {
     "stray bytes": b"HTTP/1.1 204 No Content\r\n\r\n{}",
-    "a stray reply": b"HTTP/1.1 204 No Content\r\n\r\n" + http(b"another's"),
+    "a stray reply": b"HTTP/1.1 204 No Content\r\n\r\n" + http_reply(b"another's"),
     "a length and a body": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
     "a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
     "chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -206,8 +201,8 @@ BODILESS = {
 async def test_what_follows_a_reply_without_a_body_ends_the_connection_and_no_more(
     reply: bytes,
 ) -> None:
-    async with serve_raw(http(b"hello")) as upstream, connections() as transport:
-        upstream.replies.append(reply)
+    async with serve(http_reply(b"hello")) as upstream, connections() as transport:
+        upstream.plan.append(reply)
         assert await get(transport, upstream.base_url) == b""
         assert await get(transport, upstream.base_url) == b"hello"
 
@@ -215,7 +210,7 @@ async def test_what_follows_a_reply_without_a_body_ends_the_connection_and_no_mo
 
 
 async def test_a_body_behind_a_reply_to_head_ends_the_connection_and_no_more() -> None:
-    async with serve_raw(http(b"hello")) as upstream, connections() as transport:
+    async with serve(http_reply(b"hello")) as upstream, connections() as transport:
         request = httpx.Request("HEAD", upstream.base_url)
         response = await transport.handle_async_request(request)
         assert await response.aread() == b""
@@ -228,7 +223,7 @@ async def test_a_body_behind_a_reply_to_head_ends_the_connection_and_no_more() -
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 async def test_a_reply_without_a_body_keeps_its_connection(status: str) -> None:
     reply = f"HTTP/1.1 {status}\r\nX-A: b\r\n\r\n".encode()
-    async with serve_raw(reply) as upstream, connections() as transport:
+    async with serve(reply) as upstream, connections() as transport:
         for _ in range(3):
             assert await get(transport, upstream.base_url) == b""
 
@@ -268,7 +263,7 @@ def trusting(
 async def test_a_private_authority_is_trusted(
     authority: tuple[ssl.SSLContext, Path], trusting: ssl.SSLContext
 ) -> None:
-    async with serve_faulty(authority[0]) as upstream, connections(tls=trusting) as transport:
+    async with serve(tls=authority[0]) as upstream, connections(tls=trusting) as transport:
         assert b"price" in await get(transport, upstream.base_url)
 
 
@@ -282,45 +277,8 @@ def test_a_private_authority_is_added_to_the_public_ones(
     assert trusting.cert_store_stats()["x509_ca"] == public + 1
 
 
-def test_several_folders_of_certificates_may_be_named(
-    authority: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = str(authority[1].parent)
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.setenv("SSL_CERT_DIR", folder + os.pathsep + folder)
-
-    assert certificates.mistakes() == []
-
-
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-@pytest.mark.parametrize("what", ["missing", "garbage"])
-def test_certificates_that_cannot_be_read_are_one_sentence_at_the_start(
-    variable: str, what: str, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = clean_environment / "s3cret"
-    if what == "garbage":
-        path.write_text("-----BEGIN CERTIFICATE-----\nnone\n")
-    monkeypatch.setenv(variable, str(path))
-    with pytest.raises(SettingsError) as error:
-        load_settings()
-
-    assert str(error.value).startswith(f"{variable} must be a ")
-    assert len(str(error.value).splitlines()) == 1
-    assert "s3cret" not in str(error.value)
-
-
-@pytest.mark.parametrize(("module", "code"), [("", 2), (".asgi", 3)], ids=["command", "asgi"])
-def test_and_end_the_start_as_a_wrong_setting_does(module: str, code: int) -> None:
-    ended = run("-m", f"{PACKAGE}{module}", env={"SSL_CERT_FILE": "/nowhere.pem"})
-
-    assert ended.returncode == code
-    assert ended.stderr == (
-        "SSL_CERT_FILE must be a file of certificates in PEM that can be read.\n"
-    )
-
-
 async def test_a_body_is_sent() -> None:
-    async with serve_faulty() as upstream, connections() as transport:
+    async with serve() as upstream, connections() as transport:
         request = httpx.Request("POST", upstream.base_url, json={"a": 1})
         response = await transport.handle_async_request(request)
         await response.aread()

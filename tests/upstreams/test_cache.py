@@ -5,7 +5,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import pytest
 from fakeredis import TcpFakeServer
@@ -16,8 +15,8 @@ from upstreams._cache import open_cache
 from upstreams._errors import UpstreamUnavailable
 from upstreams._upstream import Upstream
 
-from .raw_upstream import RawUpstream, http, serve_raw
-from .serving import free_port
+from .fake_upstream import FakeUpstream, http_reply, serve
+from .helpers import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +40,7 @@ def redis_url(request: pytest.FixtureRequest) -> str | None:
 
 
 @asynccontextmanager
-async def calling(served: RawUpstream, redis_url: str | None) -> AsyncIterator[Upstream]:
+async def calling(served: FakeUpstream, redis_url: str | None) -> AsyncIterator[Upstream]:
     """Open a client that keeps replies."""
     upstream = Upstream(
         "raw",
@@ -58,7 +57,7 @@ async def calling(served: RawUpstream, redis_url: str | None) -> AsyncIterator[U
 
 async def test_a_reply_is_used_again_for_as_long_as_it_allows(redis_url: str | None) -> None:
     async with (
-        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        serve(http_reply(b"hello", FOR_A_MINUTE)) as served,
         calling(served, redis_url) as upstream,
     ):
         replies = [(await upstream.get("/")).text for _ in range(3)]
@@ -75,7 +74,7 @@ async def test_a_reply_that_may_not_be_used_again_is_not(
     redis_url: str | None, cache_control: str
 ) -> None:
     async with (
-        serve_raw(http(b"hello", f"Cache-Control: {cache_control}")) as served,
+        serve(http_reply(b"hello", f"Cache-Control: {cache_control}")) as served,
         calling(served, redis_url) as upstream,
     ):
         for _ in range(2):
@@ -86,7 +85,7 @@ async def test_a_reply_that_may_not_be_used_again_is_not(
 
 async def test_what_was_meant_for_one_user_is_not_given_to_another(redis_url: str | None) -> None:
     async with (
-        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        serve(http_reply(b"hello", FOR_A_MINUTE)) as served,
         calling(served, redis_url) as upstream,
     ):
         for user in ("alice", "alice", "bob"):
@@ -97,7 +96,7 @@ async def test_what_was_meant_for_one_user_is_not_given_to_another(redis_url: st
 
 async def test_what_differs_by_a_header_is_kept_apart(redis_url: str | None) -> None:
     async with (
-        serve_raw(http(b"hello", FOR_A_MINUTE, "Vary: X-Tenant")) as served,
+        serve(http_reply(b"hello", FOR_A_MINUTE, "Vary: X-Tenant")) as served,
         calling(served, redis_url) as upstream,
     ):
         for tenant in ("a", "b", "a"):
@@ -108,11 +107,11 @@ async def test_what_differs_by_a_header_is_kept_apart(redis_url: str | None) -> 
 
 async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str | None) -> None:
     replies = [
-        http(b"hello", "Cache-Control: no-cache", 'ETag: "1"'),
-        http(b"", 'ETag: "1"', status="304 Not Modified"),
+        http_reply(b"hello", "Cache-Control: no-cache", 'ETag: "1"'),
+        http_reply(b"", 'ETag: "1"', status="304 Not Modified"),
     ]
-    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
-        served.replies.extend(replies)
+    async with serve(b"") as served, calling(served, redis_url) as upstream:
+        served.plan.extend(replies)
         first, second = await upstream.get("/"), await upstream.get("/")
 
     assert (first.text, second.text) == ("hello", "hello")
@@ -121,8 +120,8 @@ async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str |
 
 
 async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | None) -> None:
-    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
-        served.replies.extend([http(b"hello", FOR_A_MINUTE), http(b"", status="503 Oh")])
+    async with serve(b"") as served, calling(served, redis_url) as upstream:
+        served.plan.extend([http_reply(b"hello", FOR_A_MINUTE), http_reply(b"", status="503 Oh")])
         await upstream.get("/")
         with pytest.raises(UpstreamUnavailable):
             await upstream.get("/other")
@@ -132,9 +131,9 @@ async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | 
 
 
 async def test_an_error_is_not_kept(redis_url: str | None) -> None:
-    async with serve_raw(b"") as served, calling(served, redis_url) as upstream:
-        failed = http(b"", FOR_A_MINUTE, status="404 Not Found")
-        served.replies.extend([failed, http(b"hello", FOR_A_MINUTE)])
+    async with serve(b"") as served, calling(served, redis_url) as upstream:
+        failed = http_reply(b"", FOR_A_MINUTE, status="404 Not Found")
+        served.plan.extend([failed, http_reply(b"hello", FOR_A_MINUTE)])
         with pytest.raises(Exception, match="answered 404"):
             await upstream.get("/")
 
@@ -142,7 +141,7 @@ async def test_an_error_is_not_kept(redis_url: str | None) -> None:
 
 
 async def test_replicas_share_what_redis_keeps(redis: str) -> None:
-    async with serve_raw(http(b"hello", FOR_A_MINUTE)) as served:
+    async with serve(http_reply(b"hello", FOR_A_MINUTE)) as served:
         for _ in range(2):
             async with calling(served, redis) as upstream:
                 assert (await upstream.get("/")).text == "hello"
@@ -154,7 +153,7 @@ async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_on
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with (
-        serve_raw(http(b"hello", FOR_A_MINUTE)) as served,
+        serve(http_reply(b"hello", FOR_A_MINUTE)) as served,
         calling(served, f"redis://user:s3cret@127.0.0.1:{free_port()}") as upstream,
     ):
         replies = [(await upstream.get("/")).text for _ in range(5)]
@@ -171,16 +170,16 @@ async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_on
 async def test_a_redis_that_comes_and_goes_is_said_each_time(
     caplog: pytest.LogCaptureFixture, redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Awaitable[Any]] = Redis.execute_command
+    real: Callable[..., Awaitable[object]] = Redis.execute_command
     answers = {"now": True}
 
-    async def execute(self: Any, *arguments: Any, **options: Any) -> Any:
+    async def execute(self: Redis, *arguments: object, **options: object) -> object:
         if not answers["now"]:
             raise RedisConnectionError
         return await real(self, *arguments, **options)
 
     monkeypatch.setattr(Redis, "execute_command", execute)
-    async with serve_raw(http(b"hello")) as served, calling(served, redis) as upstream:
+    async with serve(http_reply(b"hello")) as served, calling(served, redis) as upstream:
         for answers["now"] in (True, False, False, True, True, False):
             await upstream.get("/")
 
@@ -194,7 +193,7 @@ async def test_a_redis_that_comes_and_goes_is_said_each_time(
 async def test_what_else_goes_wrong_with_it_is_still_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serve_raw(http(b"hello")) as served, calling(served, "redis://127.0.0.1:1"):
+    async with serve(http_reply(b"hello")) as served, calling(served, "redis://127.0.0.1:1"):
         logging.getLogger(AsyncRedisStorage.__module__).warning("an entry cannot be decoded")
 
     assert [record.getMessage() for record in caplog.records] == ["an entry cannot be decoded"]

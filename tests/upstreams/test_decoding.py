@@ -13,7 +13,7 @@ from upstreams import _decoding as decoding
 from upstreams._errors import UpstreamInvalid
 from upstreams._upstream import Upstream
 
-from .raw_upstream import http, serve_raw
+from .fake_upstream import http_reply, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 async def fetch(reply: bytes, *, method: str = "GET", limit: int = MB) -> httpx.Response:
-    async with serve_raw(reply) as served:
+    async with serve(reply) as served:
         upstream = Upstream(
             "raw", served.base_url, timeout=20, max_connections=1, max_response_bytes=limit
         )
@@ -36,7 +36,7 @@ async def fetch(reply: bytes, *, method: str = "GET", limit: int = MB) -> httpx.
 
 
 def coded(body: bytes, coding: str) -> bytes:
-    return http(body, f"Content-Encoding: {coding}")
+    return http_reply(body, f"Content-Encoding: {coding}")
 
 
 ONE, TWO = gzip.compress(TEXT), gzip.compress(b"lazy dog")
@@ -64,7 +64,9 @@ BAD = {
     "compress": coded(TEXT, "compress"),
     "unknown": coded(TEXT, "s3cret"),
     "two codings": coded(gzip.compress(ONE), "gzip, gzip"),
-    "two fields": http(gzip.compress(ONE), "Content-Encoding: gzip", "Content-Encoding: gzip"),
+    "two fields": http_reply(
+        gzip.compress(ONE), "Content-Encoding: gzip", "Content-Encoding: gzip"
+    ),
     "three codings": coded(gzip.compress(ONE), "gzip,deflate,br"),
     "no gzip": coded(TEXT, "gzip"),
     "no deflate": coded(b"\x07\x07\x07", "deflate"),
@@ -177,7 +179,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("reply", BOMBS.values(), ids=BOMBS.keys())
 async def test_a_bomb_is_refused_before_it_takes_the_memory(reply: bytes) -> None:
-    async with serve_raw(reply) as served:
+    async with serve(reply) as served:
         upstream = Upstream(
             "raw", served.base_url, timeout=50, max_connections=1, max_response_bytes=MB
         )

@@ -1,15 +1,17 @@
 """Whatever becomes of a call: nothing of it is left for the collector of cyclic garbage.
 
-The collector comes seldom in a service (`garbage.py`). What only it can free piles up until then:
-an error with its traceback holds the frames of its call, and with them the request and the reply.
+A program may tune the collector to run rarely, and what only it can free piles up until then: an
+error with its traceback holds the frames of its call, and with them the request and the reply.
 """
 
 import asyncio
 import sys
 import types
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from upstreams import _retries as retries
 from upstreams._deadline import within
@@ -17,13 +19,45 @@ from upstreams._errors import UpstreamError
 from upstreams._fan_out import Calls, fan_out
 from upstreams._upstream import Upstream
 
-from .serving import free_port
-from .survivors import ENDS, REPEATS, REPLIES, assert_nothing, calling, left_by
+from . import helpers
+from .fake_upstream import serve
+from .helpers import free_port
+from .survivors import REPEATS, assert_nothing, left_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 pytestmark = pytest.mark.anyio
+
+KINDS = [
+    "200",
+    "204",
+    "204-and-more",
+    "302",
+    "404",
+    "429",
+    "500",
+    "503",
+    "not-http",
+    "huge",
+    "bomb",
+    "gzip",
+    "cut-gzip",
+    "br",
+    "bad-chunk",
+    "hang-up",
+    "truncate",
+    "reset",
+    "endless",
+]
+
+
+@asynccontextmanager
+async def calling(**policy: Any) -> AsyncIterator[Upstream]:  # noqa: ANN401 - its options
+    """Serve the upstream, and open a client that counts every call as one of many."""
+    usual: dict[str, Any] = {"max_response_bytes": 10_000, "breaker_failures": 10**9}
+    async with serve() as served, helpers.calling(served, **(usual | policy)) as upstream:
+        yield upstream
 
 
 @pytest.fixture
@@ -37,16 +71,17 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_BACKOFF", 0)
 
 
-@pytest.mark.parametrize("kind", [*REPLIES, *ENDS])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
 async def test_a_reply_of_any_kind(kind: str, coalesce: object) -> None:
     async with calling(coalesce=bool(coalesce), retry_share=0) as upstream:
         assert_nothing(await left_by(lambda: upstream.get(f"/{kind}")))
 
 
-@pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncated", "bomb"])
+@pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncate", "bomb"])
 async def test_each_shape_of_a_call(kind: str) -> None:
     async with calling() as upstream:
+        client = upstream.client()
         shapes: dict[str, Callable[[], Awaitable[object]]] = {
             "retried": lambda: upstream.get(f"/{kind}"),
             "with a body": lambda: upstream.request("PUT", f"/{kind}", json={"a": 1}),
@@ -60,11 +95,29 @@ async def test_each_shape_of_a_call(kind: str) -> None:
                 *(upstream.get(f"/{kind}") for _ in range(3)), return_exceptions=True
             ),
             "one of several": lambda: several(upstream, kind),
+            "streamed": lambda: streamed(upstream, kind),
+            "with credentials": lambda: upstream.get(f"/{kind}", auth=("user", "p")),
+            "with a body as it is made": lambda: upstream.put(f"/{kind}", content=made()),
+            "of a client": lambda: of_a_client(client, kind),
         }
         for shape, call in shapes.items():
             upstream._budget._tokens = 1000  # noqa: SLF001 - so that there are retries
             left = await left_by(call)
             assert left.total() < REPEATS, (shape, left.most_common(12))
+
+
+async def made() -> AsyncIterator[bytes]:
+    yield b"one"
+
+
+async def streamed(upstream: Upstream, kind: str) -> None:
+    async with upstream.stream("GET", f"/{kind}") as response:
+        await response.aread()
+
+
+async def of_a_client(client: httpx.AsyncClient, kind: str) -> None:
+    with suppress(httpx.HTTPError):
+        await client.get(f"/{kind}")
 
 
 async def several(upstream: Upstream, kind: str) -> None:
@@ -108,8 +161,7 @@ async def test_a_call_that_gets_no_connection() -> None:
     async with calling(max_connections=1, timeout=60) as upstream:
         busy = asyncio.create_task(upstream.get("/hang"))
         await asyncio.sleep(0.01)
-        upstream._patience = 0.001  # noqa: SLF001
-        assert_nothing(await left_by(lambda: upstream.get("/200")))
+        assert_nothing(await left_by(lambda: upstream.get("/200", timeout=0.002)))
         busy.cancel()
         await asyncio.wait([busy])
 
@@ -128,6 +180,7 @@ async def test_a_call_that_is_hedged() -> None:
             upstream._latencies.note(0.001)  # noqa: SLF001
         upstream._budget._tokens = 1000  # noqa: SLF001
         assert_nothing(await left_by(lambda: upstream.get("/hang", hedge=True)))
+        upstream.timeout = 20
         assert_nothing(await left_by(lambda: upstream.get("/200", hedge=True)))
 
 

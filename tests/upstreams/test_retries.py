@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from upstreams._deadline import Limit
+from upstreams._deadline import Deadline
 from upstreams._errors import (
     UpstreamError,
     UpstreamUnavailable,
@@ -45,7 +45,7 @@ async def tries(
         if (error := waiting.pop(0)) is not None:
             raise error
 
-    await with_retries(attempt, most=most, budget=RetryBudget(share), limit=Limit(left))
+    await with_retries(attempt, most=most, budget=RetryBudget(share), deadline=Deadline(left))
     return len(errors) - len(waiting)
 
 

@@ -1,9 +1,9 @@
 """A hostile caller and a victim: the victim's answers are the same with and without the other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import Context
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from upstreams._errors import (
 from upstreams._fan_out import fan_out
 from upstreams._upstream import Upstream
 
-from .raw_upstream import RawUpstream, http, serve_raw
+from .fake_upstream import Connection, FakeUpstream, http_reply, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ class Served(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def calling(served: Served, **policy: Any) -> AsyncIterator[Upstream]:
+async def calling(served: Served, **policy: Any) -> AsyncIterator[Upstream]:  # noqa: ANN401 - its options
     upstream = Upstream(
         "prices",
         "http://prices.invalid",
@@ -134,7 +134,7 @@ async def test_the_breaker_stays_closed_for_the_others(
     async with calling(Served()) as upstream:
         await hostile(upstream)
         assert upstream.breaker.state == "closed"
-        assert (await upstream.get("/good")).text == "good"
+        assert (await upstream.get("/good", timeout=60)).text == "good"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ async def test_a_half_open_probe_of_a_caller_in_a_hurry_is_followed_by_another()
             assert upstream.breaker.state == "half-open"
             await request(partial(upstream.get, "/hang"), seconds=0.002)
 
-        assert (await upstream.get("/good")).text == "good"
+        assert (await upstream.get("/good", timeout=60)).text == "good"
         assert upstream.breaker.state == "closed"
 
 
@@ -256,7 +256,7 @@ async def test_a_flood_of_failures_hides_no_other_kind(
 
 
 @asynccontextmanager
-async def keeping(served: RawUpstream) -> AsyncIterator[Upstream]:
+async def keeping(served: FakeUpstream) -> AsyncIterator[Upstream]:
     upstream = Upstream(
         "raw",
         served.base_url,
@@ -275,8 +275,8 @@ FOR_A_MINUTE = "Cache-Control: max-age=60"
 
 @pytest.mark.parametrize("name", ["Cookie", "Authorization", "cookie", "authorization"])
 async def test_what_names_a_user_is_kept_for_nobody(name: str) -> None:
-    async with serve_raw(http(b"", FOR_A_MINUTE)) as served, keeping(served) as upstream:
-        served.replies.extend(http(f"{n}".encode(), FOR_A_MINUTE) for n in range(4))
+    async with serve(http_reply(b"", FOR_A_MINUTE)) as served, keeping(served) as upstream:
+        served.plan.extend(http_reply(f"{n}".encode(), FOR_A_MINUTE) for n in range(4))
         replies = [
             (await upstream.get("/", headers=headers)).text
             for headers in ({name: "alice"}, {name: "bob"}, {}, {name: "alice"})
@@ -286,8 +286,8 @@ async def test_what_names_a_user_is_kept_for_nobody(name: str) -> None:
 
 
 async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
-    reply = http(b"hello", FOR_A_MINUTE, "Set-Cookie: user=alice")
-    async with serve_raw(reply) as served, keeping(served) as upstream:
+    served_reply = http_reply(b"hello", FOR_A_MINUTE, "Set-Cookie: user=alice")
+    async with serve(served_reply) as served, keeping(served) as upstream:
         for _ in range(2):
             await upstream.get("/")
 
@@ -306,7 +306,7 @@ async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
     ids=", ".join,
 )
 async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str]) -> None:
-    async with serve_raw(http(b"", *fields)) as served, keeping(served) as upstream:
+    async with serve(http_reply(b"", *fields)) as served, keeping(served) as upstream:
         for tenant in ("a", "b"):
             await upstream.get("/", headers={"X-Tenant": tenant, "Accept-Language": tenant})
 
@@ -315,8 +315,8 @@ async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str])
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oh", "301 Moved", "410 Gone", "503 Oh"])
 async def test_a_failure_is_kept_for_nobody(status: str) -> None:
-    async with serve_raw(http(b"hello")) as served, keeping(served) as upstream:
-        served.replies.append(http(b"", FOR_A_MINUTE, status=status))
+    async with serve(http_reply(b"hello")) as served, keeping(served) as upstream:
+        served.plan.append(http_reply(b"", FOR_A_MINUTE, status=status))
         await request(partial(upstream.get, "/"))
 
         assert (await upstream.get("/")).text == "hello"
@@ -325,21 +325,149 @@ async def test_a_failure_is_kept_for_nobody(status: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        http(b"hello", FOR_A_MINUTE)[:-2],
-        http(b"hello", FOR_A_MINUTE, "Content-Encoding: gzip"),
-        http(b"hello", FOR_A_MINUTE, "Content-Encoding: br"),
+        http_reply(b"hello", FOR_A_MINUTE)[:-2],
+        http_reply(b"hello", FOR_A_MINUTE, "Content-Encoding: gzip"),
+        http_reply(b"hello", FOR_A_MINUTE, "Content-Encoding: br"),
     ],
     ids=["cut off", "no gzip", "br"],
 )
 async def test_half_a_reply_is_kept_for_nobody(reply: bytes) -> None:
-    async def cut_off(writer: asyncio.StreamWriter) -> None:
+    async def cut_off(writer: Connection) -> None:
         writer.write(reply)
         await writer.drain()
 
-    async with serve_raw(cut_off) as served, keeping(served) as upstream:
+    async with serve(cut_off) as served, keeping(served) as upstream:
         for _ in range(2):
             with pytest.raises(UpstreamError) as error:
                 await upstream.get("/")
             assert not isinstance(error.value, UpstreamTimeout)
 
     assert len(served.heads) == 2
+
+
+# Credentials
+
+
+class Held(httpx.AsyncBaseTransport):
+    """Answers each request with its credentials, once `expected` requests are there together."""
+
+    def __init__(self, expected: int) -> None:
+        self.all_there = asyncio.Barrier(expected)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer with every header that could name a user."""
+        names = ("Authorization", "Cookie", "X-User", "X-Api-Key", "Accept-Language")
+        async with asyncio.timeout(20):
+            await self.all_there.wait()
+        told = ",".join(request.headers.get(name, "") for name in names)
+        return httpx.Response(200, text=told, headers={"Cache-Control": "max-age=60"})
+
+
+user: ContextVar[str] = ContextVar("user")
+
+
+class OfTheCurrentUser(httpx.Auth):
+    """One object for all callers, which sends the credentials of each."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Complete the request."""
+        request.headers["Authorization"] = user.get()
+        yield request
+
+
+ONE_FOR_ALL = OfTheCurrentUser()
+
+
+def with_users_token(request: httpx.Request) -> httpx.Request:
+    """Complete the request, as the same function for every caller."""
+    request.headers["Authorization"] = user.get()
+    return request
+
+
+WAYS: dict[str, tuple[str | None, Callable[[], dict[str, Any]]]] = {
+    **{
+        f"pass_on {name}": (name, dict)
+        for name in ("Authorization", "Cookie", "X-User", "x-api-key", "Accept-Language")
+    },
+    "a tuple": (None, lambda: {"auth": (user.get(), "p")}),
+    "an object for each": (None, lambda: {"auth": httpx.BasicAuth(user.get(), "p")}),
+    "one object for all": (None, lambda: {"auth": ONE_FOR_ALL}),
+    "one function for all": (None, lambda: {"auth": with_users_token}),
+    "a header": (None, lambda: {"headers": {"X-User": user.get()}}),
+    "a header in bytes": (None, lambda: {"headers": {b"x-user": user.get().encode()}}),
+    "pairs of headers": (None, lambda: {"headers": [("X-User", user.get())]}),
+}
+
+
+@pytest.mark.parametrize(("name", "options"), WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize("kept", [False, True], ids=["no cache", "cache"])
+async def test_callers_with_different_credentials_never_share_a_reply(
+    name: str | None,
+    options: Callable[[], dict[str, Any]],
+    kept: object,
+) -> None:
+    upstream = Upstream(
+        "prices",
+        "http://prices.invalid",
+        timeout=30,
+        max_connections=10,
+        transport=lambda: Held(2),
+        cache=partial(open_cache, None) if kept and name else None,
+        pass_on=lambda: [("X-Request-ID", user.get()), *([(name, user.get())] if name else [])],
+    )
+
+    async def call(who: str) -> str:
+        user.set(who)
+        return (await upstream.get("/", **options())).text
+
+    async with upstream.open():
+        for _ in range(2):  # the second time, a cache could answer
+            alice, bob = await asyncio.gather(call("alice"), call("bob"))
+            assert alice != bob
+
+
+@pytest.mark.parametrize("name", ["X-Request-ID", "traceparent", "TraceState", "baggage"])
+async def test_callers_that_differ_in_the_ids_of_their_requests_share_a_reply(name: str) -> None:
+    ids = iter(range(10))
+    served = Served()
+    upstream_calls = 3
+    async with calling(served, timeout=60, pass_on=lambda: [(name, str(next(ids)))]) as upstream:
+        tasks = [asyncio.create_task(upstream.get("/slow")) for _ in range(upstream_calls)]
+        await asyncio.sleep(0)
+        served.slow.set()
+        await asyncio.gather(*tasks)
+
+    assert served.asked == ["slow"]
+
+
+async def test_what_is_kept_is_not_for_calls_with_credentials() -> None:
+    reply = http_reply(b"for all", FOR_A_MINUTE)
+    async with serve(reply) as served, keeping(served) as upstream:
+        await upstream.get("/")
+        await upstream.get("/")
+        assert served.requests == 1
+        await upstream.get("/", auth=("user", "p"))
+        await upstream.get("/", auth=with_users_token_of("alice"))
+
+    assert served.requests == 3
+
+
+def with_users_token_of(name: str) -> Callable[[httpx.Request], httpx.Request]:
+    """Return a function that completes a request for that user."""
+
+    def complete(request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = name
+        return request
+
+    return complete
+
+
+@pytest.mark.parametrize("status", [404, 410, 301, 500])
+async def test_a_failure_that_one_caller_accepts_is_kept_for_nobody(status: int) -> None:
+    failed = http_reply(b"", FOR_A_MINUTE, status=status)
+    async with serve(failed) as served, keeping(served) as upstream:
+        assert (await upstream.get("/", accept={status})).status_code == status
+        with pytest.raises(UpstreamError):
+            await upstream.get("/")
+
+    assert served.requests == 2

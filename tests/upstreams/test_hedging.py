@@ -20,7 +20,7 @@ class Tries:
         self.begun = self.cancelled = 0
         self.second = asyncio.Event()
 
-    async def __call__(self) -> str:
+    async def __call__(self) -> str:  # noqa: D102
         outcome = self.outcomes[self.begun]
         self.begun += 1
         if self.begun == 2:

@@ -10,7 +10,7 @@ from upstreams._breaker import (
     Breaker,
     State,
 )
-from upstreams._deadline import Limit, lift_deadline, within
+from upstreams._deadline import Deadline, lift_deadline, within
 from upstreams._errors import (
     UpstreamError,
     UpstreamInvalid,
@@ -26,7 +26,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def __call__(self) -> float:
+    def __call__(self) -> float:  # noqa: D102
         return self.now
 
 
@@ -56,7 +56,7 @@ def attempt(
     target: str | None = None,
 ) -> None:
     """Make a try that ends in `error`, if any."""
-    with breaker.watch(Limit(left), target):
+    with breaker.watch(Deadline(left), target):
         if error is not None:
             raise error
 
@@ -101,7 +101,7 @@ def test_one_probe_goes_through_while_the_others_are_refused(
     clock.now += 10
     assert state(breaker) == "half-open"
 
-    with breaker.watch(Limit(60)):
+    with breaker.watch(Deadline(60)):
         for _ in range(50):
             with pytest.raises(UpstreamUnavailable):
                 attempt(breaker)
@@ -136,7 +136,7 @@ def test_a_probe_that_is_cancelled_leaves_the_next_try_to_find_out(
 
 
 def test_an_answer_to_an_earlier_try_does_not_close_it(breaker: Breaker) -> None:
-    with breaker.watch(Limit(60)):
+    with breaker.watch(Deadline(60)):
         fail(breaker, 3)
 
     assert state(breaker) == "open"
@@ -195,7 +195,7 @@ def fails(
     """Have a request of its own fail so many times for that target."""
     error = error or UpstreamUnavailable("prices", "answered 503", status=503, transient=True)
     for _ in range(times):
-        with pytest.raises(UpstreamError), within(60), breaker.watch(Limit(60), target):
+        with pytest.raises(UpstreamError), within(60), breaker.watch(Deadline(60), target):
             raise error
 
 
@@ -241,7 +241,7 @@ def test_a_probe_of_a_target_that_fails_leaves_it_alone_for_as_long_again(
 def test_one_request_counts_once_however_many_targets_it_has(breaker: Breaker) -> None:
     with within(60):
         for number in range(20):
-            with pytest.raises(UpstreamError), breaker.watch(Limit(60), f"target {number}"):
+            with pytest.raises(UpstreamError), breaker.watch(Deadline(60), f"target {number}"):
                 raise REPLIES[1]
 
     assert state(breaker) == "closed"
@@ -276,7 +276,7 @@ def test_as_many_targets_and_requests_in_a_row_open_it(breaker: Breaker) -> None
 def test_a_connection_that_fails_concerns_all(breaker: Breaker, error: UpstreamError) -> None:
     with within(60):
         for _ in range(3):
-            with pytest.raises(UpstreamError), breaker.watch(Limit(60), "one"):
+            with pytest.raises(UpstreamError), breaker.watch(Deadline(60), "one"):
                 raise error
 
     assert state(breaker) == "open"

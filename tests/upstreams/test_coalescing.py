@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from upstreams._coalescing import SharedCalls
-from upstreams._deadline import Limit, within
+from upstreams._deadline import Deadline, within
 from upstreams._errors import UpstreamUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -19,9 +19,9 @@ class Call:
     def __init__(self) -> None:
         self.begun = self.cancelled = 0
         self.go_on = asyncio.Event()
-        self.limits: list[Limit] = []
+        self.limits: list[Deadline] = []
 
-    async def __call__(self, limit: Limit) -> str:
+    async def __call__(self, limit: Deadline) -> str:  # noqa: D102
         self.begun += 1
         self.limits.append(limit)
         try:
@@ -37,7 +37,7 @@ def join(
     shared: SharedCalls[str], call: Call, *, key: str = "same", seconds: float = 60
 ) -> asyncio.Task[str]:
     """Begin to wait for the call."""
-    return asyncio.create_task(shared.join(key, Limit(seconds), call))
+    return asyncio.create_task(shared.join(key, Deadline(seconds), call))
 
 
 async def settle() -> None:
@@ -142,7 +142,7 @@ async def test_a_call_that_hangs_does_not_hold_those_who_came_later() -> None:
     shared, call = SharedCalls[str](), Call()
     first = join(shared, call, seconds=0.05)
     await asyncio.sleep(0.02)
-    second = asyncio.create_task(shared.join("same", Limit(60), call))
+    second = asyncio.create_task(shared.join("same", Deadline(60), call))
     async with asyncio.timeout(5):
         while call.begun < 2:  # noqa: ASYNC110 - when the first has had its time
             await asyncio.sleep(0.001)
@@ -157,23 +157,23 @@ async def test_a_call_that_hangs_does_not_hold_those_who_came_later() -> None:
 async def test_what_would_end_the_loop_or_cancels_nobody_is_an_error(
     error: type[BaseException],
 ) -> None:
-    async def fail(_: Limit) -> str:
+    async def fail(_: Deadline) -> str:
         raise error
 
     with pytest.raises(RuntimeError) as raised:
-        await SharedCalls[str]().join("same", Limit(1), fail)
+        await SharedCalls[str]().join("same", Deadline(1), fail)
 
     assert isinstance(raised.value.__cause__, error)
 
 
 async def test_each_gets_an_error_of_its_own() -> None:
-    async def fail(_: Limit) -> str:
+    async def fail(_: Deadline) -> str:
         await asyncio.sleep(0)
         raise BUSY.again()
 
     shared = SharedCalls[str]()
     errors = await asyncio.gather(
-        *(shared.join("same", Limit(1), fail) for _ in range(3)), return_exceptions=True
+        *(shared.join("same", Deadline(1), fail) for _ in range(3)), return_exceptions=True
     )
 
     assert len({id(error) for error in errors}) == 3
@@ -190,12 +190,12 @@ async def test_tasks_that_run_at_once_are_shared_as_well() -> None:
 
 
 async def test_all_get_its_error() -> None:
-    async def fail(_: Limit) -> str:
+    async def fail(_: Deadline) -> str:
         raise ConnectionError
 
     shared = SharedCalls[str]()
     outcomes = await asyncio.gather(
-        *(shared.join("same", Limit(1), fail) for _ in range(3)), return_exceptions=True
+        *(shared.join("same", Deadline(1), fail) for _ in range(3)), return_exceptions=True
     )
 
     assert [type(each) for each in outcomes] == [ConnectionError] * 3

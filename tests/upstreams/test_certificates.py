@@ -1,0 +1,36 @@
+"""What `SSL_CERT_FILE` and `SSL_CERT_DIR` may name, and the sentence for each that is wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+import trustme
+from upstreams import certificate_mistakes
+
+
+def test_several_folders_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}{os.pathsep}{tmp_path}")
+
+    assert certificate_mistakes() == []
+
+
+def test_without_the_variables_nothing_is_wrong() -> None:
+    assert certificate_mistakes() == []
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("what", ["missing", "garbage"])
+def test_certificates_that_cannot_be_read_are_one_sentence_without_the_path(
+    variable: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s3cret"
+    if what == "garbage":
+        path.write_text("-----BEGIN CERTIFICATE-----\nnone\n")
+    monkeypatch.setenv(variable, str(path))
+
+    [mistake] = certificate_mistakes()
+    assert mistake.startswith(f"{variable} must be a ")
+    assert len(mistake.splitlines()) == 1
+    assert "s3cret" not in mistake

@@ -1,0 +1,83 @@
+"""The library as a whole: what it imports, what it exports, and that it runs alone."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+import upstreams
+
+SOURCES = Path(upstreams.__file__).parent
+MODULES = sorted(SOURCES.glob("*.py"))
+
+
+def imports(module: Path) -> list[tuple[str, int]]:
+    """Return every module that it imports, for types too, with the level of a relative import."""
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, 0) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names] if node.module is None else [node.module]
+            found += [(name, node.level) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_it_imports_itself_and_what_it_declares_and_nothing_else(module: Path) -> None:
+    outside = {name.partition(".")[0] for name, level in imports(module) if level == 0}
+    allowed = {"aiohttp", "httpx", "yarl"}
+    if module.name == "_cache.py":
+        allowed |= {"anysqlite", "hishel", "redis"}
+    if module.name == "_redis_url.py":
+        allowed |= {"redis"}
+
+    assert outside - sys.stdlib_module_names <= allowed
+
+
+def test_no_two_modules_import_each_other_types_included() -> None:
+    graph = {
+        module.stem: {name for name, level in imports(module) if level == 1} for module in MODULES
+    }
+    assert [*TopologicalSorter(graph).static_order()][-1] == "__init__"
+
+
+def test_every_public_name_is_there_and_modules_are_private() -> None:
+    assert upstreams.__all__ == sorted(upstreams.__all__, key=_as_ruff_sorts)
+    for name in [*upstreams.__all__, "open_cache", "__version__"]:
+        assert getattr(upstreams, name) is not None
+    assert all(module.name.startswith("_") for module in MODULES)
+    assert (SOURCES / "py.typed").exists()
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = upstreams.nothing
+
+
+def _as_ruff_sorts(name: str) -> tuple[int, str]:
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def test_what_the_cache_needs_is_not_imported_without_it() -> None:
+    code = (
+        "import sys, upstreams; print(*{'hishel', 'redis', 'anysqlite', 'flask'} & {*sys.modules})"
+    )
+    path = str(SOURCES.parent)
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == ""
+    assert importlib.import_module("upstreams").open_cache is not None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_its_text_does_not_speak_of_the_service_around_it(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+
+    for name in ("settings.py", "logs.py", "lifespan", "Flask", "WSGI app", "this service"):
+        assert name not in text
