@@ -8,21 +8,26 @@ in `__all__` are the public API; modules that begin with an underscore can chang
 # gunicorn, which has the same number, then stop instead of starting it again.
 from uvicorn.config import STARTUP_FAILURE
 
+from ._access import EndedRequest, ids_to_pass_on, logged_ids, request_id, watch_requests
 from ._background import Background
 from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
 from ._lifespan import Lifespan, Resource
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
+from ._redirects import without_host
 from ._refusals import CLIENT_CLOSED_REQUEST
+from ._run import run
 from ._server import Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
 from ._testing import RunningServer, serve_in_thread
+from ._text_formatter import TextFormatter
 
 __all__ = [
     "CLIENT_CLOSED_REQUEST",
     "STARTUP_FAILURE",
     "Background",
+    "EndedRequest",
     "FlaskToAsgi",
     "HttpProtocol",
     "Lifespan",
@@ -34,8 +39,15 @@ __all__ = [
     "StrictProvider",
     "StrictRequest",
     "Supervisor",
+    "TextFormatter",
     "drain_on_signal",
+    "ids_to_pass_on",
+    "logged_ids",
+    "request_id",
+    "run",
     "serve_in_thread",
     "tuned_garbage_collector",
+    "watch_requests",
+    "without_host",
 ]
 __version__ = "0.1.0"

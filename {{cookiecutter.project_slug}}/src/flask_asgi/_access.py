@@ -1,0 +1,139 @@
+"""Gives every request an id, and says when it is over, however it ends."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote
+
+from flask import Flask, Response, g, has_app_context, request
+
+from ._refusals import CLIENT_CLOSED_REQUEST
+
+# What gateways and tracers use for ids, and nothing that could forge a log line or a header.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+# W3C Trace Context section 3.2: version, trace id, parent id, flags. Ids of zeros and version ff
+# are invalid; versions after 00 may go on behind the flags.
+_TRACEPARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+# What tracers add to it for themselves: section 3.3, which asks for up to 512 characters to be
+# passed on.
+_TRACESTATE = re.compile(r"[\t -~]{1,512}")
+
+_PASSED_ON = {
+    "X-Request-ID": "request_id",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+}
+_LOGGED = ("request_id", "trace_id")
+
+LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request without a route
+LONGEST_METHOD = 32  # characters; the longest registered one, UPDATEREDIRECTREF, has 17
+
+
+@dataclass(frozen=True)
+class EndedRequest:
+    """A request that is over."""
+
+    method: str
+    route: str | None
+    path: str | None
+    """Percent-encoded, and only where there is no route: paths hold ids and tokens."""
+    status: int
+    """`CLIENT_CLOSED_REQUEST` where the client left before there was one."""
+    client: str | None
+    duration_ms: float
+    """Until the last byte of a stream was sent."""
+    ids: dict[str, str]
+    """As `logged_ids` gives them."""
+
+
+def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
+    """Give every request an id, its answer the header `X-Request-ID`, and call `ended` once.
+
+    To be called before the application has other hooks: what they do is then part of the request.
+    """
+    app.before_request(_start)
+    ends = _Ends(ended)
+    app.after_request(ends.note_status)
+    app.teardown_request(ends.tear_down)
+
+
+def request_id() -> str:
+    """Return the id of the current request: its caller's `X-Request-ID`, or a new one."""
+    if "request_id" not in g:  # an answer of the bridge's own, for which no hook ran before
+        _start()
+    return str(g.request_id)
+
+
+def logged_ids() -> dict[str, str]:
+    """Return `request_id` and `trace_id` of the current request, as far as there are any.
+
+    They come from Flask's context and not from a variable of our own: it is there in a sync
+    view's thread, in `asyncio.to_thread` and in child tasks, which all run in copies of the
+    context, and Flask takes it away at the end, also where threads are used again (WSGI).
+    """
+    if not has_app_context():
+        return {}
+    return {name: value for name in _LOGGED if (value := g.get(name))}
+
+
+def ids_to_pass_on() -> list[tuple[str, str]]:
+    """Return the headers that let an upstream log the ids of the current request."""
+    if not has_app_context():
+        return []
+    ids = {name: g.get(attribute) for name, attribute in _PASSED_ON.items()}
+    return [(name, value) for name, value in ids.items() if value]
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+    headers = request.headers
+    given = headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if traceparent := _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
+        g.traceparent, g.trace_id = traceparent[0], traceparent[1]
+        if tracestate := _TRACESTATE.fullmatch(headers.get("tracestate", "")):
+            g.tracestate = tracestate[0]
+
+
+class _Ends:
+    """Finds out when requests are over."""
+
+    def __init__(self, ended: Callable[[EndedRequest], None]) -> None:
+        self._ended = ended
+
+    def note_status(self, response: Response) -> Response:
+        response.headers["X-Request-ID"] = request_id()
+        g.status = response.status_code
+        if response.is_streamed and not response.direct_passthrough:
+            # Its body is sent after the teardown, and `close` is called when that has ended.
+            response.call_on_close(self._end(g.pop("started"), g.status))
+        return response
+
+    def tear_down(self, error: BaseException | None) -> None:
+        # In teardown, as the only hook that also runs when the request is cancelled. It runs again
+        # after a stream with context, and for a context that somebody pushed by hand, as a shell
+        # does.
+        if (started := g.pop("started", None)) is None:
+            return
+        cancelled = isinstance(error, asyncio.CancelledError)
+        otherwise = CLIENT_CLOSED_REQUEST if cancelled else HTTPStatus.INTERNAL_SERVER_ERROR
+        self._end(started, g.get("status", otherwise))()
+
+    def _end(self, started: float, status: int) -> Callable[[], None]:
+        """Take what is to be said of the request now; its context may be gone when it ends."""
+        rule = request.url_rule
+        path = None if rule else quote(request.root_path + request.path)[:LONGEST_PATH]
+        method, client, ids = request.method[:LONGEST_METHOD], request.remote_addr, logged_ids()
+        route = rule.rule if rule else None
+
+        def end() -> None:
+            duration_ms = round((time.perf_counter() - started) * 1000, 1)
+            self._ended(EndedRequest(method, route, path, status, client, duration_ms, ids))
+
+        return end
