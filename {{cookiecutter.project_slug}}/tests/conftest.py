@@ -1,19 +1,26 @@
 """Fixtures for every test, and the logs of running servers beside every failure."""
 
+import json
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_asgi import RunningServer, serve_in_thread
 
-from {{ cookiecutter.package_name }}.app import create_app
+from {{ cookiecutter.package_name }} import logs
+from {{ cookiecutter.package_name }}.app import create_app, create_asgi
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from . import serving
 from .isolation import forget_the_developer
+
+T = TypeVar("T")
 
 forget_the_developer()
 
@@ -49,16 +56,6 @@ def settings(clean_environment: Path) -> Settings:  # noqa: ARG001 - only its ef
 
 
 @pytest.fixture
-def unchanged_logging() -> Iterator[None]:
-    """Put the process's logging back to what it was before the test."""
-    root = logging.getLogger()
-    before = [*root.handlers], root.level
-    yield
-    root.handlers, level = before
-    root.setLevel(level)
-
-
-@pytest.fixture
 def app(settings: Settings) -> Flask:
     """Return the application; what its views raise fails the test, if nothing handles it."""
     app = create_app(settings)
@@ -70,6 +67,60 @@ def app(settings: Settings) -> Flask:
 def client(app: Flask) -> FlaskClient:
     """Return a client of the application, without a server in between."""
     return app.test_client()
+
+
+class LiveClient(httpx.Client):
+    """A client of the application as it runs in production: one loop, with its lifespan open."""
+
+    def __init__(self, server: RunningServer) -> None:
+        super().__init__(base_url=server.url, timeout=serving.PATIENCE)
+        self._server = server
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what `coroutine` returns; it runs on the loop of the views."""
+        return self._server.run(coroutine)
+
+
+@pytest.fixture
+def live_client(app: Flask) -> Iterator[LiveClient]:
+    """Return a client of `app` on a real server, in a thread, for what needs one.
+
+    Background work, streams and resources of the lifespan do. A view may be added to `app` until
+    the first request, a resource in a fixture that overrides `app`.
+    """
+    app.config["PROPAGATE_EXCEPTIONS"] = False  # the client gets an answer
+    with serve_in_thread(create_asgi(app)) as server, LiveClient(server) as client:
+        yield client
+
+
+@pytest.fixture
+def unchanged_logging() -> Iterator[None]:
+    """Put the process's logging back to what it was before the test."""
+    root = logging.getLogger()
+    before = [*root.handlers], root.level
+    yield
+    root.handlers, level = before
+    root.setLevel(level)
+
+
+Lines = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines(
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    unchanged_logging: None,  # noqa: ARG001 - only its effect is needed
+) -> Lines:
+    """Log as JSON, and return what returns the lines so far of the logger with this name."""
+    logs.configure(settings.model_copy(update={"log_format": "json"}))
+    written: list[dict[str, Any]] = []
+
+    def of(name: str) -> list[dict[str, Any]]:
+        written.extend(map(json.loads, capsys.readouterr().err.splitlines()))
+        return [line for line in written if line["logger"].startswith(name)]
+
+    return of
 
 
 @pytest.hookimpl(wrapper=True)

@@ -92,7 +92,7 @@ def answering(host: str, status: int) -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the image is Linux")
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "localhost"])  # noqa: S104 - as in a container
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])  # noqa: S104 - as in a container
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_the_health_check_asks_where_the_service_listens(host: str, status: int, code: int) -> None:
     _, *command = json.loads(found("Dockerfile", r"^HEALTHCHECK.*\n +CMD (\[.*\])$")[0])

@@ -9,9 +9,7 @@ from socket import AF_UNIX, SOCK_DGRAM, create_connection, create_server, socket
 
 import pytest
 
-from flask_asgi._systemd import inherited_sockets, notify
-
-from .serving import PACKAGE, PATIENCE, environment, serve, wait_until
+from .serving import PACKAGE, PATIENCE, environment
 
 # What systemd does between fork and exec. The descriptor has this number: sd_listen_fds(3).
 LAUNCHER = f"""
@@ -83,41 +81,3 @@ def test_a_restart_refuses_no_connection(
         with unit(listener, notified, tmp_path) as second:
             assert answer(between) == b"HTTP/1.1 200 OK\r\n"
     assert second.returncode == 0
-
-
-def test_systemd_hears_of_the_start_the_event_loop_and_the_stop(
-    listener: socket, notified: socket, tmp_path: Path
-) -> None:
-    with unit(listener, notified, tmp_path) as process:
-        assert notified.recv(100) == b"WATCHDOG=1"
-        assert notified.recv(100) == b"WATCHDOG=1"
-        process.terminate()
-        assert notified.recv(100) == b"STOPPING=1"
-
-        assert process.wait(PATIENCE) == 0
-
-
-def test_without_systemd_it_serves_where_it_is_told() -> None:
-    with serve() as server:
-        assert server.get("/readyz")[0] == 200
-        server.process.terminate()
-
-        wait_until(lambda: server.process.poll() == 0)
-
-
-def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", "1")
-    monkeypatch.setenv("LISTEN_FDS", "1")
-
-    assert inherited_sockets() == []
-
-
-def test_an_address_without_a_file_is_notified_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket(AF_UNIX, SOCK_DGRAM) as receiver:
-        receiver.bind("")  # the kernel chooses an abstract address
-        receiver.settimeout(PATIENCE)
-        monkeypatch.setenv("NOTIFY_SOCKET", "@" + receiver.getsockname()[1:].decode())
-
-        notify("READY=1")
-
-        assert receiver.recv(100) == b"READY=1"

@@ -1,17 +1,31 @@
 """Puts the parts of the service together, and is the only place where that is done."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
 from flask import Flask
-from flask_asgi import Background, Readiness, StrictProvider, StrictRequest
+from flask_asgi import (
+    Background,
+    FlaskToAsgi,
+    Lifespan,
+    Readiness,
+    StrictProvider,
+    StrictRequest,
+    drain_on_signal,
+    tuned_garbage_collector,
+)
 from upstreams import lift_deadline
 
-from . import clients, deadline, headers, logs, problems, views
+from . import deadline, headers, logs, problems, views
+from .clients import Clients
+from .parts import Parts, parts
 from .settings import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the application, with `settings` or else those of the environment.
 
-    It opens no connection and starts no thread; the lifespan in `asgi.py` does.
+    It opens no connection and starts no thread; the lifespan does, under `create_asgi`.
 
     Raises:
         SettingsError: the environment's settings are wrong.
@@ -23,18 +37,63 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
 
     readiness = Readiness()
-    readiness.ready()  # WSGI has no start-up to wait for; `asgi.py` has, and says so
+    readiness.ready()  # WSGI has no start-up to wait for; ASGI has, and says so
     app.after_request(readiness.end_connection)
-    app.extensions |= {
-        "settings": settings,
-        "readiness": readiness,
-        "background": Background(on_start=lift_deadline),
-    }
+    lifespan = Lifespan()
+    lifespan.add(_upstreams)  # what else opens and closes with the service is added below it
+    background = Background(on_start=lift_deadline)
+    Parts(settings, readiness, background, lifespan, Clients(settings)).keep_in(app)
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
     headers.init_app(app)
-    deadline.init_app(app)
+    deadline.init_app(app, deadline.Callers(settings.deadline_allow_ips))
     problems.init_app(app)
-    clients.init_app(app)
     views.init_app(app)
     return app
+
+
+def create_asgi(app: Flask) -> FlaskToAsgi:
+    """Return `app` as an ASGI application, which is ready once its lifespan is open."""
+    parts(app).readiness.starting()
+    settings = parts(app).settings
+    return FlaskToAsgi(
+        app,
+        lifespan=_serving,
+        threads=settings.worker_threads,
+        max_waiting=settings.max_waiting,
+        max_in_flight=settings.max_in_flight,
+        always_answer=("/livez", "/readyz"),
+        request_timeout=settings.request_timeout_seconds,
+    )
+
+
+@asynccontextmanager
+async def _upstreams(app: Flask) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for upstream in parts(app).clients.upstreams:
+            await stack.enter_async_context(upstream.open())
+        yield
+
+
+@asynccontextmanager
+async def _serving(app: Flask) -> AsyncIterator[None]:
+    """Keep resources open, background work going and the process ready, once per worker."""
+    readiness, settings = parts(app).readiness, parts(app).settings
+    # Background work is left first, so that it finds every resource open until its end.
+    async with parts(app).lifespan(app), _background(app):
+        delay = settings.shutdown_delay_seconds
+        with drain_on_signal(readiness, delay=delay), tuned_garbage_collector():
+            readiness.ready()
+            try:
+                yield
+            finally:
+                readiness.draining()
+
+
+@asynccontextmanager
+async def _background(app: Flask) -> AsyncIterator[None]:
+    parts(app).background.open()
+    try:
+        yield
+    finally:
+        await parts(app).background.close(parts(app).settings.shutdown_grace_seconds)

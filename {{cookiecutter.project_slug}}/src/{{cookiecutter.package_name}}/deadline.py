@@ -39,9 +39,8 @@ class Callers:
         return any(caller in network for network in self._networks)
 
 
-def init_app(app: Flask) -> None:
-    """Begin each request with the time that its caller waits for it."""
-    believed = Callers(app.extensions["settings"].deadline_allow_ips)
+def init_app(app: Flask, believed: Callers) -> None:
+    """Begin each request with the time that its caller waits for it, if that is one of them."""
 
     def start() -> None:
         # Called in any case: under WSGI a thread's next request runs in the same context.

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
+from flask_asgi import request_id
 from upstreams import (
     LONGEST_WAIT,
     DeadlineExceeded,
@@ -25,8 +26,6 @@ from werkzeug.exceptions import (
     default_exceptions,
 )
 from werkzeug.sansio.response import Response as AnyResponse
-
-from .logs import request_id
 
 ABOUT_BLANK = "about:blank"
 

@@ -10,9 +10,7 @@ from .missing import missing_package
 
 try:
     import uvicorn
-    from flask_asgi import HttpProtocol, Server, Supervisor
-    from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.supervisors import ChangeReload
+    from flask_asgi import HttpProtocol, run
 
     from . import logs
     from .settings import Settings, SettingsError, load_settings
@@ -43,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     logs.configure(settings)
-    _run(_config(settings, reload=reload))
+    run(_config(settings, reload=reload))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,18 +81,3 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
         timeout_graceful_shutdown=grace,
         timeout_worker_healthcheck=WORKER_PATIENCE_SECONDS,
     )
-
-
-def _run(config: uvicorn.Config) -> None:
-    if config.reload:
-        ChangeReload(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
-        return
-    # A supervisor starts a worker that fails to import again and again, so it fails here first.
-    config.load_app()
-    if config.workers == 1:
-        Server(config).run()
-        return
-    supervisor = Supervisor(config, sockets=[config.bind_socket()])
-    supervisor.run()
-    if any(worker.process.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-        sys.exit(STARTUP_FAILURE)

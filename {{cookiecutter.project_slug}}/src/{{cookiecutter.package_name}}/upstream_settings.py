@@ -178,7 +178,7 @@ class UpstreamSettings(BaseModel):
     def _open_cache(self) -> OpenCache | None:
         if not self.cache:
             return None
-        from upstreams._cache import open_cache  # noqa: PLC0415 - needs an extra
+        from upstreams import open_cache  # noqa: PLC0415 - needs an extra
 
         url = self.cache_redis_url
         return partial(open_cache, None if url is None else url.get_secret_value())

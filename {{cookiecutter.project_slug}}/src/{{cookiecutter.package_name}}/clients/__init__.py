@@ -6,7 +6,8 @@ A new one takes three steps:
    `ORDERS__BASE_URL`, `ORDERS__TIMEOUT_SECONDS` and so on.
 2. Here, `orders.py` with a class that has the upstream, and a method for each kind of call:
 
-    from ..logs import ids_to_pass_on
+    from flask_asgi import ids_to_pass_on
+
     from ..settings import Settings
 
 
@@ -18,7 +19,6 @@ A new one takes three steps:
    with the service, and `/readyz` shows the circuit breaker.
 """
 
-from flask import Flask
 from upstreams import Upstream
 
 # jinja: if cookiecutter.include_example
@@ -47,9 +47,3 @@ class Clients:
     def upstreams(self) -> list[Upstream]:
         """The upstreams of all clients."""
         return [client.upstream for client in vars(self).values()]
-
-
-def init_app(app: Flask) -> None:
-    """Make every client, for the views, and list its upstream, for the lifespan to open."""
-    clients = Clients(app.extensions["settings"])
-    app.extensions |= {**vars(clients), "upstreams": clients.upstreams}

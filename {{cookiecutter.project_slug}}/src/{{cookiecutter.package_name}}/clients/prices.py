@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import NoReturn
 from urllib.parse import quote
 
+from flask_asgi import ids_to_pass_on
 from upstreams import Upstream, UpstreamInvalid
 
-from ..logs import ids_to_pass_on
 from ..settings import Settings
 from .stub import StubPrices
 

@@ -3,6 +3,7 @@
 from flask import Flask
 
 # jinja: if cookiecutter.include_example
+from ..parts import parts
 from .blocking import bp as blocking_bp
 from .health import bp as health_bp
 from .home import bp as home_bp
@@ -20,6 +21,6 @@ def init_app(app: Flask) -> None:
     # jinja: if cookiecutter.include_example
     app.register_blueprint(prices_bp)
     app.register_blueprint(blocking_bp)
-    if app.extensions["settings"].environment == "development":
+    if parts(app).settings.environment == "development":
         app.register_blueprint(home_bp)
     # jinja: endif

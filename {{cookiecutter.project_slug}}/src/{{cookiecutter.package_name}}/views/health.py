@@ -1,8 +1,9 @@
 """What an orchestrator asks: is this process alive, and does it want traffic?"""
 
-from flask import Blueprint, Response, current_app, jsonify
-from flask_asgi import Readiness, State
+from flask import Blueprint, Response, jsonify
+from flask_asgi import State
 
+from ..parts import parts
 from ..problems import problem
 
 bp = Blueprint("health", __name__)
@@ -24,8 +25,7 @@ async def readyz() -> Response:
     `upstreams` are the circuit breakers by name. An open one costs readiness only where the
     upstream is required, and only until it may be tried again: without requests it never would be.
     """
-    readiness: Readiness = current_app.extensions["readiness"]
-    upstreams = current_app.extensions["upstreams"]
+    readiness, upstreams = parts().readiness, parts().clients.upstreams
     breakers = {upstream.name: upstream.breaker.state for upstream in upstreams}
     if readiness.state is not State.READY:
         detail = f"The service is {readiness.state.value}."

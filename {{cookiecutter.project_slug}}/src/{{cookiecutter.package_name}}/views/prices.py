@@ -4,12 +4,11 @@ import re
 from decimal import Decimal
 from http import HTTPStatus
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
 from upstreams import FanOut, fan_out
 
-from ..clients.prices import PricesClient
+from ..parts import parts
 from ..problems import upstream_problem
-from ..settings import Settings
 
 bp = Blueprint("prices", __name__)
 
@@ -26,22 +25,16 @@ async def prices() -> Response:
     problems that carry the same members.
     """
     symbols = _symbols(request.args.getlist("symbol"))
-    parts = current_app.extensions
-    result = await _fetch(symbols, parts["prices"], parts["settings"])
-    response = _response(result)
-    response.headers["Server-Timing"] = _server_timing(result)
-    return response
-
-
-async def _fetch(
-    symbols: list[str], client: PricesClient, settings: Settings
-) -> FanOut[str, Decimal]:
-    return await fan_out(
-        client.price,
+    settings = parts().settings
+    result = await fan_out(
+        parts().clients.prices.price,
         symbols,
         deadline=settings.prices.deadline_seconds,
         max_concurrency=settings.prices.max_concurrency,
     )
+    response = _response(result)
+    response.headers["Server-Timing"] = _server_timing(result)
+    return response
 
 
 def _symbols(given: list[str]) -> list[str]:

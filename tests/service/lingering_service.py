@@ -2,7 +2,7 @@
 
 from flask_asgi import _server as server
 
-from {{ cookiecutter.package_name }} import serve
+from price_service import serve
 
 if __name__ == "__main__":
     server.ON_ITS_WAY_SECONDS = 60

@@ -6,17 +6,18 @@ import os
 import sys
 import time
 
-from flask_asgi._readiness import State
+from flask_asgi import State
 
-from {{ cookiecutter.package_name }}.asgi import asgi
-from {{ cookiecutter.package_name }}.serve import main
+from price_service.asgi import asgi
+from price_service.parts import parts
+from price_service.serve import main
 
 app = asgi.app
 inside: list[str] = []
 
 
 def draining() -> bool:
-    return app.extensions["readiness"].state is State.DRAINING
+    return parts(app).readiness.state is State.DRAINING
 
 
 @app.get("/until-draining/async")
@@ -52,7 +53,7 @@ async def background() -> str:
         await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
         sys.stderr.write("the background work is done\n")
 
-    app.extensions["background"].start(work())
+    parts().background.start(work())
     return "started"
 
 

@@ -1,0 +1,157 @@
+"""What needs a real server and its one loop: background work, streams, resources."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from flask import Flask
+from flask_asgi import serve_in_thread
+
+from {{ cookiecutter.package_name }}.app import create_asgi
+from {{ cookiecutter.package_name }}.parts import parts
+
+from .conftest import LiveClient
+
+Resource = Callable[[Flask], AbstractAsyncContextManager[None]]
+
+
+def test_background_work_goes_on_after_the_response(app: Flask, live_client: LiveClient) -> None:
+    answered, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await answered.wait()
+        done.set()
+
+    @app.post("/orders")
+    async def order() -> str:
+        parts().background.start(work())
+        return "accepted"
+
+    assert live_client.post("/orders").text == "accepted"
+    answered.set()
+    live_client.run(asyncio.wait_for(done.wait(), timeout=10))
+
+
+def test_a_stream_is_sent_part_by_part(app: Flask, live_client: LiveClient) -> None:
+    received = asyncio.Event()
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "first"
+        await received.wait()
+        yield "second"
+
+    with live_client.stream("GET", "/stream") as response:
+        streamed = response.iter_text()
+        assert next(streamed) == "first"
+        live_client.run(_set(received))
+        assert next(streamed) == "second"
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+def test_a_view_that_fails_is_answered(app: Flask, live_client: LiveClient) -> None:
+    app.add_url_rule("/broken", view_func=lambda: str(1 / 0))
+
+    response = live_client.get("/broken")
+
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+class Database:
+    """A resource that works on the loop that it was opened on, and on no other."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def open(self, _app: Flask) -> AsyncIterator[None]:
+        self.loop = asyncio.get_running_loop()
+        yield
+        self.loop = None
+
+    async def fetch(self) -> str:
+        assert asyncio.get_running_loop() is self.loop
+        return "a row"
+
+
+class TestDatabase:
+    """Tests of views that need one: it is opened before the first request."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        return Database()
+
+    @pytest.fixture
+    def app(self, app: Flask, database: Database) -> Flask:
+        parts(app).lifespan.add(database.open)
+        app.add_url_rule("/row", view_func=database.fetch)
+        return app
+
+    def test_a_view_uses_it(self, live_client: LiveClient) -> None:
+        assert live_client.get("/row").text == "a row"
+
+    def test_a_test_uses_it(self, live_client: LiveClient, database: Database) -> None:
+        assert live_client.run(database.fetch()) == "a row"
+
+
+def noting(name: str, noted: list[str], *, fails: bool = False) -> Resource:
+    """Return a resource that notes when it opens and closes, and how ready the process then is."""
+
+    @asynccontextmanager
+    async def resource(app: Flask) -> AsyncIterator[None]:
+        if fails:
+            message = "the certificate has expired"
+            raise OSError(message)
+        noted.append(f"{name} opens, {parts(app).readiness.state.value}")
+        try:
+            yield
+        finally:
+            noted.append(f"{name} closes, {parts(app).readiness.state.value}")
+
+    return resource
+
+
+def test_resources_open_in_order_and_close_in_reverse_after_background_work(app: Flask) -> None:
+    noted: list[str] = []
+    draining = asyncio.Event()
+    parts(app).lifespan.add(noting("first", noted))
+    parts(app).lifespan.add(noting("second", noted))
+
+    async def work() -> None:
+        await draining.wait()
+        noted.append("the work ends")
+
+    async def start() -> None:
+        parts(app).background.start(work())
+        asyncio.get_running_loop().call_soon(draining.set)
+
+    with serve_in_thread(create_asgi(app)) as server:
+        server.run(start())
+        assert parts(app).readiness.state.value == "ready"
+
+    assert noted == [
+        "first opens, starting",
+        "second opens, starting",
+        "the work ends",
+        "second closes, draining",
+        "first closes, draining",
+    ]
+
+
+def test_a_resource_that_fails_closes_those_before_it_and_stops_the_start(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    noted: list[str] = []
+    parts(app).lifespan.add(noting("first", noted))
+    parts(app).lifespan.add(noting("second", noted, fails=True))
+
+    with pytest.raises(RuntimeError), serve_in_thread(create_asgi(app)):
+        pass
+
+    assert noted == ["first opens, starting", "first closes, starting"]
+    reasons = [line for line in caplog.messages if "the certificate has expired" in line]
+    assert reasons == ["startup failed: OSError: the certificate has expired"]
