@@ -1,0 +1,33 @@
+"""A default bake stands the tables of odd inputs in `tests/service`, which a team does not get."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .baking import OLDEST, ROOT, bake
+from .uv import on_python, run
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A default bake that is installed, with the tests beside its own."""
+    project = bake(tmp_path_factory.mktemp("in-depth"))
+    shutil.copytree(ROOT / "tests" / "service", project / "tests" / "service")
+    run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
+    return project
+
+
+def uv_run(project: Path, *command: str) -> None:
+    """Runs a command in the project's environment."""
+    run("uv", "run", "--no-sync", *command, cwd=project, env=on_python(OLDEST))
+
+
+def test_the_service_stands_every_odd_input(project: Path) -> None:
+    uv_run(project, "pytest", "tests/service")
+
+
+def test_those_tests_are_as_tidy_and_typed_as_the_services_own(project: Path) -> None:
+    uv_run(project, "ruff", "check", "tests/service")
+    uv_run(project, "ruff", "format", "--check", "tests/service")
+    uv_run(project, "mypy")
