@@ -123,7 +123,8 @@ def test_the_commands_of_ci_are_those_that_other_tests_run(project: Path) -> Non
         for block in blocks((project / "README.md").read_text("utf-8"))
         if "uv run mypy" in block.commands
     )
-    lowest = ["uv sync --resolution lowest-direct", "uv run --no-sync pytest"]
+    pytest = "uv run --no-sync pytest"
+    lowest = ["uv sync --resolution lowest-direct", pytest, f"{pytest} tests/contract"]
 
     install, *lint = commands(found["lint"])
     assert "uv sync --locked" == install == commands(found["test"])[0]

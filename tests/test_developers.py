@@ -13,9 +13,8 @@ FAST = (
     "tests/test_settings.py",
     "tests/test_health.py",
     "tests/test_logs.py",
-    "tests/test_client_transport.py",
+    "tests/test_live_client.py",
     "tests/test_serve.py::test_a_taken_port_stops_the_start_with_a_message",
-    "tests/test_serve.py::test_a_missing_package_stops_the_start_with_a_sentence",
     "tests/test_serve.py::test_wrong_settings_stop_the_start_with_a_sentence_each",
 )
 

@@ -63,4 +63,5 @@ def pyenv() -> dict[str, str]:
 def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
     """Runs a project's own tests in an environment with what it locks, or other versions."""
     run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
-    run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
+    for suite in ("tests", "tests/contract"):
+        run("uv", "run", "--no-sync", "pytest", suite, cwd=project, env=env)
