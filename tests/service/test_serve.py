@@ -10,14 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from flask_asgi import STARTUP_FAILURE
 from flask_asgi._readiness import SAME_STOP_SECONDS
 
 from price_service import serve as serve_module
-from price_service.serve import main
 
 from ..serving import PACKAGE, ROOT, Server, run, serve, wait_until
 
@@ -215,7 +213,7 @@ def test_wrong_settings_stop_the_service_before_it_has_workers() -> None:
 
 
 def test_wrong_settings_are_not_tried_again_by_uvicorns_supervisor() -> None:
-    flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "1")
+    flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "3")
 
     ended = run(*COMMANDS["uvicorn"], *flags, env={"LOG_LEVEL": "s3cret"})
 
@@ -245,19 +243,3 @@ def test_a_failed_start_up_stops_the_service_and_says_why() -> None:
 
     assert ended.returncode == 3
     assert "startup failed: OSError: the certificate has expired" in ended.stderr
-
-
-@pytest.mark.usefixtures("clean_environment", "unchanged_logging")
-def test_a_failed_start_up_of_a_worker_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    # uvicorn's supervisor, which notices this in a real process after 5 seconds.
-    supervisor = Mock()
-    supervisor.processes = [Mock(), Mock()]
-    supervisor.processes[1].process.exitcode = STARTUP_FAILURE
-    monkeypatch.setattr("flask_asgi._run.Supervisor", Mock(return_value=supervisor))
-    monkeypatch.setattr("uvicorn.Config.bind_socket", Mock())
-
-    with pytest.raises(SystemExit) as ended:
-        main(["--workers", "2"])
-
-    supervisor.run.assert_called_once()
-    assert ended.value.code == STARTUP_FAILURE

@@ -1,0 +1,369 @@
+"""When a request is over, what is said of it then, and its ids wherever its code runs."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+from unittest.mock import AsyncMock
+
+import httpx
+import pytest
+from flask import Flask, Response, g, request, send_file, stream_with_context
+from flask_asgi import (
+    CLIENT_CLOSED_REQUEST,
+    EndedRequest,
+    FlaskToAsgi,
+    ids_to_pass_on,
+    logged_ids,
+    watch_requests,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+IDS = f"{TRACE_ID}-b7ad6b7169203331"
+T = TypeVar("T")
+Ended = list[EndedRequest]
+
+
+@pytest.fixture
+def ended() -> Ended:
+    """The requests that are over."""
+    return []
+
+
+@pytest.fixture
+def app(ended: Ended) -> Flask:
+    """An application whose requests are watched."""
+    app = Flask("tested")
+    watch_requests(app, ended.append)
+    app.add_url_rule("/ok", "ok", lambda: "ok")
+    return app
+
+
+def under_asgi(app: Flask, use: Callable[[httpx.AsyncClient], Awaitable[T]], **options: Any) -> T:  # noqa: ANN401 - the bridge's
+    """What `use` returns of a client of the application behind the bridge."""
+
+    async def asked() -> T:
+        transport = httpx.ASGITransport(app=FlaskToAsgi(app, **options))  # type: ignore[arg-type] # httpx's own types
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.wait_for(use(client), timeout=20)
+
+    return asyncio.run(asked())
+
+
+# Ids
+
+
+@pytest.mark.parametrize("given_id", ["a", "A-1_b:2", "Root=1-67891233-abc/+.", "x" * 128])
+def test_a_clients_request_id_is_kept(app: Flask, ended: Ended, given_id: str) -> None:
+    response = app.test_client().get("/ok", headers={"X-Request-ID": given_id})
+
+    assert response.headers["X-Request-ID"] == given_id
+    assert ended[0].ids == {"request_id": given_id}
+
+
+@pytest.mark.parametrize("given_id", ["", "x" * 129, "two words", "é", 'quo"te', "a,b"])
+def test_a_request_id_that_could_do_harm_is_replaced(app: Flask, given_id: str) -> None:
+    response = app.test_client().get("/ok", headers={"X-Request-ID": given_id})
+
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n")))
+def test_no_id_can_forge_a_line_or_a_header(given_id: str) -> None:
+    app = Flask("tested")
+    watch_requests(app, lambda _: None)
+
+    response = app.test_client().get("/", environ_overrides={"HTTP_X_REQUEST_ID": given_id})
+
+    assert re.fullmatch(r"[A-Za-z0-9._:/+=-]{1,128}", response.headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize("traceparent", [f"00-{IDS}-01", f"01-{IDS}-00", f"cc-{IDS}-01-more"])
+def test_the_trace_id_of_the_caller_is_kept(app: Flask, ended: Ended, traceparent: str) -> None:
+    app.test_client().get("/ok", headers={"traceparent": traceparent})
+
+    assert ended[0].ids["trace_id"] == TRACE_ID
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        "",
+        f"ff-{IDS}-01",
+        f"00-{IDS}-01-more",
+        f"00-{IDS}-1",
+        f"00-{IDS.upper()}-01",
+        f"00-{'0' * 32}-b7ad6b7169203331-01",
+        f"00-{TRACE_ID}-{'0' * 16}-01",
+    ],
+)
+def test_an_invalid_traceparent_is_ignored(app: Flask, ended: Ended, traceparent: str) -> None:
+    app.test_client().get("/ok", headers={"traceparent": traceparent})
+
+    assert "trace_id" not in ended[0].ids
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "tracestate", "kept"),
+    [
+        (f"00-{IDS}-01", "a=1, b@c=2", "a=1, b@c=2"),
+        (f"00-{IDS}-01", "a=" + 511 * "x", None),
+        (f"00-{IDS}-01", "a=\x7f", None),
+        (f"00-{IDS}-01", "", None),
+        ("", "a=1", None),
+    ],
+)
+def test_what_tracers_add_is_passed_on_beside_a_valid_traceparent(
+    app: Flask, traceparent: str, tracestate: str, kept: str | None
+) -> None:
+    passed_on: dict[str, str] = {}
+
+    @app.get("/pass")
+    async def pass_on() -> str:
+        passed_on.update(ids_to_pass_on())
+        return ""
+
+    headers = {"X-Request-ID": "abc", "traceparent": traceparent, "tracestate": tracestate}
+    app.test_client().get("/pass", headers=headers)
+
+    expected = {"X-Request-ID": "abc", "traceparent": traceparent, "tracestate": kept}
+    assert passed_on == {name: value for name, value in expected.items() if value}
+
+
+def test_outside_a_request_there_are_no_ids(app: Flask) -> None:
+    app.test_client().get("/ok", headers={"X-Request-ID": "abc"})
+
+    assert (logged_ids(), ids_to_pass_on()) == ({}, [])
+    with app.app_context():
+        assert (logged_ids(), ids_to_pass_on()) == ({}, [])
+
+
+@pytest.mark.parametrize("path", ["/sync", "/async", "/child-task", "/thread"])
+@pytest.mark.parametrize("served", [True, False])
+def test_the_ids_are_there_wherever_code_of_a_request_runs(
+    app: Flask, path: str, *, served: bool
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def look() -> str:
+        seen.append(logged_ids())
+        return ""
+
+    async def look_later() -> str:
+        return look()
+
+    async def in_a_child_task() -> str:
+        return (await asyncio.gather(look_later()))[0]
+
+    async def in_a_thread() -> str:
+        return await asyncio.to_thread(look)
+
+    views: dict[str, Callable[[], Any]] = {
+        "/sync": look,
+        "/async": look_later,
+        "/child-task": in_a_child_task,
+        "/thread": in_a_thread,
+    }
+    app.add_url_rule(path, view_func=views[path])
+    headers = {"X-Request-ID": "abc", "traceparent": f"00-{IDS}-01"}
+
+    if served:
+        under_asgi(app, lambda client: client.get(path, headers=headers))
+    else:
+        app.test_client().get(path, headers=headers)
+
+    assert seen == [{"request_id": "abc", "trace_id": TRACE_ID}]
+
+
+def test_requests_that_overlap_keep_their_ids_apart(app: Flask) -> None:
+    async def meet(client: httpx.AsyncClient) -> list[str]:
+        both_inside = asyncio.Barrier(2)
+
+        async def view() -> str:
+            await both_inside.wait()
+            return logged_ids()["request_id"]
+
+        app.add_url_rule("/meet", view_func=view)
+        answers = (client.get("/meet", headers={"X-Request-ID": name}) for name in ("a", "b"))
+        return [response.text for response in await asyncio.gather(*answers)]
+
+    assert under_asgi(app, meet) == ["a", "b"]
+
+
+# What is said of a request
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "logged"),
+    [
+        ("/nowhere?token=s3cret", 404, "/nowhere"),
+        ("/ok?token=s3cret", 405, "/ok"),
+        ("/two%0Alines\u2028/\x1b[31m", 404, "/two%0Alines%E2%80%A8/%1B%5B31m"),
+        ("/" + 1000 * "x", 404, "/" + 255 * "x"),
+    ],
+)
+def test_a_request_without_a_route_has_its_path_and_not_its_query(
+    app: Flask, ended: Ended, path: str, status: int, logged: str
+) -> None:
+    app.test_client().post(path, buffered=True)
+
+    assert [(each.route, each.status, each.path) for each in ended] == [(None, status, logged)]
+
+
+def test_a_request_with_a_route_has_that_and_not_its_path(app: Flask, ended: Ended) -> None:
+    app.add_url_rule("/users/<name>", "user", lambda name: name)
+
+    app.test_client().get("/users/ann?token=s3cret")
+
+    [each] = ended
+    assert (each.method, each.route, each.path) == ("GET", "/users/<name>", None)
+    assert (each.status, each.client) == (200, "127.0.0.1")
+    assert each.duration_ms >= 0
+
+
+def test_a_long_method_is_cut(app: Flask, ended: Ended) -> None:
+    app.test_client().open("/ok", method=1000 * "X", buffered=True)
+
+    assert ended[0].method == 32 * "X"
+
+
+# When it is over, which it is once
+
+
+@pytest.mark.parametrize("path", ["/sync", "/async", "/plain", "/async-parts"])
+def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, path: str) -> None:
+    def parts() -> Iterator[str]:
+        yield "a"
+        assert not ended
+        yield "b"
+
+    async def async_parts() -> Any:  # noqa: ANN401 - an async generator
+        for part in parts():
+            yield part
+
+    def parts_with_context() -> Iterator[str]:
+        yield from parts()
+        yield request.path
+
+    async def in_async_view() -> Response:
+        return Response(stream_with_context(parts_with_context()))
+
+    async def async_stream() -> Any:  # noqa: ANN401 - Flask's type knows no async body
+        return app.response_class(async_parts())
+
+    app.add_url_rule("/plain", "plain", lambda: Response(parts()))
+    app.add_url_rule("/sync", "sync", lambda: Response(stream_with_context(parts_with_context())))
+    app.add_url_rule("/async", "async", in_async_view)
+    app.add_url_rule("/async-parts", "async_parts", async_stream)
+
+    response = under_asgi(app, lambda client: client.get(path))
+
+    assert response.text.startswith("ab")
+    assert [(each.route, each.status) for each in ended] == [(path, 200)]
+
+
+def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> None:
+    async def leave(client: httpx.AsyncClient) -> None:
+        begun = asyncio.Event()
+
+        async def endless() -> Any:  # noqa: ANN401 - Flask's type knows no async body
+            async def parts() -> Any:  # noqa: ANN401 - an async generator
+                yield "a"
+                begun.set()
+                await asyncio.Event().wait()
+
+            return app.response_class(parts())
+
+        app.add_url_rule("/endless", view_func=endless)
+        asking = asyncio.create_task(client.get("/endless"))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    under_asgi(app, leave)
+
+    assert [(each.route, each.status) for each in ended] == [("/endless", 200)]
+
+
+def test_an_error_after_a_stream_was_returned_is_one_end(app: Flask, ended: Ended) -> None:
+    @app.after_request
+    def fail(response: Response) -> Response:
+        if response.is_streamed:
+            raise RuntimeError
+        return response
+
+    app.add_url_rule("/stream", "stream", lambda: Response(iter(["a"])))
+
+    app.test_client().get("/stream")
+
+    assert [each.status for each in ended] == [500]
+
+
+def test_a_file_is_one_end(app: Flask, ended: Ended) -> None:
+    app.add_url_rule("/file", "file", lambda: send_file(__file__))
+
+    app.test_client().get("/file", buffered=True)
+
+    assert [each.status for each in ended] == [200]
+
+
+def test_an_answer_for_which_no_hook_ran_before_has_an_id_and_one_end(
+    app: Flask, ended: Ended
+) -> None:
+    headers = {"X-Request-ID": "abc", "traceparent": f"00-{IDS}-01"}
+    with app.test_request_context("/nowhere?token=s3cret", headers=headers):
+        response = app.process_response(Response("Too many.", 503))
+
+    [each] = ended
+    assert response.headers["X-Request-ID"] == "abc"
+    assert each.ids == {"request_id": "abc", "trace_id": TRACE_ID}
+    assert (each.status, each.path) == (503, "/nowhere")
+
+
+def test_a_request_whose_client_left_has_a_status_of_its_own(app: Flask, ended: Ended) -> None:
+    async def leave() -> None:
+        inside = asyncio.Event()
+
+        async def hang() -> str:
+            inside.set()
+            await asyncio.Event().wait()
+            return ""
+
+        app.add_url_rule("/hang", view_func=hang)
+        messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        messages.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/hang"} | {
+            "query_string": b"",
+            "headers": [],
+        }
+        serving = FlaskToAsgi(app)(scope, messages.get, AsyncMock())  # type: ignore[arg-type] # plain dicts
+        task = asyncio.create_task(serving)
+        await inside.wait()
+        messages.put_nowait({"type": "http.disconnect"})
+        await task
+
+    asyncio.run(leave())
+
+    assert [(each.route, each.status) for each in ended] == [("/hang", CLIENT_CLOSED_REQUEST)]
+
+
+def test_a_request_that_took_too_long_is_a_504(app: Flask, ended: Ended) -> None:
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    app.add_url_rule("/hang", view_func=hang)
+
+    response = under_asgi(app, lambda client: client.get("/hang"), request_timeout=0.01)
+
+    assert response.status_code == 504
+    assert [(each.route, each.status) for each in ended] == [("/hang", 504)]
+
+
+def test_a_context_that_somebody_pushed_is_no_request(app: Flask, ended: Ended) -> None:
+    with app.test_request_context("/ok"):
+        assert "request_id" not in g
+
+    assert ended == []
