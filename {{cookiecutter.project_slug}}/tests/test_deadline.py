@@ -2,7 +2,6 @@
 
 from math import inf
 
-import httpx
 import pytest
 from flask import Flask
 from upstreams import BUDGET_HEADER, Deadline

@@ -17,7 +17,7 @@ from upstreams import (
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
-    warn,
+    log_failure,
 )
 from werkzeug.exceptions import (
     BadRequestKeyError,
@@ -179,7 +179,7 @@ def _status(errors: Collection[Exception]) -> HTTPStatus:
 
 
 def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
-    warn(error)
+    log_failure(error)
     if isinstance(error, DeadlineExceeded):
         return upstream_problem([error], "The request ran out of time.")
     detail = f"The upstream {error.upstream} {error.detail}."
@@ -204,7 +204,7 @@ def _from_group(group: ExceptionGroup[Exception]) -> AnyResponse:
     if len(failed) == 1:
         return _from_upstream_error(failed[0])
     for error in failed:
-        warn(error)
+        log_failure(error)
     return upstream_problem(failed, "Several calls of upstreams failed.")
 
 
