@@ -28,8 +28,20 @@ class PausableCall(Outcome, greenlet):
 
     finished = True
 
-    def run(self, call: Callable[[], Any]) -> None:
-        """Run `call`, pause, and run the next call that the greenlet is resumed with."""
+    @classmethod
+    def started(cls) -> "PausableCall":
+        """Return a new greenlet that waits for its first call."""
+        pausable = cls()
+        pausable.switch()
+        return pausable
+
+    def run(self) -> None:
+        """Run the calls that the greenlet is resumed with, and pause after each.
+
+        The first switch to it brings no call: greenlet keeps the arguments of that switch alive for
+        as long as `run` lasts.
+        """
+        call = self.pause()
         while True:
             try:
                 self.returned = call()
@@ -109,7 +121,7 @@ def run_on_loop(
             ``call``, where it waits.
     """
     idle = _idle.greenlets
-    pausable = idle.pop() if idle else PausableCall()
+    pausable = idle.pop() if idle else PausableCall.started()
     # A greenlet is resumed by its parent, which may be another one than in its previous call.
     if pausable.parent is not (driver := getcurrent()):
         pausable.parent = driver

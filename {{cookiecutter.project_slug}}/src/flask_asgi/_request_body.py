@@ -196,6 +196,8 @@ class Incoming:
             self.client = Client.ANSWERED
         if self._receiving is not None:
             self._receiving.cancel()
+            # Cancelled before its first step, the task ends without the `finally` that does this.
+            self._receiving = None
 
     async def _receive_in_background(self) -> None:
         try:
