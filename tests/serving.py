@@ -1,17 +1,26 @@
-"""Starts a baked service as a user does, and calls it."""
+"""Starts servers as real processes, a baked service or a test's own application, and calls them."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 START_SECONDS = 30
 STOP_SECONDS = 40
+PATIENCE = 60.0  # seconds; only a failing test waits that long
+
+ROOT = Path(__file__).parents[1]
+LIBRARIES = ROOT / "{{cookiecutter.project_slug}}" / "src"
 
 
 class Answer(NamedTuple):
@@ -33,15 +42,24 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Returns as soon as `condition` holds.
+
+    Raises:
+        AssertionError: it does not within so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.02)
+
+
 def get(port: int, path: str) -> Answer:
     """The answer to a GET; raises OSError when there is none."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
         return Answer(response.status, response.headers.get_content_type(), response.read())
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -70,15 +88,106 @@ def running(
 
 def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
     """Returns once the server says that it is ready."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+
+    def is_ready() -> bool:
         if process.poll() is not None:
             raise AssertionError(process.communicate()[0])
+        with suppress(OSError):
+            return get(port, "/readyz").status == 200
+        return False
+
+    wait_until(is_ready, START_SECONDS)
+
+
+# Servers of the libraries' tests
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server of a test's own application."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def port(self) -> int:
+        """The port of 127.0.0.1 that it was told to listen on."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        """What it has written to stdout and stderr so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def get(self, path: str) -> Answer:
+        """The answer to a GET on a connection of its own."""
+        return get(self.port, path)
+
+    def accepts(self) -> bool:
+        """Whether a connection succeeds; a server that stops may need a while to refuse one."""
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE),
+        ):
+            return True
+        return False
+
+    def kill(self) -> None:
+        """Ends it and its workers at once."""
+        if sys.platform == "win32":
+            self.process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+servers: list[Server] = []  # those that run now: a failed test shows their logs
+
+
+@contextmanager
+def serve(target: str, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server on a free port of 127.0.0.1, until the block ends.
+
+    A `target` like "module:attribute" is an ASGI application, run by uvicorn's own command. One
+    without a colon is a module run by `python -m`. Either gets a port, and then the `flags`.
+
+    It blocks, so an async test uses it through a fixture that is not async.
+    """
+    port = free_port()
+    program = ["uvicorn", target] if ":" in target else [target]
+    command = [sys.executable, "-m", *program, "--port", str(port), *flags]
+    with TemporaryDirectory() as folder, Path(folder, "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(env),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that its workers can be ended with it
+        )
+        server = Server(f"http://127.0.0.1:{port}", process, Path(log.name))
+        servers.append(server)
         try:
-            if get(port, "/readyz").status == 200:
-                return
-        except OSError:
-            pass
-        time.sleep(0.02)
-    message = f"not ready after {START_SECONDS} s"
-    raise AssertionError(message)
+            wait_until(lambda: process.poll() is not None or server.accepts())
+            assert process.poll() is None, f"{target} ended with {process.returncode}"
+            yield server
+        except BaseException as error:
+            error.add_note(f"{' '.join(command)} wrote:\n{server.log}")
+            raise
+        finally:
+            servers.remove(server)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE / 6)
+            server.kill()
+            process.wait()
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process that imports the tests and the libraries' sources."""
+    path = os.pathsep.join([str(ROOT), str(LIBRARIES)])
+    # Beside the sources cached bytecode would be baked.
+    prefix = sys.pycache_prefix or str(ROOT / ".cache" / "bytecode")
+    own = {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": prefix}
+    return {**os.environ, **own, **(extra or {})}

@@ -1,9 +1,11 @@
 """HTTP/1.1 by hand over an asyncio connection, for tests that care when each byte is sent."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -54,15 +56,20 @@ class Connection:
         return Reply(status, headers, await self.reader.readexactly(length))
 
 
+async def open_connection(url: str) -> Connection:
+    """Return a connection to the server at `url`, for the caller to close."""
+    address = urlsplit(url)
+    return Connection(*await asyncio.open_connection(address.hostname, address.port))
+
+
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Connection]:
     """Open a connection to the server at `url` and close it in the end."""
-    address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    connection = await open_connection(url)
     try:
-        yield Connection(reader, writer)
+        yield connection
     finally:
-        writer.close()
+        connection.writer.close()
 
 
 async def get(url: str, path: str) -> Reply:
@@ -70,3 +77,20 @@ async def get(url: str, path: str) -> Reply:
     async with connect(url) as connection:
         connection.send(path)
         return await connection.reply()
+
+
+async def get_json(url: str, path: str) -> Any:
+    """Return the JSON that a request is answered with."""
+    return json.loads((await get(url, path)).body)
+
+
+def announced(size: int, framing: str) -> str:
+    """Return the header line of a body of this size, for the framing "length" or "chunked"."""
+    if framing == "length":
+        return f"Content-Length: {size}\r\n"
+    return "Transfer-Encoding: chunked\r\n"
+
+
+def framed(body: bytes, framing: str) -> bytes:
+    """Return the bytes of a whole body (RFC 9112 section 7.1)."""
+    return body if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
-from flask_asgi._strict_json import MAX_DEPTH
+from flask_asgi import StrictProvider, StrictRequest
+from flask_asgi._strict_json import MAX_DEPTH, _reason
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from werkzeug.exceptions import HTTPException
 
 TOO_DEEP = f"Nested more than {MAX_DEPTH} levels deep at line 1, column"
 
@@ -54,9 +58,20 @@ ACCEPTED: dict[str, tuple[bytes, Any]] = {
 
 
 @pytest.fixture
+def app() -> Flask:
+    app = Flask("strict")
+    app.json, app.request_class = StrictProvider(app), StrictRequest
+
+    @app.errorhandler(HTTPException)
+    def say(error: HTTPException) -> tuple[str, int]:
+        return str(error.description), error.code or 500
+
+    return app
+
+
+@pytest.fixture
 def echo(app: Flask) -> FlaskClient:
     """Return a client of the application with a view that answers with the JSON that it got."""
-    app.config["PROPAGATE_EXCEPTIONS"] = False
 
     @app.post("/echo")
     async def echo() -> Any:
@@ -80,7 +95,7 @@ def test_what_is_no_json_is_refused_and_the_answer_says_where(
     response = echo.post("/echo", data=body, content_type="application/json")
 
     assert response.status_code == 400
-    assert response.get_json()["detail"] == f"The body is not valid JSON: {reason}."
+    assert response.text == f"The body is not valid JSON: {reason}."
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -115,18 +130,16 @@ def test_another_content_type_is_told_which_is_accepted(echo: FlaskClient) -> No
     response = echo.post("/echo", data=b"{}", content_type="text/plain")
 
     assert response.status_code == 415
-    assert "application/json" in response.get_json()["detail"]
+    assert "application/json" in response.text
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [{"a": math.nan}]])
 def test_no_answer_is_what_others_cannot_read(app: Flask, value: object) -> None:
-    app.config["PROPAGATE_EXCEPTIONS"] = False
     app.add_url_rule("/value", "value", lambda: jsonify(value))
 
     response = app.test_client().get("/value")
 
     assert response.status_code == 500
-    assert response.content_type == "application/problem+json"
 
 
 def test_another_parser_in_its_place_is_asked(app: Flask, echo: FlaskClient) -> None:
@@ -142,4 +155,54 @@ def test_another_parser_in_its_place_is_asked(app: Flask, echo: FlaskClient) -> 
     response = echo.post("/echo", data=b"wrong", content_type="application/json")
 
     assert response.status_code == 400
-    assert response.get_json()["detail"] == "The body is not valid JSON: It cannot be read."
+    assert response.text == "The body is not valid JSON: It cannot be read."
+
+
+# Whatever a client sends
+
+# What has a meaning in JSON or nearly has one, for texts that are almost JSON.
+PARTS = [
+    *("{", "}", "[", "]", ",", ":", '"', "\\", "\n", " ", "-", ".", "e", "E", "+", "0", "7"),
+    *('"a"', '"a":', "null", "true", "NaN", "Infinity", "-Infinity", "1e999", "-0.0", "9" * 4301),
+    *("\\u", "\\ud83d", "\\uDF4F", "\\\\", '\\"', "\ufeff", "\u2028", "é", "[" * 60, '{"a":' * 60),
+]
+almost_json = st.lists(st.sampled_from(PARTS), max_size=20).map("".join)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+)
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@given(body=st.binary() | (almost_json | almost_json.map("[{}]".format)).map(str.encode))
+@example(body=b"[" * 100_000)
+@example(body=b'{"a":' * 100_000)
+def test_every_body_has_a_value_that_can_be_written_or_is_a_value_error(
+    body: bytes,
+) -> None:
+    provider = StrictProvider(Flask("any"))
+
+    try:
+        value = provider.loads(body)
+    except ValueError as error:
+        reason = _reason(error)  # what the client is told
+        assert reason != "It cannot be read"
+        assert reason.isprintable()
+        return
+
+    assert json.loads(body.decode("utf-8-sig")) == value
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(value=json_values)
+def test_everything_that_is_json_is_read(value: object) -> None:
+    provider = StrictProvider(Flask("any"))
+
+    for ascii_only in (True, False):
+        text = json.dumps(value, ensure_ascii=ascii_only)
+        assert provider.loads(text) == provider.loads(text.encode()) == value

@@ -1,6 +1,9 @@
 """The collector of cyclic garbage runs when there is reason to."""
 
+import gc
+
 import pytest
+from flask_asgi import tuned_garbage_collector
 from flask_asgi._garbage import (
     GROWTH_BYTES,
     MemoryWatch,
@@ -68,6 +71,16 @@ async def test_memory_that_was_given_back_does_not_hide_new_growth() -> None:
 
     assert process.collections == 1
     watch.stop()
+
+
+async def test_collections_are_rare_and_leave_out_what_start_up_has_made() -> None:
+    before = gc.get_threshold()
+    with tuned_garbage_collector():
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > 10_000
+
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 async def test_it_looks_at_this_process_and_stops() -> None:

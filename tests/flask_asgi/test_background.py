@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from flask_asgi._background import Background
+from flask_asgi import Background
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""Readiness, and the signals that end it; `test_serve.py` sends them to a real process."""
+"""Readiness, and the signals that end it; `test_server.py` sends them to a real process."""
 
 import asyncio
 import signal
@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from unittest.mock import Mock
 
 import pytest
+from flask_asgi import Readiness, State, drain_on_signal
 from flask_asgi import _readiness as module
-from flask_asgi._readiness import (
-    Readiness,
-    State,
-    drain_on_signal,
-)
 
 pytestmark = pytest.mark.anyio
 

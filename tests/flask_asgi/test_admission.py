@@ -1,9 +1,15 @@
-"""When a request may begin, with a clock that a test sets."""
+"""When a request may begin: with a clock that a test sets, and with requests that stay inside."""
 
 import asyncio
 import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+from flask import Flask
+from flask_asgi import FlaskToAsgi
 from flask_asgi._admission import (
     FEW,
     LONG_TURN,
@@ -12,6 +18,12 @@ from flask_asgi._admission import (
     PACE_WINDOW,
     Admission,
 )
+
+from tests.serving import Server
+
+from .asgi_client import Client, http_scope
+from .probes import serve_application
+from .wire import connect, get
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +175,109 @@ async def test_a_request_that_is_cancelled_in_line_is_answered(
     waiting.cancel()
 
     assert await waiting is False
+
+
+# Requests that are too many
+
+
+class Crowd:
+    """Requests that stay inside their views until they are let go."""
+
+    def __init__(self, app: Flask, **limits: Any) -> None:
+        self.inside: asyncio.Semaphore = asyncio.Semaphore(0)
+        self.exit = threading.Event()
+        self.bridge = FlaskToAsgi(app, **limits)
+        loop = asyncio.get_running_loop()
+
+        @app.get("/async")
+        async def async_view() -> str:
+            self.inside.release()
+            await asyncio.to_thread(self.exit.wait, 10)
+            return "served"
+
+        @app.get("/sync")
+        def sync_view() -> str:
+            loop.call_soon_threadsafe(self.inside.release)
+            self.exit.wait(10)
+            return "served"
+
+        @app.get("/health")
+        async def health() -> str:
+            return "alive"
+
+    def send(self, path: str) -> "asyncio.Task[tuple[int, dict[bytes, bytes]]]":
+        return asyncio.create_task(self._status_and_headers(path))
+
+    async def _status_and_headers(self, path: str) -> tuple[int, dict[bytes, bytes]]:
+        client = Client(self.bridge, http_scope(path))
+        client.send_body()
+        start = await client.next_sent()
+        await client.done
+        return start["status"], dict(start["headers"])
+
+
+async def test_above_max_in_flight_requests_are_refused_at_once(app: Flask) -> None:
+    crowd = Crowd(app, max_in_flight=2)
+    served = [crowd.send("/async"), crowd.send("/async")]
+    for _ in served:
+        await crowd.inside.acquire()
+
+    status, headers = await crowd.send("/async")
+
+    assert (503, b"1") == (status, headers[b"retry-after"])
+    assert b"application/problem+json" == headers[b"content-type"]
+
+    crowd.exit.set()
+
+    assert [200, 200] == [(await request)[0] for request in served]
+    assert 200 == (await crowd.send("/async"))[0]
+
+
+async def test_health_checks_are_answered_above_max_in_flight(app: Flask) -> None:
+    crowd = Crowd(app, max_in_flight=1, always_answer={"/health"})
+    served = crowd.send("/async")
+    await crowd.inside.acquire()
+
+    assert 503 == (await crowd.send("/async"))[0]
+    assert 200 == (await crowd.send("/health"))[0]
+
+    crowd.exit.set()
+    await served
+
+
+async def test_when_enough_requests_wait_for_a_thread_more_are_refused(app: Flask) -> None:
+    crowd = Crowd(app, threads=1, max_waiting=1)
+    served = crowd.send("/sync")
+    await crowd.inside.acquire()
+    waiting = crowd.send("/sync")
+    await asyncio.sleep(0)
+
+    assert 503 == (await crowd.send("/sync"))[0]
+    assert 200 == (await crowd.send("/health"))[0]
+
+    crowd.exit.set()
+
+    assert [200, 200] == [(await request)[0] for request in (served, waiting)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve_application() as server:
+        yield server
+
+
+async def test_a_crowd_does_not_keep_a_health_check_waiting(server: Server) -> None:
+    crowd = 100
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connect(server.url)) for _ in range(crowd)]
+        for connection in opened:
+            connection.send("/work")
+        answers = [asyncio.create_task(connection.reply()) for connection in opened]
+
+        health = await get(server.url, "/livez")
+        served = sum(answer.done() for answer in answers)
+        statuses = {(await answer).status for answer in answers}
+
+    assert 200 == health.status
+    assert served < crowd / 2
+    assert {200} <= statuses <= {200, 503, 504}  # the last two on a slow machine

@@ -2,16 +2,23 @@
 
 import ast
 import asyncio
-import json
+import gc
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import flask_asgi
 import pytest
-from flask_asgi import _bridge as module
+from flask import Flask, request
+from flask_asgi import FlaskToAsgi
 
-from .serving import Server, serve
-from .wire import connect, get
+from tests.serving import Server
+
+from .asgi_client import ask, both_kinds, http_scope, until_freed
+from .probes import serve_application
+from .wire import announced, connect, framed, get_json
 
 pytestmark = pytest.mark.anyio
 
@@ -27,15 +34,14 @@ TOO_LONG = 250_000  # for the application's limit
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    env = {"PRICES__BASE_URL": "http://127.0.0.1:1", "REQUEST_TIMEOUT_SECONDS": "0.5"}
-    with serve("tests.faulty_service", env=env) as server:
+    with serve_application(request_timeout=0.5) as server:
         yield server
 
 
 async def left_behind(server: Server) -> dict[str, int]:
     """Return what is found, by type, once nothing is under way any more."""
     await asyncio.sleep(0.1)
-    found: dict[str, int] = json.loads((await get(server.url, "/garbage")).body)["kinds"]
+    found: dict[str, int] = await get_json(server.url, "/garbage")
     return found
 
 
@@ -74,43 +80,44 @@ async def check(server: Server, request: Request, allowed: dict[str, int]) -> No
     assert expected == await left_behind(server)
 
 
-def length(number: int) -> str:
-    return f"Content-Length: {number}\r\n"
+def post(status: int, path: str, size: int, framing: str = "length") -> Request:
+    return Request(status, "POST", path, announced(size, framing), framed(bytes(size), framing))
 
 
-def chunked(body: bytes) -> bytes:
-    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+def aborted(sent: bytes, size: int, framing: str = "length") -> Request:
+    return Request(0, "POST", "/length/{}", announced(size, framing), sent)
 
 
-CHUNKED = "Transfer-Encoding: chunked\r\n"
-
+CHUNKED = "chunked"
+LIMITED = "/length/{}?limit=200000"
 
 REQUESTS = {
-    "no body": Request(200, "GET", "nothing"),
-    "short": Request(200, "POST", "read", length(100), bytes(100)),
-    "long": Request(200, "POST", "read", length(LONG), bytes(LONG)),
-    "chunked": Request(200, "POST", "read", CHUNKED, chunked(bytes(LONG))),
-    "stream": Request(200, "GET", "stream"),
-    "stream with context": Request(200, "GET", "stream-with-context"),
-    "400 of the engine": Request(400, "GET", "nothing", "X: 1\r\n" * 101),
-    "408": Request(408, "POST", "read", length(9)),
-    "413": Request(413, "POST", "read", length(TOO_LONG), bytes(TOO_LONG)),
-    "413 chunked": Request(413, "POST", "read", CHUNKED, chunked(bytes(TOO_LONG))),
-    "500": Request(500, "GET", "bug"),
-    "aborted": Request(0, "POST", "read", length(LONG), bytes(1000)),
-    "aborted short": Request(0, "POST", "read", length(2000), bytes(1000)),
-    "aborted chunked": Request(0, "POST", "read", CHUNKED, b"5\r\nab"),
+    "no body": Request(200, "GET", "/ping/{}"),
+    "short": post(200, "/length/{}", 100),
+    "long": post(200, "/length/{}", LONG),
+    "chunked": post(200, "/length/{}", LONG, CHUNKED),
+    "stream": Request(200, "GET", "/parts/{}?number=3"),
+    "stream with context": Request(200, "GET", "/parts/with-context/{}?number=3"),
+    "400 of the engine": Request(400, "GET", "/ping/{}", "X: 1\r\n" * 101),
+    "408": Request(408, "POST", "/length/{}", announced(9, "length")),
+    "413": post(413, LIMITED, TOO_LONG),
+    "413 chunked": post(413, LIMITED, TOO_LONG, CHUNKED),
+    "500": Request(500, "GET", "/bug/{}"),
+    "aborted": aborted(bytes(1000), LONG),
+    "aborted short": aborted(bytes(1000), 2000),
+    "aborted chunked": aborted(b"5\r\nab", 5, CHUNKED),
 }
 UNKNOWN_URLS = {
-    "400": Request(400, "GET", "status/400"),
-    "404": Request(404, "GET", "absent"),
-    "405": Request(405, "POST", "nothing", length(0)),
-    "503": Request(503, "GET", "status/503"),
+    "400": Request(400, "GET", "/abort/400/{}"),
+    "404": Request(404, "GET", "/absent"),
+    "405": Request(405, "POST", "/ping/{}", announced(0, "length")),
+    "503": Request(503, "GET", "/abort/503/{}"),
 }
 WAITING = {
-    "hang": Request(0, "GET", "/async/hang"),
-    "endless": Request(0, "GET", "/async/endless"),
-    "504": Request(504, "GET", "/async/hang"),
+    "hang": Request(0, "GET", "/hang"),
+    "endless": Request(0, "GET", "/endless"),
+    "stream": Request(200, "GET", "/ticks"),
+    "504": Request(504, "GET", "/hang"),
 }
 
 
@@ -118,7 +125,7 @@ WAITING = {
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_a_request_leaves_no_cycle(server: Server, kind: str, name: str) -> None:
     request = REQUESTS[name]
-    await check(server, request._replace(path=f"/{kind}/{request.path}"), {})
+    await check(server, request._replace(path=request.path.format(kind)), {})
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -127,12 +134,43 @@ async def test_a_url_that_is_matched_leaves_werkzeugs_cycle_alone(
     server: Server, kind: str, name: str
 ) -> None:
     request = UNKNOWN_URLS[name]
-    await check(server, request._replace(path=f"/{kind}/{request.path}"), MATCHED)
+    await check(server, request._replace(path=request.path.format(kind)), MATCHED)
 
 
 @pytest.mark.parametrize("name", WAITING)
-async def test_a_view_that_is_cancelled_leaves_no_cycle(server: Server, name: str) -> None:
+async def test_a_view_that_waits_leaves_no_cycle(server: Server, name: str) -> None:
     await check(server, WAITING[name], {})
+
+
+@pytest.mark.parametrize("path", ["/async", "/at-once", "/sync"])
+def test_nothing_of_a_request_outlives_it(app: Flask, path: str) -> None:
+    bodies: list[weakref.ref[object]] = []
+
+    def note() -> str:
+        bodies.append(weakref.ref(request.environ["wsgi.input"]))
+        return "ok"
+
+    both_kinds(app, note)
+
+    @app.get("/at-once")
+    async def at_once() -> str:
+        return note()
+
+    async def requests() -> None:
+        bridge = FlaskToAsgi(app)
+        for _ in range(3):
+            assert (200, b"ok") == await ask(bridge, http_scope(path))
+        await until_freed(bodies)
+
+    gc.disable()
+    try:
+        # A thread of its own has no greenlet and no thread yet that has served a request.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, requests()).result()
+    finally:
+        gc.enable()
+
+    assert 3 == len(bodies)
 
 
 def uncontained(source: Path) -> Iterator[str]:
@@ -149,7 +187,7 @@ def uncontained(source: Path) -> Iterator[str]:
 def test_every_task_contains_what_would_end_the_server() -> None:
     # `Incoming._receive_in_background` runs nothing of the application.
     # `Server.run` makes the task that is the server.
-    package = Path(module.__file__).parents[1]
+    package = Path(flask_asgi.__file__).parent
     sources = [each for each in package.rglob("*.py") if each.name != "_server.py"]
 
     assert [found for source in sources for found in uncontained(source)] == []

@@ -1,0 +1,94 @@
+"""A server's side of ASGI without a server: what Flask sees, and what is sent, message by message.
+
+The protocol is https://asgi.readthedocs.io/en/latest/specs/www.html.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.sansio.scaffold import Scaffold
+from flask_asgi import FlaskToAsgi
+
+on_both_paths = pytest.mark.parametrize("path", ["/async", "/sync"])
+
+
+def both_kinds(app: Scaffold, answer: Callable[[], Any], **options: Any) -> None:
+    """Let ``/async`` and ``/sync`` give the same answer, one on the loop, one in a thread."""
+
+    @app.route("/async", **options)
+    async def async_view() -> Any:
+        await asyncio.sleep(0)
+        return answer()
+
+    @app.route("/sync", **options)
+    def sync_view() -> Any:
+        return answer()
+
+
+def http_scope(path: str = "/", *headers: tuple[bytes, bytes], **scope: Any) -> dict[str, Any]:
+    """Return the scope of a GET, changed by `scope`."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": list(headers),
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+    } | scope
+
+
+class Client:
+    """A server's side of one ASGI scope: what the application receives, and what it sent."""
+
+    def __init__(self, bridge: FlaskToAsgi, scope: dict[str, Any]) -> None:
+        self.received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.done = asyncio.create_task(bridge(scope, self.received.get, self.sent.put))  # type: ignore[arg-type] # plain dicts
+
+    def send_body(self, *parts: bytes) -> None:
+        """Let the request's body arrive, all of it; none is an empty one."""
+        for number, part in enumerate(parts or (b"",), start=1):
+            more = number < len(parts)
+            self.received.put_nowait({"type": "http.request", "body": part, "more_body": more})
+
+    async def next_sent(self) -> dict[str, Any]:
+        """Return the next message that the application sends."""
+        async with asyncio.timeout(10):
+            return await self.sent.get()
+
+
+async def messages(
+    served: FlaskToAsgi | Flask, scope: dict[str, Any], *body: bytes, **options: Any
+) -> list[dict[str, Any]]:
+    """Return every message that a bridge sends in answer to a request; a new one has `options`."""
+    bridge = FlaskToAsgi(served, **options) if isinstance(served, Flask) else served
+    client = Client(bridge, scope)
+    client.send_body(*body)
+    async with asyncio.timeout(10):
+        await client.done
+    return [client.sent.get_nowait() for _ in range(client.sent.qsize())]
+
+
+async def ask(
+    served: FlaskToAsgi | Flask, scope: dict[str, Any], *body: bytes, **options: Any
+) -> tuple[int, bytes]:
+    """Return the status and the body of the answer to a request."""
+    start, *bodies = await messages(served, scope, *body, **options)
+    return start["status"], b"".join(message["body"] for message in bodies)
+
+
+async def until_freed(references: Iterable[weakref.ref[Any]]) -> None:
+    """Wait until nothing keeps what a request has left; a thread lets go soon after its answer."""
+    async with asyncio.timeout(10):
+        while any(each() is not None for each in references):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)

@@ -1,0 +1,59 @@
+"""Fixtures for every test of the library, and the logs of running servers beside every failure."""
+
+import os
+import re
+from collections.abc import Generator, Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from flask import Flask
+
+from tests import serving
+
+# What Flask, the servers and their tests read from the environment of whoever runs the tests.
+_NOT_FOR_TESTS = re.compile(
+    r"(FLASK|UVICORN|WERKZEUG)_\w+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|ENGINE_OPTIONS"
+    r"|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_a_developer() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in filter(_NOT_FOR_TESTS.fullmatch, list(os.environ)):
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run async tests on asyncio; Python's development mode changes nothing.
+
+    Its checks make every task several times as slow, and tests have a limit of time.
+    """
+    return "asyncio", {"debug": False}
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail every test in which something blocks an event loop of this process."""
+    with blockbuster_ctx() as guard:
+        yield guard
+
+
+@pytest.fixture
+def app() -> Flask:
+    """Return an application without views; what they raise fails the test."""
+    app = Flask("tested")
+    app.testing = True
+    app.secret_key = "not a secret"  # noqa: S105 - it is not
+    return app
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs of running servers to the report of a failed test."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {server.url}", server.log) for server in serving.servers]
+    return report

@@ -1,0 +1,132 @@
+"""HTTP/1.1 of clients that ask for another protocol, or break off in the middle."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.serving import Server, serve
+
+from .probes import APPLICATION, event, log_of, serve_application, until_in_flight
+from .wire import announced, connect, framed
+
+pytestmark = pytest.mark.anyio
+
+# Another protocol that nobody speaks
+
+UPGRADES = [
+    "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+    "Connection: upgrade\r\nUpgrade: anything, at/1 all\r\n",
+    "Upgrade: TLS/1.0\r\nConnection: keep-alive, Upgrade\r\n",
+    "Connection: Upgrade\r\nConnection: keep-alive\r\nUpgrade: a\r\nUpgrade: b\r\n",
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "Upgrade: without-connection\r\n",
+]
+SMUGGLED = b"POST /executed HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve_application() as server:
+        yield server
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("apart", [True, False], ids=["apart", "together"])
+async def test_a_request_that_asks_for_another_protocol_is_an_ordinary_one(
+    server: Server, upgrade: str, framing: str, kind: str, *, apart: bool
+) -> None:
+    async with connect(server.url) as connection:
+        connection.send(f"/length/{kind}", "POST", upgrade + announced(len(SMUGGLED), framing))
+        if apart:
+            await connection.writer.drain()
+            await asyncio.sleep(0.01)
+        connection.writer.write(framed(SMUGGLED, framing))
+        first = await connection.reply()
+        connection.send("/livez")
+        second = await connection.reply()
+
+    assert (200, str(len(SMUGGLED)).encode()) == (first.status, first.body)
+    assert (200, b"alive") == (second.status, second.body)
+    assert 0 == await event(server, "executed")
+
+
+async def test_many_such_requests_at_once_are_all_answered(server: Server) -> None:
+    number = 1500  # more than Python's calls may be nested
+    async with connect(server.url) as connection:
+        for _ in range(number):
+            connection.send("/ping/async", headers=UPGRADES[0])
+        statuses = [(await connection.reply()).status for _ in range(number)]
+
+    assert {200} == set(statuses)
+
+
+async def test_a_get_for_a_websocket_is_an_ordinary_one(server: Server) -> None:
+    async with connect(server.url) as connection:
+        connection.send("/livez", headers=UPGRADES[5])
+        connection.send("/livez")
+
+        assert [200, 200] == [(await connection.reply()).status for _ in range(2)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--http", "h11"]], ids=["httptools", "h11"])
+def test_under_uvicorns_own_command_such_a_request_is_the_connections_last(
+    flags: list[str],
+) -> None:
+    # With httptools, uvicorn loses the body. The day that this is mended it arrives.
+    upgrade = f"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: {len(SMUGGLED)}\r\n"
+
+    async def ask(url: str) -> tuple[int, bytes]:
+        async with connect(url) as connection:
+            connection.send("/length/async", "POST", upgrade)
+            await connection.writer.drain()
+            await asyncio.sleep(0.05)
+            connection.writer.write(SMUGGLED)
+            reply = await connection.reply()
+            return reply.status, reply.body + await connection.reader.read()
+
+    with serve(f"{APPLICATION}:asgi", *flags) as server:
+        answer = asyncio.run(ask(server.url))
+
+        assert b"0" == server.get("/event/executed").body
+    assert (answer[0] == 400) if not flags else ((200, str(len(SMUGGLED)).encode()) == answer)
+
+
+async def test_connect_is_refused_and_ends_the_connection(server: Server) -> None:
+    async with connect(server.url) as connection:
+        connection.writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        await asyncio.sleep(0.01)
+        connection.writer.write(SMUGGLED)
+        answer = await connection.reader.read()
+
+    assert re.match(rb"HTTP/1.1 40\d ", answer)
+    assert 0 == await event(server, "executed")
+
+
+# Clients that leave
+
+
+async def reset(server: Server, paths: Sequence[str], after: float) -> None:
+    """Send requests at once, and break the connection off."""
+    async with connect(server.url) as connection:
+        for path in paths:
+            connection.send(path)
+        await connection.writer.drain()
+        await asyncio.sleep(after)
+        connection.writer.transport.abort()
+
+
+async def test_clients_that_break_off_cost_no_traceback(server: Server) -> None:
+    before = (await log_of(server)).count("Traceback")
+    paths = ["/hang", "/ping/sync", "/parts/async?number=3", "/parts/sync?number=3", "/endless"]
+    for first in range(len(paths)):
+        rotated = (paths[first:] + paths[:first]) * 4
+        lasts = range(1, 20, 3)
+        await asyncio.gather(*(reset(server, rotated[:last], last / 4000) for last in lasts))
+
+    await until_in_flight(server, 0)  # all are cancelled, those that nobody had come to as well
+    assert before == (await log_of(server)).count("Traceback")
