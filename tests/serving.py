@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> No
 
 def get(port: int, path: str) -> Answer:
     """The answer to a GET; raises OSError when there is none."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
         return Answer(response.status, response.headers.get_content_type(), response.read())

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from .baking import ROOT, bake
+from .baking import ROOT
 from .compat import suites
 
 DOCUMENT = (ROOT / "docs" / "flask-compatibility.md").read_text(encoding="utf-8")
@@ -15,20 +14,14 @@ Run = Callable[[str, str], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A default bake with an environment of its own."""
-    return bake(tmp_path_factory.mktemp("installed"))
-
-
-@pytest.fixture(scope="module")
-def run(project: Path) -> Run:
+def run() -> Run:
     """Runs the tests of a package, each way once; skips where they cannot be had."""
     known: dict[tuple[str, str], dict[str, str]] = {}
 
     def outcomes(package: str, way: str) -> dict[str, str]:
         if (package, way) not in known:
             try:
-                known[package, way] = suites.outcomes(project, package, way)
+                known[package, way] = suites.outcomes(package, way)
             except suites.IndexUnreachableError as error:
                 pytest.skip(f"the package index did not give the sources of {package}: {error}")
         return known[package, way]

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from .baking import OLDEST, bake
-from .serving import free_port
-from .units import PATIENCE, Unit, missing
+from .serving import PATIENCE, free_port
+from .units import Unit, missing
 from .uv import on_python, run
 
 HOST = "price-service.example.com"

@@ -1,9 +1,8 @@
-"""A baked service's bridge under the servers that a team may use instead of uvicorn."""
+"""The engine under the servers that a team may use instead of its own."""
 
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -11,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .baking import OLDEST, bake
-from .serving import free_port, running
-from .uv import on_python, run
+from . import libraries
+from .baking import OLDEST, ROOT
+from .serving import PATIENCE, free_port, running, wait_until
 
-PATIENCE = 20.0  # seconds; only a failing test waits that long
 UPLOAD_MIB = 200
 
 # What is installed besides what the service needs, and how it serves; {port} is filled in.
@@ -141,26 +139,19 @@ every_wsgi_server = pytest.mark.parametrize("server", WSGI)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A default bake with an environment of its own."""
-    return bake(tmp_path_factory.mktemp("installed"))
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Path:
-    """The folder of an application that uses the bridge of the baked `project`."""
-    run("uv", "sync", "--locked", "--no-dev", cwd=project, env=on_python(OLDEST))
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an application that uses the engine."""
     folder = tmp_path_factory.mktemp("servers")
     (folder / "serving.py").write_text(APPLICATION, encoding="utf-8")
     return folder
 
 
 @contextmanager
-def served(project: Path, service: Path, requirement: str, command: str) -> Iterator[int]:
+def served(service: Path, requirement: str, command: str) -> Iterator[int]:
     """The application, served on the port that this gives."""
     port = free_port()
-    uv = ("uv", "run", "--project", str(project), "--no-dev", "--with", requirement, "--")
-    env = {**os.environ, **on_python(OLDEST), "PYTHONPATH": str(service)}
+    uv = ("uv", "run", "--project", ROOT, "--no-sync", "--with", requirement, "--")
+    env = {**os.environ, **libraries.locked(OLDEST), **libraries.sources(service)}
     with running(*uv, *command.format(port=port).split(), cwd=service, env=env, port=port):
         yield port
 
@@ -182,12 +173,9 @@ def first_line(port: int, head: str) -> bytes:
         return connection.makefile("rb").readline()
 
 
-def happened(port: int, event: str) -> bool:
-    """Whether the application notes the event, soon."""
-    deadline = time.monotonic() + PATIENCE
-    while ask(port, f"/event/{event}") != b"1" and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return time.monotonic() < deadline
+def until_event(port: int, event: str) -> None:
+    """Waits until the application has noted the event."""
+    wait_until(lambda: ask(port, f"/event/{event}") == b"1")
 
 
 def check_the_basics(port: int) -> None:
@@ -200,11 +188,11 @@ def check_the_basics(port: int) -> None:
 
 
 @every_asgi_server
-def test_an_asgi_server_runs_the_application(server: str, project: Path, service: Path) -> None:
+def test_an_asgi_server_runs_the_application(server: str, service: Path) -> None:
     ended = service / "ended"
     ended.unlink(missing_ok=True)
 
-    with served(project, service, *ASGI[server]) as port:
+    with served(service, *ASGI[server]) as port:
         assert ask(port, "/event/started") == b"1"
         check_the_basics(port)
 
@@ -218,8 +206,8 @@ def test_an_asgi_server_runs_the_application(server: str, project: Path, service
 
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert happened(port, "began")
-        assert happened(port, "left")
+            until_event(port, "began")
+        until_event(port, "left")
 
         assert first_line(port, HANDSHAKE).split()[1] == b"403"
 
@@ -227,6 +215,6 @@ def test_an_asgi_server_runs_the_application(server: str, project: Path, service
 
 
 @every_wsgi_server
-def test_a_wsgi_server_runs_the_same_application(server: str, project: Path, service: Path) -> None:
-    with served(project, service, *WSGI[server]) as port:
+def test_a_wsgi_server_runs_the_same_application(server: str, service: Path) -> None:
+    with served(service, *WSGI[server]) as port:
         check_the_basics(port)

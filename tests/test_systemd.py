@@ -6,6 +6,7 @@ systemd itself does not run in tests; `units.py` and `systemd-socket-activate` p
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -117,6 +118,20 @@ def value(text: str, directive: str, unit: str) -> str:
     """The number that an nginx directive is given."""
     [found] = set(re.findall(rf"\b{directive}\s+(\d+){unit};", text))
     return str(found)
+
+
+def test_a_restart_of_the_service_refuses_no_connection(python: Path, tmp_path: Path) -> None:
+    command = (python, "-m", "price_service", "--workers", "1")
+    with closing(Unit(tmp_path / "unit", {}, *command)) as unit:
+        unit.start()
+        assert get(unit.port, "/livez").status == 200
+        unit.stop()
+        # Nothing runs now, and the socket takes the connection.
+        with ThreadPoolExecutor() as pool:
+            between = pool.submit(get, unit.port, "/livez")
+            unit.start()
+            assert between.result().status == 200
+        unit.stop()
 
 
 @pytest.mark.heavy

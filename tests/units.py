@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds; only a failing test waits that long
+from .serving import PATIENCE
 
 # What systemd does between fork and exec: sd_listen_fds(3).
 LAUNCHER = """

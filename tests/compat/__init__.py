@@ -1,1 +1,1 @@
-"""Flask's and asgiref's own tests, run through the bridge of a baked service."""
+"""Flask's and asgiref's own tests, run through the bridge."""

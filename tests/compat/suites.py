@@ -1,4 +1,4 @@
-"""Gets the test suites of Flask and asgiref, and runs them with a baked service's bridge."""
+"""Gets the test suites of Flask and asgiref, and runs them through the bridge."""
 
 import contextlib
 import json
@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests import libraries
 from tests.baking import OLDEST, ROOT
-from tests.uv import on_python
 
 SDISTS = ROOT / ".cache" / "sdists"
 
@@ -22,13 +22,13 @@ class IndexUnreachableError(Exception):
     """The package index gave no source distribution."""
 
 
-def sources(project: Path, package: str) -> Path:
-    """The sources of the version that the service locks, tests included, fetched once.
+def sources(package: str) -> Path:
+    """The sources of the version that we lock, tests included, fetched once.
 
     Raises:
         IndexUnreachableError: they are not there yet, and the package index does not give them.
     """
-    lock = tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     locked = next(entry for entry in lock["package"] if entry["name"] == package)
     folder = SDISTS / f"{package}-{locked['version']}"
     if not folder.exists():
@@ -63,17 +63,20 @@ def download(requirement: str) -> None:
             unpacked.rename(SDISTS / unpacked.name)
 
 
-def outcomes(project: Path, package: str, way: str) -> dict[str, str]:
+def outcomes(package: str, way: str) -> dict[str, str]:
     """How every test of a package ends when its requests go this `way` (`through_asgi.WAYS`)."""
-    folder = sources(project, package)
-    pytest = ("uv", "run", "--project", str(project), "--locked", "--", "pytest")
+    folder = sources(package)
+    # Flask's tests look for what `.env` files need.
+    uv = ("uv", "run", "--project", str(ROOT), "--no-sync", "--with", "python-dotenv")
+    pytest = (*uv, "--", "pytest")
     plugin = ("-p", "through_asgi", "--through", way, "-p", "no:anyio", "-p", "no:cacheprovider")
+    env = libraries.locked(OLDEST)
     with TemporaryDirectory() as report:
         file = Path(report, "outcomes.json")
         done = subprocess.run(
             (*pytest, *plugin, "--outcomes", str(file), TESTS[package]),
             cwd=folder,
-            env={**os.environ, **on_python(OLDEST), "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, **env, **libraries.sources(Path(__file__).parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

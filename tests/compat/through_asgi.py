@@ -1,6 +1,6 @@
 """A pytest plugin for Flask's and asgiref's tests that has them run through a bridge.
 
-With ``--through bridge`` it is the service's `FlaskToAsgi`, with ``--through asgiref`` asgiref's
+With ``--through bridge`` it is `FlaskToAsgi`, with ``--through asgiref`` asgiref's
 own `WsgiToAsgi`. ``--through bridge-async`` is the former with every view made ``async def``, so
 that it runs on the loop. ``--through nothing`` leaves the tests as they are. The outcome of every
 test is written as JSON to the file that ``--outcomes`` names.

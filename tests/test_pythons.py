@@ -1,0 +1,37 @@
+"""The libraries' tests pass on every Python that is found, and with the oldest dependencies.
+
+`make test` runs them on the Python that it has itself, in one go with all others.
+"""
+
+import pytest
+
+from . import libraries
+from .baking import OLDEST, PYTHONS, ROOT
+from .uv import run
+
+pytestmark = pytest.mark.heavy
+
+each_library = pytest.mark.parametrize("library", ["flask_asgi", "upstreams"])
+
+
+def run_tests_of(library: str, env: dict[str, str]) -> None:
+    """Runs a library's tests; what the template's own tests need is not installed there."""
+    folder = f"tests/{library}"
+    alone = (f"--confcutdir={folder}", "-p", "no:cacheprovider")
+    run(
+        *("uv", "run", "--no-sync", "pytest", "--quiet", "-n", "4", "--dist", "loadfile"),
+        *(*alone, folder),
+        cwd=ROOT,
+        env=env,
+    )
+
+
+@each_library
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_librarys_tests_pass_on_each_python(library: str, python: str) -> None:
+    run_tests_of(library, libraries.locked(python))
+
+
+@each_library
+def test_a_librarys_tests_pass_with_the_oldest_dependencies_it_allows(library: str) -> None:
+    run_tests_of(library, libraries.oldest(OLDEST))
