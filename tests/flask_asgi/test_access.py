@@ -41,7 +41,7 @@ def app(ended: Ended) -> Flask:
     return app
 
 
-def under_asgi(app: Flask, use: Callable[[httpx.AsyncClient], Awaitable[T]], **options: Any) -> T:  # noqa: ANN401 - the bridge's
+def under_asgi(app: Flask, use: Callable[[httpx.AsyncClient], Awaitable[T]], **options: Any) -> T:
     """What `use` returns of a client of the application behind the bridge."""
 
     async def asked() -> T:
@@ -239,7 +239,7 @@ def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, p
         assert not ended
         yield "b"
 
-    async def async_parts() -> Any:  # noqa: ANN401 - an async generator
+    async def async_parts() -> Any:
         for part in parts():
             yield part
 
@@ -250,7 +250,7 @@ def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, p
     async def in_async_view() -> Response:
         return Response(stream_with_context(parts_with_context()))
 
-    async def async_stream() -> Any:  # noqa: ANN401 - Flask's type knows no async body
+    async def async_stream() -> Any:
         return app.response_class(async_parts())
 
     app.add_url_rule("/plain", "plain", lambda: Response(parts()))
@@ -268,8 +268,8 @@ def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> 
     async def leave(client: httpx.AsyncClient) -> None:
         begun = asyncio.Event()
 
-        async def endless() -> Any:  # noqa: ANN401 - Flask's type knows no async body
-            async def parts() -> Any:  # noqa: ANN401 - an async generator
+        async def endless() -> Any:
+            async def parts() -> Any:
                 yield "a"
                 begun.set()
                 await asyncio.Event().wait()

@@ -108,8 +108,9 @@ async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_m
     messages: asyncio.Queue[Any] = asyncio.Queue()
     messages.put_nowait({"type": "http.request", "body": b"last", "more_body": False})
     incoming = Incoming(messages.get, on_disconnect=lambda: None)
+    incoming.expect_body(None, withheld=False)
     incoming.watch()
-    while incoming.more:  # noqa: ASYNC110 - the background task tells nobody
+    while incoming.is_incomplete:  # noqa: ASYNC110 - the background task tells nobody
         await asyncio.sleep(0)
 
     await asyncio.wait_for(incoming.receive_ahead(), 1)

@@ -1,5 +1,4 @@
 """An application can be wrapped any number of times: its methods are replaced once."""
-# ruff: noqa: ANN401 - ASGI deals in anything
 
 import asyncio
 import threading

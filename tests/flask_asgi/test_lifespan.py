@@ -1,5 +1,4 @@
 """Resources are opened in order before the first request, and closed in reverse after the last."""
-# ruff: noqa: ANN401 - ASGI deals in anything
 
 import asyncio
 from collections.abc import AsyncIterator

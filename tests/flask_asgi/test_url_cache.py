@@ -72,7 +72,7 @@ def answers(app: Flask) -> list[tuple[int, str, dict[str, str]]]:
 
 def test_an_answer_is_the_same_whether_its_url_is_known_or_not() -> None:
     plain, remembering = make_app(), make_app()
-    module.remember_urls(remembering)
+    module.cache_urls(remembering)
 
     expected = answers(plain)
 
@@ -82,7 +82,7 @@ def test_an_answer_is_the_same_whether_its_url_is_known_or_not() -> None:
 
 def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app()
-    module.remember_urls(app)
+    module.cache_urls(app)
     assert app.test_client().get("/plain").status_code == 200
 
     monkeypatch.delattr(Map, "bind")
@@ -94,7 +94,7 @@ def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_was_trusted_once_is_not_trusted_for_ever() -> None:
     app = make_app()
-    module.remember_urls(app)
+    module.cache_urls(app)
     client, here = app.test_client(), {"Host": "one.example.com"}
 
     assert client.get("/plain", headers=here).status_code == 200
@@ -114,7 +114,7 @@ def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "MOST_HOSTS", 2)
     monkeypatch.setattr(module, "MOST_URLS", 2)
     app = make_app()
-    module.remember_urls(app)
+    module.cache_urls(app)
     memory = app.create_url_adapter.__self__  # type: ignore[attr-defined] # put there
 
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
@@ -144,7 +144,7 @@ class _OwnFlask(Flask):
 )
 def test_another_way_to_find_urls_is_left_alone(kind: type[Flask], options: dict[str, Any]) -> None:
     app = kind(__name__, **options)
-    module.remember_urls(app)
+    module.cache_urls(app)
 
     assert "create_url_adapter" not in vars(app)
 
