@@ -9,7 +9,12 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any, TypeVar, cast
 
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from asgiref.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPResponseStartEvent,
+    HTTPScope,
+)
 from werkzeug.exceptions import (
     BadRequest,
     GatewayTimeout,
@@ -33,7 +38,7 @@ from ._environ import (
 from ._greenlets import run_on_loop
 from ._patience import Patience, Wait
 from ._refusals import refuse
-from ._request_body import SLOW_BODY, Body, Incoming, Reader, RequestBody
+from ._request_body import COMPLETE, GONE, SLOW_BODY, WITHHELD, Incoming, Reader, RequestBody
 from ._wsgi_response import Application, WsgiResponse
 
 T = TypeVar("T")
@@ -57,6 +62,9 @@ class Connection(Enum):
     LINGER = auto()  # close it, having received what the client is sending: RFC 9112 section 9.6
 
 
+KEEP = Connection.KEEP  # for every request: see the same in `_request_body`
+
+
 class Exchange:
     """One request and its response, on the server's loop.
 
@@ -67,7 +75,7 @@ class Exchange:
     environ: dict[str, Any] | None = None
     response: WsgiResponse | None = None
     patience: Patience | None = None  # from the first wait of the view on
-    connection = Connection.KEEP
+    connection = KEEP
 
     def __init__(
         self,
@@ -101,7 +109,7 @@ class Exchange:
             else:
                 request_body = io.BytesIO()
                 await self.incoming.receive()
-            if request_body is not None and not self.incoming.is_disconnected:
+            if request_body is not None and self.incoming.client is not GONE:
                 await self.respond(request_body)
         except asyncio.CancelledError as error:
             await self.end_cancelled(error)
@@ -152,7 +160,7 @@ class Exchange:
         limit = self.engine.app.config["MAX_CONTENT_LENGTH"]
         longest = SHORT_BODY if limit is None else min(SHORT_BODY, limit)
         length = announced_length(self.scope)
-        is_withheld = self.incoming.body is Body.WITHHELD
+        is_withheld = self.incoming.body is WITHHELD
         return length is not None and length <= longest and not is_withheld
 
     async def respond(self, request_body: io.IOBase) -> None:
@@ -190,10 +198,9 @@ class Exchange:
         try:
             chunk = await run(functools.partial(response.begin, application))
             response.head_is_sent = True
-            connection = self.connection_after()
-            if connection is not Connection.KEEP:
-                headers = [*response.start["headers"], (b"connection", b"close")]
-                response.start["headers"] = headers
+            lingers = False
+            if self.incoming.body is not COMPLETE or self.connection is not KEEP:
+                lingers = self.end_connection(response.start)
             await send(response.start)
             if not response.is_closed:
                 self.incoming.drop_unless_read()
@@ -201,37 +208,40 @@ class Exchange:
                 self.incoming.watch()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 chunk = await run(response.next_chunk)
-            if connection is Connection.LINGER:
+            if lingers:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await self.linger()
                 chunk = b""
             await send({"type": "http.response.body", "body": chunk, "more_body": False})
         finally:
-            if response.must_close:
+            if not response.is_closed and response.parts is not None:
                 await run(response.close)
 
     def has_begun(self) -> bool:
         """Tell whether the response has begun, and can no longer be replaced by another one."""
         return self.response is not None and self.response.head_is_sent
 
-    def connection_after(self) -> Connection:
-        """Return what happens to the connection after the response that is about to be sent.
+    def end_connection(self, start: HTTPResponseStartEvent) -> bool:
+        """Make the response the connection's last, if it must be. Return whether to `linger`.
 
-        A response that leaves the request's body unread is the connection's last. Otherwise the
-        server would receive the rest, however long. Worse, a client that was never asked for its
-        body may go on with its next request, which the server would take for that body.
+        It must be if it leaves the request's body unread. Otherwise the server would receive the
+        rest, however long. Worse, a client that was never asked for its body may go on with its
+        next request, which the server would take for that body.
         """
-        connection = self.connection
-        if self.incoming.is_incomplete and self.leaves_body_unread():
-            connection = Connection.LINGER
-        if connection is Connection.KEEP or not self.scope["http_version"].startswith("1"):
-            return Connection.KEEP  # HTTP/2 and later end a stream, not the connection
-        return connection
+        if not self.scope["http_version"].startswith("1"):
+            return False  # HTTP/2 and later end a stream, not the connection
+        if self.leaves_body_unread():
+            self.connection = Connection.LINGER
+        if self.connection is not KEEP:
+            start["headers"] = [*start["headers"], (b"connection", b"close")]
+        return self.connection is Connection.LINGER
 
     def leaves_body_unread(self) -> bool:
         """Tell whether the rest of the request's body may be too long to be worth receiving."""
+        if not self.incoming.is_incomplete:
+            return False
         length = announced_length(self.scope)
-        is_withheld = self.incoming.body is Body.WITHHELD
+        is_withheld = self.incoming.body is WITHHELD
         return is_withheld or length is None or length > SHORT_BODY
 
     async def linger(self) -> None:
@@ -240,7 +250,7 @@ class Exchange:
         If it were closed at once, it would be reset, and the client would lose the response: RFC
         9112 section 9.6.
         """
-        if self.incoming.body is not Body.WITHHELD:
+        if self.incoming.body is not WITHHELD:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.incoming.discard(), LINGER_SECONDS)
 

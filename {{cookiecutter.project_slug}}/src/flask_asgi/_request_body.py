@@ -53,6 +53,12 @@ class Client(Enum):
     ANSWERED = auto()
 
 
+# Python 3.11 takes six times as long to look a member up in its enum as to look up a global, and
+# every request does so.
+_, WITHHELD, ARRIVING, COMPLETE = Body
+CONNECTED, GONE, ANSWERED = Client
+
+
 class Allowance:
     """The time that a body may take: `timeout` seconds, and a second more per `LEAST_RATE` bytes.
 
@@ -85,7 +91,7 @@ class Incoming:
 
     body = Body.NOT_ANNOUNCED
     reader = Reader.NONE_YET
-    client = Client.CONNECTED
+    client = CONNECTED
     unread = memoryview(b"")
     allowance: Allowance | None = None
     _receiving: asyncio.Task[None] | None = None
@@ -101,18 +107,18 @@ class Incoming:
 
         A client has `withheld` the body if it sends it only once it is asked to.
         """
-        self.body = Body.WITHHELD if withheld else Body.ARRIVING
+        self.body = WITHHELD if withheld else ARRIVING
         self.allowance = Allowance(timeout)
 
     @property
     def is_incomplete(self) -> bool:
         """Whether more of an announced body is to come."""
-        return self.body is Body.ARRIVING or self.body is Body.WITHHELD
+        return self.body is ARRIVING or self.body is WITHHELD
 
     @property
     def is_disconnected(self) -> bool:
         """Whether the client has gone away before its response was complete."""
-        return self.client is Client.GONE
+        return self.client is GONE
 
     async def receive(self) -> None:
         """Take the server's next message: ASGI's ``http.request`` or ``http.disconnect``."""
@@ -120,11 +126,11 @@ class Incoming:
         if message["type"] == "http.request":
             part = message.get("body", b"")
             self.unread = memoryview(part)
-            self.body = Body.ARRIVING if message.get("more_body", False) else Body.COMPLETE
+            self.body = ARRIVING if message.get("more_body", False) else COMPLETE
             if self.allowance is not None:
                 self.allowance.received += len(part)
-        elif message["type"] == "http.disconnect" and self.client is Client.CONNECTED:
-            self.client = Client.GONE
+        elif message["type"] == "http.disconnect" and self.client is CONNECTED:
+            self.client = GONE
 
     async def receive_all(self) -> bytes:
         """Return the whole body, or the part of it that arrived before the client disconnected."""
@@ -149,8 +155,8 @@ class Incoming:
 
     async def receive_ahead(self) -> None:
         """Wait for the message that `watch` has asked for, or ask for it."""
-        if self.body is Body.WITHHELD:
-            self.body = Body.ARRIVING
+        if self.body is WITHHELD:
+            self.body = ARRIVING
         if self.unread or self.is_disconnected or not self.is_incomplete:
             return  # bytes arrived since a thread looked; the next ones may not come for long
         self.watch()
@@ -169,19 +175,19 @@ class Incoming:
             self._receiving = asyncio.Task(receive, loop=loop, context=self._context)
 
     def _may_receive(self) -> bool:
-        if self.client is not Client.CONNECTED or self.body is Body.WITHHELD:
+        if self.client is not CONNECTED or self.body is WITHHELD:
             return False
-        return self.body is Body.COMPLETE or not self.unread
+        return self.body is COMPLETE or not self.unread
 
     def drop_unless_read(self) -> None:
         """Drop a body that the application has not begun to read, as the response has begun.
 
         An unread body hides the client's disconnect, so an endless stream would never stop.
         """
-        if self.body is not Body.COMPLETE and self.reader is Reader.NONE_YET:
+        if self.body is not COMPLETE and self.reader is Reader.NONE_YET:
             self.reader = Reader.DROPPED
             self.unread = memoryview(b"")
-            self.body = Body.ARRIVING
+            self.body = ARRIVING
             self.watch()
 
     async def discard(self) -> None:
@@ -192,8 +198,8 @@ class Incoming:
 
     def stop(self) -> None:
         """Receive no more: the response is complete."""
-        if self.client is Client.CONNECTED:
-            self.client = Client.ANSWERED
+        if self.client is CONNECTED:
+            self.client = ANSWERED
         if self._receiving is not None:
             self._receiving.cancel()
             # Cancelled before its first step, the task ends without the `finally` that does this.
@@ -203,14 +209,14 @@ class Incoming:
         try:
             await self.receive()
             if self.reader is Reader.DROPPED:
-                while self.is_incomplete and self.client is Client.CONNECTED:
+                while self.is_incomplete and self.client is CONNECTED:
                     await self.receive()
                 self.unread = memoryview(b"")
         finally:
             self._receiving = None
         if self.is_disconnected:
             self._on_disconnect()
-        elif self.body is Body.COMPLETE:  # the next message is the client's disconnect
+        elif self.body is COMPLETE:  # the next message is the client's disconnect
             self.watch()
 
 
@@ -257,7 +263,7 @@ class RequestBody(io.RawIOBase):
     def _receive(self) -> None:
         incoming = self._incoming
         while incoming.is_incomplete and not incoming.unread:
-            if incoming.client is not Client.CONNECTED:
+            if incoming.client is not CONNECTED:
                 raise ClientDisconnected
             if waiter() is None:
                 message = (

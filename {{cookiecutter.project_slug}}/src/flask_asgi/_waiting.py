@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
-from ._greenlets import NoObserver, current_call, run_on_loop
+from greenlet import getcurrent
+
+from ._greenlets import NoObserver, PausableCall, run_on_loop
 from ._tasks import contained
 
 T = TypeVar("T")
@@ -33,8 +35,9 @@ def work_for(loop: asyncio.AbstractEventLoop) -> None:
 
 def waiter() -> Callable[[Coroutine[Any, Any, Any]], Any] | None:
     """Return a function that waits for a coroutine here; None where code cannot wait."""
-    if (call := current_call()) is not None:
-        return call.wait_for
+    current = getcurrent()
+    if isinstance(current, PausableCall):
+        return current.wait_for
     if _thread.server_loop is not None:
         return functools.partial(_send_to_loop, _thread.server_loop)
     return None

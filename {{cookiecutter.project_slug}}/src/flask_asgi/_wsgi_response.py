@@ -22,9 +22,9 @@ class WsgiResponse:
     """
 
     start: HTTPResponseStartEvent
+    parts: Iterable[bytes] | None = None  # None until the application has returned it
     head_is_sent = False
     is_closed = False
-    _parts: Iterable[bytes] | None = None
     _chunks: Iterator[bytes]
     _unsent: int | None = None  # bytes of the body, where its length is known
 
@@ -32,11 +32,6 @@ class WsgiResponse:
         self._environ = environ
         self._app = app
         self._written: list[bytes] = []
-
-    @property
-    def must_close(self) -> bool:
-        """Whether the application has returned a response that has not been closed."""
-        return self._parts is not None and not self.is_closed
 
     def begin(self, application: Application) -> bytes:
         """Call `application`, and return the first part of the response's body.
@@ -46,12 +41,12 @@ class WsgiResponse:
         """
         environ = self._environ
         try:
-            self._parts = application(environ, self._start_response)
+            self.parts = application(environ, self._start_response)
         finally:
             if (leftovers := environ.pop(LEFTOVERS, None)) is not None:
                 break_cycles(leftovers)
                 del leftovers
-        self._chunks = itertools.chain(self._written, self._parts)
+        self._chunks = itertools.chain(self._written, self.parts)
         return self.next_chunk()
 
     def next_chunk(self) -> bytes:
@@ -72,7 +67,7 @@ class WsgiResponse:
         """Tell the application that the response has ended, whether or not it was complete."""
         self.is_closed = True
         try:
-            if (close := getattr(self._parts, "close", None)) is not None:
+            if (close := getattr(self.parts, "close", None)) is not None:
                 close()
         except Exception:
             # The response itself is fine, and may have been sent.
