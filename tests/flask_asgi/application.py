@@ -176,7 +176,7 @@ async def count_later_async() -> str:
 
 @bp.post("/count-later/sync")
 def count_later_sync() -> str:
-    gates["sync"].wait(10)
+    gates["sync"].wait(60)
     return count()
 
 
@@ -417,7 +417,7 @@ async def in_two_sync_in_async() -> Response:
 def in_two(kind: str) -> Iterator[str]:
     """Hold the second part back until somebody opens the gate."""
     yield "data: first\n\n"
-    gates[f"in-two-{kind}"].wait(10)
+    gates[f"in-two-{kind}"].wait(60)
     yield "data: second\n\n"
     events[f"in-two-{kind}-closed"] += 1
 

@@ -13,6 +13,8 @@ from flask import Flask
 from flask.sansio.scaffold import Scaffold
 from flask_asgi import FlaskToAsgi
 
+from tests.serving import PATIENCE
+
 on_both_paths = pytest.mark.parametrize("path", ["/async", "/sync"])
 
 
@@ -63,7 +65,7 @@ class Client:
 
     async def next_sent(self) -> dict[str, Any]:
         """Return the next message that the application sends."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.sent.get()
 
 
@@ -74,7 +76,7 @@ async def messages(
     bridge = FlaskToAsgi(served, **options) if isinstance(served, Flask) else served
     client = Client(bridge, scope)
     client.send_body(*body)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await client.done
     return [client.sent.get_nowait() for _ in range(client.sent.qsize())]
 

@@ -19,7 +19,7 @@ from flask_asgi._admission import (
     Admission,
 )
 
-from tests.serving import Server
+from tests.serving import PATIENCE, Server
 
 from .asgi_client import Client, http_scope
 from .probes import serve_application
@@ -192,13 +192,13 @@ class Crowd:
         @app.get("/async")
         async def async_view() -> str:
             self.inside.release()
-            await asyncio.to_thread(self.exit.wait, 10)
+            await asyncio.to_thread(self.exit.wait, PATIENCE)
             return "served"
 
         @app.get("/sync")
         def sync_view() -> str:
             loop.call_soon_threadsafe(self.inside.release)
-            self.exit.wait(10)
+            self.exit.wait(PATIENCE)
             return "served"
 
         @app.get("/health")
@@ -268,7 +268,7 @@ def server() -> Iterator[Server]:
 
 async def test_a_crowd_does_not_keep_a_health_check_waiting(server: Server) -> None:
     crowd = 100
-    async with asyncio.timeout(20), AsyncExitStack() as stack:
+    async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(connect(server.url)) for _ in range(crowd)]
         for connection in opened:
             connection.send("/work")

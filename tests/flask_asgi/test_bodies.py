@@ -16,7 +16,7 @@ from flask_asgi import FlaskToAsgi
 from flask_asgi._request_body import Incoming
 from werkzeug.exceptions import ClientDisconnected
 
-from tests.serving import Server, serve
+from tests.serving import PATIENCE, Server, serve
 
 from .asgi_client import Client, ask, both_kinds, http_scope, on_both_paths
 from .probes import (
@@ -450,7 +450,7 @@ async def drip(connection: Connection, framing: str) -> None:
 async def test_slow_bodies_hold_no_thread_that_another_request_needs(
     patient_server: Server, framing: str, number: int
 ) -> None:
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         slow = []
         for _ in range(number):
             connection = await group.create_task(open_connection(patient_server.url))
