@@ -77,6 +77,7 @@ def test_a_body_over_the_limit_is_a_problem(app: Flask, client: FlaskClient) -> 
     [
         ("I cannot brew <coffee>.", "I cannot brew <coffee>."),
         (ValueError("7 is too many"), "7 is too many"),
+        (b"caf\xc3\xa9", "café"),
         ({"name": ["is missing"]}, '{"name": ["is missing"]}'),
         (None, "The request is malformed."),
     ],
@@ -198,8 +199,24 @@ def test_a_task_group_of_which_a_call_failed_is_that_failure(app: Flask) -> None
     assert response.get_json()["upstream"] == "orders"
 
 
-def test_a_group_with_a_bug_is_a_bug(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    group = ExceptionGroup("unhandled errors in a TaskGroup", [GONE, ZeroDivisionError()])
+def grouped(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("unhandled errors in a TaskGroup", errors)
 
-    assert raising(app, group).get("/raising").status_code == 500
+
+@pytest.mark.parametrize(
+    ("group", "status"),
+    [
+        (grouped(LATE, grouped(GONE)), 502),
+        (grouped(LATE, DeadlineExceeded("late")), 504),
+        (grouped(GONE, grouped(BadRequest("no such order"))), 400),  # the view refused it
+    ],
+)
+def test_a_group_of_several_is_what_they_have_in_common(
+    app: Flask, group: Exception, status: int
+) -> None:
+    assert raising(app, group).get("/raising").status_code == status
+
+
+def test_a_group_with_a_bug_is_a_bug(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    assert raising(app, grouped(GONE, ZeroDivisionError())).get("/raising").status_code == 500
     assert "ExceptionGroup" in caplog.text

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 from flask_asgi import STARTUP_FAILURE
 
-from {{ cookiecutter.package_name }}.missing import missing_package
+from {{ cookiecutter.package_name }} import missing_package
 from {{ cookiecutter.package_name }}.serve import main
 
 from .serving import PACKAGE, run, serve, wait_until

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from flask import Flask
+from flask import Flask, Response
 from flask_asgi import (
     Background,
     FlaskToAsgi,
@@ -13,10 +13,11 @@ from flask_asgi import (
     StrictRequest,
     drain_on_signal,
     tuned_garbage_collector,
+    without_host,
 )
 from upstreams import lift_deadline
 
-from . import deadline, headers, logs, problems, views
+from . import deadline, logs, problems, views
 from .clients import Clients
 from .parts import Parts, parts
 from .settings import Settings, load_settings
@@ -45,11 +46,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     Parts(settings, readiness, background, lifespan, Clients(settings)).keep_in(app)
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
-    headers.init_app(app)
+    app.after_request(_add_headers)
     deadline.init_app(app, deadline.Callers(settings.deadline_allow_ips))
     problems.init_app(app)
     views.init_app(app)
     return app
+
+
+def _add_headers(response: Response) -> Response:
+    """Add the headers that every answer has."""
+    # A browser must not take a reply for a script or a page that its type does not say it is:
+    # the Fetch standard, "X-Content-Type-Options header".
+    if not response.headers.getlist("X-Content-Type-Options"):  # `setdefault` raises and catches
+        response.headers["X-Content-Type-Options"] = "nosniff"
+    return without_host(response)
 
 
 def create_asgi(app: Flask) -> FlaskToAsgi:

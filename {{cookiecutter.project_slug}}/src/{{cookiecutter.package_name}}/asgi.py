@@ -2,7 +2,7 @@
 
 import sys
 
-from .missing import missing_package
+from . import missing_package
 
 try:
     from flask_asgi import STARTUP_FAILURE

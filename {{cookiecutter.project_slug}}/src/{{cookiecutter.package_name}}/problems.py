@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from http import HTTPStatus
+from http.client import responses
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
@@ -97,7 +98,7 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
     """
     response = jsonify(
         type=kind,
-        title=_phrase(status),
+        title=responses.get(status, "Unknown Error"),
         status=status,
         detail=detail,
         instance=quote(request.root_path + request.path),
@@ -107,13 +108,6 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
     response.status_code = status
     response.content_type = "application/problem+json"
     return response
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown Error"
 
 
 def _from_http_exception(error: HTTPException) -> Response | AnyResponse:
@@ -137,7 +131,7 @@ def _detail(error: HTTPException) -> str:
     if text and text not in _STOCK:
         return text
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    return DETAILS.get(status) or _phrase(status)
+    return DETAILS.get(status) or responses.get(status, "Unknown Error")
 
 
 def _text(description: object) -> str:
@@ -191,14 +185,11 @@ def _from_group(group: ExceptionGroup[Exception]) -> AnyResponse:
 
     Raises `group` itself otherwise: it is a bug.
     """
-    refused, failed = [], []
-    for error in _inside(group):
-        if isinstance(error, HTTPException):
-            refused.append(error)
-        elif isinstance(error, UpstreamError | DeadlineExceeded):
-            failed.append(error)
-        else:
-            raise group
+    errors = _inside(group)
+    refused = [error for error in errors if isinstance(error, HTTPException)]
+    failed = [error for error in errors if isinstance(error, UpstreamError | DeadlineExceeded)]
+    if len(refused) + len(failed) < len(errors):
+        raise group
     if refused:  # by a view, before any upstream was needed
         return _from_http_exception(refused[0])
     if len(failed) == 1:
@@ -208,9 +199,7 @@ def _from_group(group: ExceptionGroup[Exception]) -> AnyResponse:
     return upstream_problem(failed, "Several calls of upstreams failed.")
 
 
-def _inside(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _inside(error)
-        else:
-            yield error
+def _inside(error: Exception) -> list[Exception]:
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in _inside(each)]

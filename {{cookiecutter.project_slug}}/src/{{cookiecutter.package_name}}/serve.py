@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .missing import missing_package
+from . import missing_package
 
 try:
     import uvicorn
