@@ -35,7 +35,7 @@ LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request with
 LONGEST_METHOD = 32  # characters; the longest registered one, UPDATEREDIRECTREF, has 17
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, each would cost a microsecond more
 class EndedRequest:
     """A request that is over."""
 
