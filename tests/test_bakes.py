@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .baking import ROOT, bake, contents, describe, single_values_and_pairs
+from .releases import append, fails
 from .uv import run
 
 TYPE_CHECK_CACHE = ROOT / ".cache" / "mypy"  # shared by all bakes, and kept
@@ -53,6 +54,35 @@ def test_a_bake_passes_the_type_checks_of_other_platforms(
     project = bake(tmp_path)
 
     run(tools / "mypy", "--platform", platform, "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
+
+
+# Of lint, of types and of format; and a use of a library that its types do not allow.
+FAULT = "\n\nimport os\ncount: int = 'one'\n"
+MISUSE = "\n\nfrom upstreams import Upstream\n\nUpstream(1)\n"
+
+
+def test_a_teams_tools_find_its_own_faults_and_none_inside_the_libraries(
+    tools: Path, tmp_path: Path
+) -> None:
+    """A newer ruff or mypy finds more, and nobody but the template may change the libraries."""
+    project = bake(tmp_path)
+    lint = (tools / "ruff", "check", "--no-cache", "--output-format=concise")
+    form = (tools / "ruff", "format", "--check", "--no-cache")
+    types = (tools / "mypy", "--cache-dir", TYPE_CHECK_CACHE)
+    for module in ("flask_asgi/_memo.py", "upstreams/_errors.py"):
+        append(project / "src" / module, FAULT)
+
+    for command in (lint, form, types):
+        run(*command, cwd=project)
+
+    append(project / "src/price_service/headers.py", FAULT)
+    append(project / "src/price_service/missing.py", MISUSE)
+    assert "src/price_service/headers.py:" in fails(*lint, cwd=project)
+    assert "src/price_service/headers.py:" in fails(*form, cwd=project)
+    found = fails(*types, cwd=project)
+    assert "src/price_service/headers.py:" in found
+    assert "src/price_service/missing.py:" in found
+    assert "src/upstreams/" not in found
 
 
 def test_a_bake_holds_no_markup_and_plain_lines(baked: Path) -> None:

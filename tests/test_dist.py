@@ -206,6 +206,21 @@ def test_two_builds_are_the_same_bytes(
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in again]
 
 
+def test_a_build_gives_every_file_the_date_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # 14 November 2023
+
+    for path in dist.build(tmp_path):
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel:
+                dates = {each.date_time[:3] for each in wheel.infolist()}
+            assert dates == {(2023, 11, 14)}
+        else:
+            with tarfile.open(path) as sdist:
+                assert {each.mtime for each in sdist} == {1700000000}
+
+
 def test_the_tools_have_nothing_to_say(built: list[Path]) -> None:
     dist.check(built)
 

@@ -7,18 +7,21 @@ too. They are the template's own; a condition in them is a comment line, which P
 import ast
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from packaging.version import Version
 
-from .baking import bake, contents
+from .baking import PYTHONS, ROOT, bake, contents
 from .releases import git
 from .rendering import PROJECT, Renderer, pairwise_sets
+from .uv import run
 
 SRC = PROJECT / "src"
 SERVICE = "{{cookiecutter.package_name}}"
@@ -294,6 +297,22 @@ def test_a_library_is_the_same_bytes_in_every_bake(library: str, project: Path) 
         files = renderer.render(answers | names)
         for name, data in sources.items():
             assert data == files[f"src/{library}/{name}"].encode()
+
+
+# The newest Python on the system that differs most; the others too, where there is time.
+SYSTEMS = [*product(reversed(PYTHONS), ["win32", "darwin", "linux"])]
+
+
+@pytest.mark.parametrize(
+    ("python", "platform"),
+    [SYSTEMS[0], *(pytest.param(*each, marks=pytest.mark.heavy) for each in SYSTEMS[1:])],
+)
+def test_the_libraries_pass_the_type_checks_of_every_system(python: str, platform: str) -> None:
+    """`make lint` does it for the one that it runs on; a service takes their types as they are."""
+    system = ("--python-version", python, "--platform", platform)
+    where = (*system, "--cache-dir", ROOT / ".cache" / "mypy-libraries")
+
+    run(sys.executable, "-m", "mypy", *where, *(SRC / name for name in LIBRARIES), cwd=ROOT)
 
 
 def test_git_knows_the_libraries_as_not_the_teams(tmp_path: Path) -> None:
