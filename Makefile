@@ -33,7 +33,8 @@ test-all: test
 	@$(RUN) pytest -m heavy
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes,
-# and ONLY=goodput measures what becomes of requests while upstream calls fail, in three.
+# ONLY=goodput measures what becomes of requests while upstream calls fail, in three, and
+# AGAINST=COMMIT compares with another commit, in six.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
 

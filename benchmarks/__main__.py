@@ -2,6 +2,7 @@
 
 `make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
 `make bench ONLY=goodput` measures that alone, and keeps the other published figures.
+`make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
 
 import json
@@ -17,8 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import machine, plot, run, summary
-from .bake import baked_sources
+from . import against, machine, plot, run, summary
 from .peers import CALLERS, PEERS
 from .plan import Plan, plan
 from .robustness import raise_open_files
@@ -35,7 +35,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     """
     about = _about()
     raise_open_files()
-    bench = run.Bench(chosen, Cores(), baked_sources())
+    bench = run.Bench(chosen, Cores())
     recipe = _shown(console, "beside the recipe", run.beside_the_recipe(bench))
     in_flight = _shown(console, "in flight", run.in_flight(bench))
     samples = _shown(console, "load", run.loads(bench))
@@ -65,7 +65,7 @@ def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
     if about["machine"] != published["machine"] or not about["versions"].items() <= versions:
         message = "The other figures are of another machine or other versions. Leave out ONLY."
         raise BenchError(message)
-    bench = run.Bench(chosen, Cores(), baked_sources())
+    bench = run.Bench(chosen, Cores())
     goodput = _shown(console, "goodput", run.goodput(bench))
     ratios = _ratios(published["medians"], published["in_flight"], goodput)
     return published | {"ratios": ratios, "goodput": goodput}
@@ -177,6 +177,10 @@ def main() -> int:
     folder = CACHE / "quick" if chosen.quick else PUBLISHED
     start = time.monotonic()
     try:
+        if commit := os.environ.get("AGAINST", ""):
+            raise_open_files()
+            against.compare(console, commit, quick=chosen.quick)
+            return 0
         results = _chosen_by(os.environ.get("ONLY", ""))(console, chosen)
     except BenchError as error:
         console.print(str(error), markup=False, soft_wrap=True)

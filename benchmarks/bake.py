@@ -1,25 +1,15 @@
-"""Bakes the template, so that what is measured is what a user gets."""
+"""Makes what is measured: bakes of the template, and other commits of this repository."""
 
 import io
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
-from .serving import CACHE, ROOT, BenchError
+from scripts import baking
 
-
-def baked_sources() -> Path:
-    """The folder that a fresh bake's package is in.
-
-    Raises:
-        BenchError: with what Cookiecutter printed, when the template does not bake.
-    """
-    # The example is not measured.
-    return _bake(ROOT, CACHE / "bake", "include_example=no") / "src"
+from .serving import CACHE, PROJECT, ROOT, BenchError, Tree
 
 
 def baked_service(revision: str = "") -> Path:
@@ -33,15 +23,47 @@ def baked_service(revision: str = "") -> Path:
     """
     if not revision:
         return synced(_bake(ROOT, CACHE / "service"))
+    template = exported(revision)
+    output = CACHE / template.name.replace("template", "service")
+    project = output / baking.SLUG
+    return project if (project / ".venv").is_dir() else synced(_bake(template, output))
+
+
+def exported(revision: str) -> Path:
+    """The folder with all files of a commit; made once, as a commit stays as it is.
+
+    Raises:
+        BenchError: when there is no such commit.
+    """
     git = ("git", "-C", str(ROOT))
-    commit = _output([*git, "rev-parse", "--short", revision], "No such commit").decode().strip()
-    output = CACHE / f"service-{commit}"
-    if (output / "price-service/.venv").is_dir():  # a commit stays as it is
-        return output / "price-service"
-    template = CACHE / f"template-{commit}"
-    with tarfile.open(fileobj=io.BytesIO(_output([*git, "archive", commit], "No files"))) as files:
-        files.extractall(template, filter="data")
-    return synced(_bake(template, output))
+    # With ^{commit}, as Git takes any 40 digits for the name of something.
+    known = _output([*git, "rev-parse", "--short", f"{revision}^{{commit}}"], "No such commit")
+    commit = known.decode().strip()
+    folder = CACHE / f"template-{commit}"
+    if not folder.is_dir():
+        archive = io.BytesIO(_output([*git, "archive", commit], "No files"))
+        unpacked = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(unpacked, ignore_errors=True)
+        with tarfile.open(fileobj=archive) as files:
+            files.extractall(unpacked, filter="data")
+        unpacked.rename(folder)
+    return folder
+
+
+def tree_of(revision: str) -> Tree:
+    """The benchmarks of another commit, and the engine and the client that they are for.
+
+    Where these stand in the template as libraries, they are imported from there. Before that they
+    were modules of the service, with markup: such a commit is baked.
+
+    Raises:
+        BenchError: when there is no such commit, or its template does not bake.
+    """
+    root = exported(revision)
+    sources = root / PROJECT / "src"
+    if not (sources / "flask_asgi").is_dir():
+        sources = _bake(root, root.with_name(f"{root.name}-baked"), "include_example=no") / "src"
+    return Tree(root, sources)
 
 
 def synced(project: Path) -> Path:
@@ -62,19 +84,14 @@ def synced(project: Path) -> Path:
 
 def _bake(template: Path, output: Path, *answers: str) -> Path:
     shutil.rmtree(output, ignore_errors=True)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    config = CACHE / "cookiecutter.yaml"
-    config.write_text(f"replay_dir: {json.dumps(str(CACHE / 'replay'))}\n", encoding="utf-8")
-    command = [
-        *(sys.executable, "-m", "cookiecutter", str(template), "--no-input"),
-        *("--config-file", str(config), "--output-dir", str(output), *answers),
-    ]
-    _output(command, "The template did not bake")
-    return output / "price-service"
+    _output(baking.command(output, *answers, template=template), "The template did not bake")
+    return output / baking.SLUG
 
 
 def _output(command: list[str], wrong: str) -> bytes:
-    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    # PYTHONPATH may hold another checkout, VIRTUAL_ENV another environment.
+    kept_out = {"PYTHONPATH", "VIRTUAL_ENV"}
+    env = {name: value for name, value in os.environ.items() if name not in kept_out}
     done = subprocess.run(command, capture_output=True, env=env, check=False)
     if done.returncode:
         message = f"{wrong}:\n{(done.stdout + done.stderr).decode(errors='replace')}"

@@ -7,14 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .load import wrk
 from .open_loop import CALLS
 from .peers import CALLERS, PEERS
 from .plan import Plan
-from .serving import ROOT, BenchError, Cores, Server, ask, serving, upstream_on
+from .serving import HERE, ROOT, BenchError, Cores, Server, Tree, ask, serving, upstream_on
 
 WARM_UP_SECONDS = 1
 
@@ -31,7 +30,7 @@ class Bench(NamedTuple):
 
     plan: Plan
     cores: Cores
-    sources: Path  # of the baked package
+    tree: Tree = HERE
 
 
 def loads(bench: Bench) -> Iterator[Row]:
@@ -46,14 +45,15 @@ def loads(bench: Bench) -> Iterator[Row]:
                 names = [name for name, counts in peers.items() if counts]
                 turn = round_number % len(names)
                 for name in names[turn:] + names[:turn]:
-                    for row in _loads_of_one(bench, work, name, upstream):
+                    for row in loads_of_one(bench, work, name, upstream):
                         yield {"work": work, "peer": name, "round": round_number + 1} | row
 
 
-def _loads_of_one(bench: Bench, work: str, name: str, upstream: int) -> Iterator[Row]:
+def loads_of_one(bench: Bench, work: str, name: str, upstream: int) -> Iterator[Row]:
+    """The loads of one peer with one work, in a new process; `upstream` is a port."""
     cores, path = bench.cores, f"/{work}"
     with serving(
-        name, PEERS[name], core=cores.server, sources=bench.sources, upstream=upstream
+        name, PEERS[name], core=cores.server, tree=bench.tree, upstream=upstream
     ) as server:
         wrk(server.port, path, connections=50, seconds=WARM_UP_SECONDS, core=cores.load)
         for connections in bench.plan.loads[work][name]:
@@ -122,7 +122,7 @@ def goodput(bench: Bench) -> Iterator[Row]:
                     f"prices-{name}",
                     CALLERS[name],
                     core=cores.server,
-                    sources=bench.sources,
+                    tree=bench.tree,
                     upstream=upstream,
                 ) as server:
                     _ask_openly(server.port, OPEN_WARM_UP_SECONDS, core=cores.load)
@@ -151,7 +151,7 @@ def _ask_openly(port: int, seconds: float, *, core: int) -> Row:
 def _served(bench: Bench, name: str) -> Iterator[Server]:
     # Every measurement has a new process: memory once taken is seldom given back.
     cores = bench.cores
-    with serving(name, PEERS[name], core=cores.server, sources=bench.sources) as server:
+    with serving(name, PEERS[name], core=cores.server, tree=bench.tree) as server:
         _ask_to_hold(server.port, 20, 0.0, core=cores.load)  # what the first requests load
         server.settle()
         yield server

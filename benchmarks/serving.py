@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import NamedTuple
 
 from .peers import Peer
 
 ROOT = Path(__file__).parents[1]
+PROJECT = "{{cookiecutter.project_slug}}"
 CACHE = ROOT / ".cache" / "bench"
+# Of everything that is started: in the template's folder, cached bytecode would be baked.
+BYTECODE = ROOT / ".cache" / "bytecode"
 START_SECONDS = 30
 SETTLE_SECONDS = 10
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -22,6 +26,16 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 class BenchError(Exception):
     """What went wrong, for a person to read."""
+
+
+class Tree(NamedTuple):
+    """A checkout of this repository, and where its engine and its client are imported from."""
+
+    root: Path
+    sources: Path
+
+
+HERE = Tree(ROOT, ROOT / PROJECT / "src")
 
 
 class Cores:
@@ -102,13 +116,14 @@ class Server:
 
 
 @contextmanager
-def started(
+def started(  # noqa: PLR0913 (by keyword, most with a default)
     command: Sequence[str],
     name: str,
     *,
     core: int,
     env: dict[str, str] | None = None,
     output: int | None = None,
+    cwd: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process on its core, with its children killed at the end.
 
@@ -118,8 +133,8 @@ def started(
     with (CACHE / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
-            env=os.environ | (env or {}),
+            cwd=cwd,
+            env=os.environ | {"PYTHONPYCACHEPREFIX": str(BYTECODE)} | (env or {}),
             stdout=log if output is None else output,
             stderr=log if output is None else output,
             start_new_session=True,
@@ -136,20 +151,20 @@ def started(
 
 @contextmanager
 def serving(
-    name: str, peer: Peer, *, core: int, sources: Path, upstream: int | None = None
+    name: str, peer: Peer, *, core: int, tree: Tree = HERE, upstream: int | None = None
 ) -> Iterator[Server]:
-    """A peer that answers; `sources` is where the baked package is, `upstream` a port.
+    """A peer that answers, imported from `tree`; `upstream` is a port.
 
     Raises:
         BenchError: when it does not start.
     """
     port = free_port()
     env = {
-        "PYTHONPATH": f"{sources}{os.pathsep}{ROOT}",
+        "PYTHONPATH": f"{tree.sources}{os.pathsep}{tree.root}",
         "BENCH_CLIENT": peer.client,
         "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream or 1}",
     }
-    with started(peer.command(port), name, core=core, env=env) as process:
+    with started(peer.command(port), name, core=core, env=env, cwd=tree.root) as process:
         wait_until_ready(process, name, port)
         yield Server(process, port)
 

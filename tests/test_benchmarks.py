@@ -1,11 +1,22 @@
 """What the benchmarks make of what they measure; how fast anybody is, no test asserts."""
 
+import ast
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import load, open_loop, peers, plan, summary
+from benchmarks import against, bake, instructions, load, open_loop, peers, plan, run, summary
 from benchmarks.faulty_upstream import Faults
+from benchmarks.serving import HERE, BenchError, Tree
+
+from .baking import ROOT
 
 CLEAN = """\
 Running 2s test @ http://127.0.0.1:8000/noop
@@ -172,3 +183,93 @@ def test_a_missed_aim_of_goodput_is_shown_as_missed() -> None:
 
     assert (answered.value, answered.reached) == (99.5, True)
     assert (load.value, load.reached) == (120.17, False)
+
+
+OTHER = Tree(Path("/other"), Path("/other/src"))
+
+
+def round_of(number: int, *, ours: float, theirs: float) -> list[against.Row]:
+    shared = {"work": "noop", "connections": 50, "round": number}
+    return [
+        {**shared, "tree": tree, "requests_per_second": rate, "cpu_us_per_request": 1e6 / rate}
+        for tree, rate in (("ours", ours), ("theirs", theirs))
+    ]
+
+
+def test_two_trees_are_compared_round_by_round() -> None:
+    rows = [
+        *round_of(1, ours=100, theirs=100),
+        *round_of(2, ours=10, theirs=20),  # a slow moment of the machine
+        *round_of(3, ours=330, theirs=300),
+    ]
+
+    throughput, cost = against.ratios(rows, "ours", "theirs")
+
+    assert [throughput[name] for name in ("median", "lowest", "highest")] == [1.0, 0.5, 1.1]
+    assert (cost["figure"], cost["median"]) == ("processor time per request", 1.0)
+
+
+def test_two_trees_do_all_works_and_begin_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def loads_of_one(bench: run.Bench, work: str, name: str, _: int) -> Iterator[run.Row]:
+        done.append((work, bench.tree))
+        yield from ({"connections": count} for count in bench.plan.loads[work][name])
+
+    monkeypatch.setattr(against, "loads_of_one", loads_of_one)
+    monkeypatch.setattr(against, "upstream_on", lambda _: nullcontext(1))
+    monkeypatch.setattr(against, "Cores", lambda: SimpleNamespace(upstream=0))
+
+    rows = list(against.loads({"ours": HERE, "theirs": OTHER}, quick=False))
+
+    assert {row["work"] for row in rows} == set(plan.WORKS)
+    each = len(done) // against.ROUNDS
+    first, second = done[:each], done[each : 2 * each]
+    assert against.ROUNDS >= 5
+    assert [tree for work, tree in first if work == "noop"] == [OTHER, HERE]
+    assert [tree for work, tree in second if work == "noop"] == [HERE, OTHER]
+    assert sorted(first) == sorted(second)
+
+
+@pytest.mark.parametrize("libraries", [True, False])
+def test_a_commit_is_baked_only_while_it_has_no_libraries(
+    *, libraries: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = tmp_path / "template-abc"
+    sources = template / "{{cookiecutter.project_slug}}" / "src"
+    (sources / ("flask_asgi" if libraries else "{{cookiecutter.package_name}}")).mkdir(parents=True)
+    monkeypatch.setattr(bake, "exported", lambda _: template)
+    monkeypatch.setattr(bake, "_bake", lambda _, output, *__: output / "price-service")
+
+    tree = bake.tree_of("abc")
+
+    baked = tmp_path / "template-abc-baked" / "price-service" / "src"
+    assert tree == Tree(template, sources if libraries else baked)
+
+
+def test_a_commit_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BenchError, match="No such commit"):
+        bake.exported("0" * 40)
+
+
+def test_what_is_measured_without_a_service_imports_none() -> None:
+    for path in sorted((ROOT / "benchmarks" / "apps").glob("*.py")):
+        imported = {
+            alias.name if isinstance(node, ast.Import) else str(node.module)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        services = {name for name in imported if name.partition(".")[0] == "price_service"}
+        assert bool(services) == (path.name == "extended.py"), (path, services)
+
+
+def test_no_ops_need_no_server_and_leave_no_bytecode_in_the_template() -> None:
+    env = instructions.environment(HERE)
+
+    done = subprocess.run(
+        [sys.executable, "-P", instructions.DRIVER, "3"], env=os.environ | env, check=False
+    )
+
+    assert done.returncode == 0
+    assert list(HERE.sources.rglob("*.pyc")) == []

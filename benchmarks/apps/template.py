@@ -1,4 +1,4 @@
-"""Flask served by this template's engine, taken from a bake."""
+"""Flask served by this template's engine."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
