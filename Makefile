@@ -21,7 +21,7 @@ WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))'
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
-	@$(RUN) --only-group demo scripts/demo.py
+	@$(RUN) --only-group demo -m scripts.demo
 
 # Lint, the template's tests, and a bake's own tests on the oldest Python.
 test: lint
@@ -34,7 +34,7 @@ test-all: test
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes,
 # ONLY=goodput measures what becomes of requests while upstream calls fail, in three, and
-# AGAINST=COMMIT compares with another commit, in six.
+# AGAINST=COMMIT compares with another commit, in eight.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
 
@@ -50,11 +50,11 @@ format:
 # Refreshes both lock files; UPGRADE=1 takes the newest versions.
 lock:
 	@sh scripts/uv lock $(if $(UPGRADE),--upgrade)
-	@$(RUN) --only-group demo scripts/lock.py $(if $(UPGRADE),--upgrade)
+	@$(RUN) --only-group demo -m scripts.lock $(if $(UPGRADE),--upgrade)
 
 # Writes copier.yml anew from cookiecutter.json.
 copier:
-	@$(RUN) scripts/copier.py
+	@$(RUN) -m scripts.copier
 
 # Builds and checks a wheel and an sdist of each of the service's two libraries, into dist/.
 dist:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from .serving import ROOT, Server, free_port, started, wait_until_ready
+from tests.serving import free_port
+
+from .serving import ROOT, Server, started, wait_until_ready
 
 UVICORN = ("--loop", "uvloop", "--ws", "none", "--no-access-log", "--log-level", "warning")
 NOBODY = 1  # a port that nothing listens on: calls of such an upstream are refused

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.serving import free_port
 
 from .peers import Peer
 
@@ -177,13 +178,6 @@ def upstream_on(core: int, module: str = "upstream", *arguments: str) -> Iterato
     with started(command, module, core=core) as process:
         wait_until_ready(process, module, port)
         yield port
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def ask(port: int, path: str = "/noop", *, timeout: float) -> str:

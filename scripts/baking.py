@@ -5,6 +5,7 @@ The user's own configuration and default answers play no part.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cookiecutter.main import cookiecutter
@@ -15,10 +16,19 @@ SLUG = "price-service"  # of a bake with the default answers
 CONFIGURATION = {"replay_dir": str(CACHE / "replay")}
 
 
-def bake(
-    output: Path, *, template: Path = ROOT, accept_hooks: bool = True, **answers: object
-) -> Path:
+def bake(output: Path, /, **answers: object) -> Path:
     """The project baked into `output` with these answers and otherwise the defaults.
+
+    Raises:
+        SystemExit: when the template refuses an answer.
+    """
+    return bake_template(ROOT, output, answers)
+
+
+def bake_template(
+    template: Path, output: Path, answers: Mapping[str, object], *, accept_hooks: bool = True
+) -> Path:
+    """The same from a copy of the template, or without its hooks.
 
     Raises:
         SystemExit: when the template refuses an answer.
@@ -27,7 +37,7 @@ def bake(
         cookiecutter(
             str(template),
             no_input=True,
-            extra_context=answers,
+            extra_context=dict(answers),
             output_dir=str(output),
             overwrite_if_exists=True,
             default_config=CONFIGURATION,

@@ -4,12 +4,11 @@ Run it with `make copier` after a change of a question; a test tells when it was
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from scripts.baking import ROOT
 
 HEADER = """\
 # Written by `make copier` from cookiecutter.json: change that instead.

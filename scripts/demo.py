@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from itertools import accumulate
-from pathlib import Path
 from threading import Barrier
 from typing import Any, NamedTuple
 
@@ -25,9 +23,11 @@ from rich.console import Console, Group
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / ".cache" / "demo"
-SLUG = "price-service"
+from scripts import baking
+from tests.serving import free_port
+
+FOLDER = baking.CACHE / "demo"
+SLUG = baking.SLUG
 SYMBOLS = ("AAPL", "MSFT", "GOOG", "AMZN", "NVDA")
 PRICES = "/prices?" + "&".join(f"symbol={symbol}" for symbol in SYMBOLS)
 CLIENTS = 20
@@ -106,24 +106,14 @@ def get(port: int, path: str) -> Any:  # noqa: ANN401 (any JSON)
 
 def environment() -> dict[str, str]:
     """The environment for what the demo runs, away from the user's own caches and settings."""
-    config = FOLDER / "cookiecutter.yaml"
-    config.write_text(f"replay_dir: {json.dumps(str(FOLDER / 'replay'))}\n", encoding="utf-8")
     removed = ("VIRTUAL_ENV", "PRICES_")
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(removed)}
     return inherited | {
-        "COOKIECUTTER_CONFIG": str(config),
         "UV_PROJECT_ENVIRONMENT": str(FOLDER / "venv"),
         "ENVIRONMENT": "development",
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
     }
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def log_tail() -> str:
@@ -207,11 +197,8 @@ def report(console: Console, title: str, waits: Sequence[Wait], elapsed: float) 
 def bake_and_install(console: Console, env: dict[str, str]) -> None:
     """Makes the service from the template and installs what it needs, saying so meanwhile."""
     steps = {
-        "Baking the template": (
-            *(sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input"),
-            *("--output-dir", str(FOLDER)),
-        ),
-        "Installing the service": ("uv", "sync", "--locked", "--no-dev", "--project", SLUG),
+        "Baking the template": baking.command(FOLDER),
+        "Installing the service": ["uv", "sync", "--locked", "--no-dev", "--project", SLUG],
     }
     columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:

@@ -4,15 +4,13 @@
 `docs/decisions/shipped-lock-file.md` says why the template ships a lock file at all.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cookiecutter.main import cookiecutter
+from scripts.baking import ROOT, bake
 
-ROOT = Path(__file__).parents[1]
 TEMPLATE_LOCK = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
 
 # What the answers change in a lock file; all else is the same for every bake.
@@ -39,11 +37,7 @@ def with_markup(lock: str) -> str:
 def main(uv_arguments: list[str]) -> None:
     """Bakes with every default, runs `uv lock` with these arguments, writes the template's lock."""
     with TemporaryDirectory() as folder:
-        config = Path(folder, "cookiecutter.yaml")
-        config.write_text(f"replay_dir: {json.dumps(folder)}\n", encoding="utf-8")
-        project = Path(
-            cookiecutter(str(ROOT), no_input=True, config_file=str(config), output_dir=folder)
-        )
+        project = bake(Path(folder))
         subprocess.run(["uv", "lock", *uv_arguments], cwd=project, check=True)
         lock = (project / "uv.lock").read_text(encoding="utf-8")
     TEMPLATE_LOCK.write_text(with_markup(lock), encoding="utf-8", newline="\n")

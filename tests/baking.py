@@ -1,13 +1,29 @@
 """Bakes the template for the tests, and says which combinations of answers there are."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from cookiecutter.main import cookiecutter
+from scripts.baking import ROOT, bake
 
-ROOT = Path(__file__).parents[1]
+__all__ = [
+    "CHOICES",
+    "OLDEST",
+    "PYTHONS",
+    "QUESTIONS",
+    "ROOT",
+    "bake",
+    "contents",
+    "describe",
+    "on_command_line",
+    "single_values_and_pairs",
+]
+
 QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
 # Every answer that is chosen from a list or by yes and no, its default first.
@@ -41,16 +57,24 @@ def describe(answers: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(answers.items())) or "defaults"
 
 
-def bake(folder: Path, **answers: object) -> Path:
-    """The project baked into `folder` with these answers and otherwise the defaults."""
-    return Path(
-        cookiecutter(
-            str(ROOT),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(folder),
-            overwrite_if_exists=True,
-        )
+def on_command_line(
+    *arguments: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    program: tuple[str | Path, ...] = (sys.executable, "-m", "cookiecutter"),
+) -> subprocess.CompletedProcess[str]:
+    """What became of `cookiecutter` on the command line, as a user or a CI system calls it.
+
+    In the folder `cwd`, and with the user's configuration, unlike `bake`.
+    """
+    return subprocess.run(
+        [*program, *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        check=False,
     )
 
 

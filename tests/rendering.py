@@ -81,6 +81,7 @@ class Renderer:
             self.defaults = dict(prompt_for_config(context, no_input=True))
             environment = create_env_with_context(context)
         environment.loader = FileSystemLoader([PROJECT, ROOT / "templates"])
+        self.environment = environment
         self.left_out = environment.filters["left_out"]
         self.sources = []
         for path in sorted(filter(Path.is_file, PROJECT.rglob("*"))):

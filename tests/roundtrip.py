@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cookiecutter.main import cookiecutter
 from markdown_it import MarkdownIt
+
+from scripts.baking import bake_template
 
 from .baking import QUESTIONS, ROOT
 
@@ -139,25 +140,18 @@ def replaced(data: Any, real: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain 
     return data
 
 
-def bake(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
+def refusal(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
     """Bakes in this process; gives the sentence with which the answers are refused, or nothing.
 
     Without the hooks, so that no file is left out whatever the other answers are.
     """
-    printed = StringIO()
     elsewhere = [folder for folder in sys.path if Path(folder).resolve() != ROOT]
     try:
-        with redirect_stderr(printed), pytest.MonkeyPatch.context() as patch:
+        with redirect_stderr(StringIO()), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "path", elsewhere)  # a copy of the template must import its own
-            cookiecutter(
-                str(template),
-                no_input=True,
-                extra_context=answers,
-                output_dir=folder,
-                accept_hooks=False,
-            )
-    except SystemExit as refusal:
-        return str(refusal.code)
+            bake_template(template, folder, answers, accept_hooks=False)
+    except SystemExit as refused:
+        return str(refused.code)
     return ""
 
 
@@ -169,7 +163,7 @@ class Service:
         self.template = folder / "template"
         project = self.template / "{{cookiecutter.project_slug}}"
         whole = folder / "whole"
-        assert bake(ROOT, whole, TAME) == ""
+        assert refusal(ROOT, whole, TAME) == ""
         sources = ROOT / project.name
         for source in filter(Path.is_file, sources.rglob("*")):
             name = source.relative_to(sources).as_posix()
@@ -198,8 +192,8 @@ class Service:
 
     def data(self, folder: Path, answers: Mapping[str, str]) -> dict[str, Any] | str:
         """What every file of a bake says; the refusal where there is one."""
-        if refusal := bake(self.template, folder, answers):
-            return refusal
+        if sentence := refusal(self.template, folder, answers):
+            return sentence
         project = folder / answers["project_slug"]
         files = [path for path in sorted(project.rglob("*")) if path.is_file()]
         return {

@@ -1,59 +1,72 @@
 """Every answer gives a project that compiles, lints, formats and type-checks by its own rules."""
 
-import hashlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from .baking import ROOT, bake, contents, describe, single_values_and_pairs
+from .checks import as_checked, complaints
+from .rendering import Renderer, pairwise_sets
 from .releases import append, fails
 from .uv import run
 
-TYPE_CHECK_CACHE = ROOT / ".cache" / "mypy"  # shared by all bakes, and kept
+FOLDER = ROOT / ".cache" / "bakes"  # kept, so that mypy knows what it has checked
+
+Check = Callable[[Mapping[str, str]], None]
 
 
-@pytest.fixture(scope="session")
-def check(tools: Path) -> Callable[[Path], None]:
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    """What bakes in a small part of the time."""
+    return Renderer()
+
+
+@pytest.fixture(scope="module")
+def check(tools: Path) -> Check:
     """Checks a project with its own tools and rules, once for all bakes of the same sources."""
     checked = set()
 
-    def check(project: Path) -> None:
-        sources = {name: data for name, data in contents(project).items() if name.endswith(".py")}
-        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-        relevant = repr((sources, settings["tool"], settings["project"]["requires-python"]))
-        digest = hashlib.sha256(relevant.encode()).hexdigest()
-        if digest in checked:
+    def check(files: Mapping[str, str]) -> None:
+        if (seen := as_checked(files)) in checked:
             return
-        for name, source in sources.items():
-            compile(source, name, "exec", dont_inherit=True)
-        run(tools / "ruff", "check", "--no-cache", cwd=project)
-        run(tools / "ruff", "format", "--check", "--no-cache", cwd=project)
-        run(tools / "mypy", "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
-        checked.add(digest)
+        for name, text in files.items():
+            if name.endswith(".py"):
+                compile(text, name, "exec", dont_inherit=True)
+        assert complaints(files, FOLDER / "project", tools) == ""
+        checked.add(seen)
 
     return check
 
 
 @pytest.fixture(scope="module", params=single_values_and_pairs(), ids=describe)
-def baked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project for every single value and every pair of values of the choices."""
-    return bake(tmp_path_factory.mktemp("baked"), **request.param)
+def files(request: pytest.FixtureRequest, renderer: Renderer) -> dict[str, str]:
+    """The files for every single value and every pair of values of the choices."""
+    return renderer.render(request.param)
 
 
-def test_a_bake_passes_its_own_checks(baked: Path, check: Callable[[Path], None]) -> None:
-    check(baked)
+def test_what_is_rendered_here_is_what_cookiecutter_bakes(
+    renderer: Renderer, tmp_path: Path
+) -> None:
+    for number, answers in enumerate([*pairwise_sets(), {"package_name": "x"}]):
+        baked = contents(bake(tmp_path / str(number), **answers))
+        rendered = {name: text.encode() for name, text in renderer.render(answers).items()}
+
+        assert (answers, baked.keys()) == (answers, rendered.keys())
+        assert [name for name in baked if baked[name] != rendered[name]] == []
+
+
+def test_a_bake_passes_its_own_checks(files: dict[str, str], check: Check) -> None:
+    check(files)
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_a_bake_passes_the_type_checks_of_other_platforms(
-    platform: str, tools: Path, tmp_path: Path
+    platform: str, project: Path, tools: Path
 ) -> None:
     # Not as a unit of systemd, which is Linux's, and has sockets that Windows has not.
-    project = bake(tmp_path)
-
-    run(tools / "mypy", "--platform", platform, "--cache-dir", TYPE_CHECK_CACHE, cwd=project)
+    run(tools / "mypy", "--platform", platform, "--cache-dir", FOLDER / platform, cwd=project)
 
 
 # Of lint, of types and of format; and a use of a library that its types do not allow.
@@ -68,37 +81,37 @@ def test_a_teams_tools_find_its_own_faults_and_none_inside_the_libraries(
     project = bake(tmp_path)
     lint = (tools / "ruff", "check", "--no-cache", "--output-format=concise")
     form = (tools / "ruff", "format", "--check", "--no-cache")
-    types = (tools / "mypy", "--cache-dir", TYPE_CHECK_CACHE)
+    types = (tools / "mypy", "--cache-dir", FOLDER / "faults")
     for module in ("flask_asgi/_memo.py", "upstreams/_errors.py"):
         append(project / "src" / module, FAULT)
 
     for command in (lint, form, types):
         run(*command, cwd=project)
 
-    append(project / "src/price_service/headers.py", FAULT)
-    append(project / "src/price_service/missing.py", MISUSE)
-    assert "src/price_service/headers.py:" in fails(*lint, cwd=project)
-    assert "src/price_service/headers.py:" in fails(*form, cwd=project)
+    append(project / "src/price_service/deadline.py", FAULT)
+    append(project / "src/price_service/logs.py", MISUSE)
+    assert "src/price_service/deadline.py:" in fails(*lint, cwd=project)
+    assert "src/price_service/deadline.py:" in fails(*form, cwd=project)
     found = fails(*types, cwd=project)
-    assert "src/price_service/headers.py:" in found
-    assert "src/price_service/missing.py:" in found
+    assert "src/price_service/deadline.py:" in found
+    assert "src/price_service/logs.py:" in found
     assert "src/upstreams/" not in found
 
 
-def test_a_bake_holds_no_markup_and_plain_lines(baked: Path) -> None:
-    for name, data in contents(baked).items():
-        assert b"cookiecutter." not in data, name
-        assert b"jinja:" not in data, name
-        assert b"\r" not in data, name
-        assert data == b"" or data.endswith(b"\n"), name
-        assert not data.endswith(b"\n\n"), name
+def test_a_bake_holds_no_markup_and_plain_lines(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        assert "cookiecutter." not in text, name
+        assert "jinja:" not in text, name
+        assert "\r" not in text, name
+        assert text == "" or text.endswith("\n"), name
+        assert not text.endswith("\n\n"), name
 
 
 @pytest.mark.parametrize("length", [1, 22, 50])
 def test_a_package_name_of_any_length_passes_the_checks(
-    length: int, check: Callable[[Path], None], tmp_path: Path
+    length: int, check: Check, renderer: Renderer
 ) -> None:
-    check(bake(tmp_path, package_name="x" * length))
+    check(renderer.render({"package_name": "x" * length}))
 
 
 def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
 """A bake in the places that teams and machines have: no home, no git, no network, odd paths."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from .baking import ROOT, contents
+from .baking import ROOT, contents, on_command_line
 from .releases import append, working_tree
 
 NO_NETWORK = """
@@ -26,16 +24,8 @@ socket.socket.connect = socket.getaddrinfo = refuse
 def cookiecutter(
     folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A bake on the command line."""
-    return subprocess.run(
-        [sys.executable, "-m", "cookiecutter", *map(str, arguments), "-o", str(folder)],
-        cwd=folder,
-        env={**os.environ, **(env or {})},
-        text=True,
-        encoding="utf-8",
-        capture_output=True,
-        check=False,
-    )
+    """A bake into the folder, from there."""
+    return on_command_line(*arguments, "-o", folder, cwd=folder, env=env)
 
 
 def test_a_template_and_an_output_with_spaces_and_unicode_in_their_paths(

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +10,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from .baking import CHOICES, OLDEST, ROOT, bake, contents, describe
+from .baking import CHOICES, OLDEST, ROOT, bake, describe
+from .checks import as_checked, complaints
 from .rendering import Renderer, all_sets, pairwise_sets
 from .roundtrip import READERS
 from .uv import on_python, run
@@ -22,57 +21,10 @@ FOLDERS = ROOT / ".cache" / "option-sets"  # kept, so that mypy knows what it ha
 pytestmark = pytest.mark.heavy
 
 
-def as_checked(files: Mapping[str, str]) -> str:
-    """What the tools see of a project: two that are alike need one check."""
-    settings = tomllib.loads(files["pyproject.toml"])
-    python = sorted((name, text) for name, text in files.items() if name.endswith(".py"))
-    seen = repr((python, settings["tool"], settings["project"]["requires-python"]))
-    return hashlib.sha256(seen.encode()).hexdigest()
-
-
 def sources(files: Mapping[str, str]) -> str:
     """The service that a project's tests run."""
     seen = sorted((name, text) for name, text in files.items() if name.startswith("src/"))
     return hashlib.sha256(repr(seen).encode()).hexdigest()
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Makes a folder hold these files and no others, touching those only that differ."""
-    for path in filter(Path.is_file, list(folder.rglob("*"))):
-        if path.relative_to(folder).as_posix() not in files and ".mypy_cache" not in path.parts:
-            path.unlink()
-    for name, text in files.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def complaints(files: Mapping[str, str], folder: Path, tools: Path) -> str:
-    """What the project's own linter, formatter and type checker say against it."""
-    write(folder, files)
-    commands = (
-        ("ruff", "check", "--no-cache"),
-        ("ruff", "format", "--check", "--no-cache"),
-        ("mypy",),
-    )
-    for name, *arguments in commands:
-        done = subprocess.run(
-            [tools / name, *arguments], cwd=folder, text=True, capture_output=True, check=False
-        )
-        if done.returncode:
-            return f"{name}: {done.stdout}{done.stderr}"
-    return ""
-
-
-def test_what_is_rendered_here_is_what_cookiecutter_bakes(tmp_path: Path) -> None:
-    renderer = Renderer()
-    for number, answers in enumerate(pairwise_sets()):
-        baked = contents(bake(tmp_path / str(number), **answers))
-        rendered = {name: text.encode() for name, text in renderer.render(answers).items()}
-
-        assert (answers, baked.keys()) == (answers, rendered.keys())
-        assert [name for name in baked if baked[name] != rendered[name]] == []
 
 
 def test_every_set_of_options_passes_the_static_checks(

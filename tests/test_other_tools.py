@@ -1,6 +1,5 @@
 """What is too old, or another's, is refused in one sentence that says what to do."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,22 +9,17 @@ import pytest
 
 import cookiecutter_flask_async_answers as answers
 
-from .baking import ROOT, contents
+from .baking import ROOT, contents, on_command_line
 from .releases import working_tree
 from .uv import interpreter, run
 
 
 def bake_with(
-    *command: str | Path, cwd: Path, env: dict[str, str] | None = None
+    *program: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A bake by another Cookiecutter."""
-    return subprocess.run(
-        [*command, ROOT, "--no-input", "--output-dir", cwd],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        text=True,
-        capture_output=True,
-        check=False,
+    """A bake into the folder, from there, by another Cookiecutter."""
+    return on_command_line(
+        ROOT, "--no-input", "--output-dir", cwd, cwd=cwd, env=env, program=program
     )
 
 

@@ -64,9 +64,12 @@ def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
     run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", ["Aaa", "Price Service", "Zzz"])
-def test_the_lock_file_fits_every_bake(python: str, name: str, tmp_path: Path) -> None:
+# A lock file is sorted by name, and says which Pythons: the two do not meet.
+@pytest.mark.parametrize(
+    ("name", "python"),
+    [*((name, OLDEST) for name in ("Aaa", "Zzz")), *(("Price Service", each) for each in PYTHONS)],
+)
+def test_the_lock_file_fits_every_bake(name: str, python: str, tmp_path: Path) -> None:
     env = on_python(python)
     project = bake(tmp_path, project_name=name, python_version=python)
 

@@ -1,5 +1,7 @@
 """The repository's own promises that no other test would notice being broken."""
 
+import ast
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts import demo, lock
+from scripts import baking, demo, lock
 
 from .baking import QUESTIONS, ROOT
 
@@ -76,6 +78,38 @@ for template in sys.argv[1:3]:
     subprocess.run([sys.executable, "-c", script, *arguments], check=True, cwd=tmp_path)
 
     assert (tmp_path / "out" / "other-project" / "file").read_text() == "1"
+
+
+def test_one_module_calls_cookiecutter() -> None:
+    sources = (
+        path for name in ("benchmarks", "scripts", "tests") for path in (ROOT / name).rglob("*.py")
+    )
+    calls = [
+        path.relative_to(ROOT).as_posix()
+        for path in sources
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.ImportFrom) and statement.module == "cookiecutter.main"
+        if "cookiecutter" in {alias.name for alias in statement.names}
+    ]
+
+    assert calls == ["scripts/baking.py"]
+
+
+@pytest.mark.parametrize("way", ["in this process", "on the command line"])
+def test_a_bake_sees_nothing_of_the_users_configuration(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"default_context": {"project_slug": "theirs"}, "replay_dir": str(tmp_path / "replay")}
+    (tmp_path / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    monkeypatch.setenv("COOKIECUTTER_CONFIG", str(tmp_path / "config.yaml"))
+
+    if way == "in this process":
+        baking.bake(tmp_path / "out")
+    else:
+        subprocess.run(baking.command(tmp_path / "out"), check=True, cwd=ROOT)
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [baking.SLUG]
+    assert not (tmp_path / "replay").exists()
 
 
 def test_the_lock_tool_puts_the_answers_back_as_markup() -> None:

@@ -28,7 +28,10 @@ ANSWERS: list[dict[str, str]] = [
 ]
 
 
-def tree(project: Path) -> tuple[dict[str, bytes], dict[str, int]]:
+Tree = tuple[dict[str, bytes], dict[str, int]]
+
+
+def tree(project: Path) -> Tree:
     """The bytes and the modes of a project, without what the tool itself keeps there."""
     files = {name: data for name, data in contents(project).items() if name not in ADDED}
     return files, {name: mode for name, mode in modes(project).items() if name not in ADDED}
@@ -77,20 +80,22 @@ WAYS: dict[str, Callable[[Release, Path, dict[str, str]], Path]] = {
 }
 
 
-@pytest.mark.parametrize("answers", ANSWERS, ids=["defaults", "other answers"])
+@pytest.fixture(scope="module", params=ANSWERS, ids=["defaults", "other answers"])
+def baked(
+    request: pytest.FixtureRequest, release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, str], Tree]:
+    """Answers, and their bake with Cookiecutter from a folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    return request.param, tree(from_cookiecutter(release.repository, folder, request.param))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_bake_is_the_same_from_everywhere(
-    way: str, answers: dict[str, str], release: Release, tmp_path: Path
+    way: str, baked: tuple[dict[str, str], Tree], release: Release, tmp_path: Path
 ) -> None:
-    plain = tmp_path / "plain"
-    other = tmp_path / "other"
-    plain.mkdir()
-    other.mkdir()
+    answers, expected = baked
 
-    expected = tree(from_cookiecutter(release.repository, plain, answers))
-    actual = tree(WAYS[way](release, other, answers))
-
-    assert expected == actual
+    assert expected == tree(WAYS[way](release, tmp_path, answers))
 
 
 def test_no_file_of_a_bake_is_a_program(project: Path) -> None:
