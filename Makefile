@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test test-all bench lint format lock copier dist
+.PHONY: demo test test-all bench lint format lock copier dist workbench carry-back
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -59,3 +59,11 @@ copier:
 # Builds and checks a wheel and an sdist of each of the service's two libraries, into dist/.
 dist:
 	@$(RUN) --only-group dist scripts/dist.py
+
+# Bakes the default service into .cache/workbench, to work on its sources and run its tools.
+workbench:
+	@$(RUN) -m scripts.workbench workbench
+
+# Carries the edits made in the workbench back to the template, or says which cannot be.
+carry-back:
+	@$(RUN) -m scripts.workbench carry-back

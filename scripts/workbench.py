@@ -1,0 +1,243 @@
+"""Bakes a default service to work on, and carries what was edited there back to the template.
+
+`make workbench` bakes into `.cache/workbench/price-service`, as a Git repository with one commit.
+`make carry-back` takes over what differs from that commit, whole or not at all, and commits it.
+Each line of a bake is traced to the line of the template that it was rendered from. An edit that
+cannot be traced, and one after which the template would not render what was edited, is refused.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from jinja2 import TemplateError
+
+from scripts.baking import CACHE, ROOT, SLUG, bake
+from tests.rendering import PROJECT, Renderer
+
+WORKBENCH = CACHE / "workbench"
+MARK = re.compile("\x01(\\d+)\x02")  # before each line of a template, to see where it goes
+CONDITION = re.compile(r"\s*# jinja:")
+MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
+EXPRESSION = re.compile(r"\{\{.*?\}\}")
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
+NAMES = ("package_name", "project_slug")  # answers that need no quoting anywhere
+TEXTS = ("project_name", "project_description", "full_name", "email", "github_username")
+
+Render = Callable[[str], str]
+
+
+class CannotCarryError(Exception):
+    """Why an edit has to be made in the template by hand: one sentence."""
+
+
+class Answers:
+    """The answers of the bake, and how the lines of a bake become lines of the template."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        """Takes the default answers."""
+        self.names = {answers[name]: f"{{{{ cookiecutter.{name} }}}}" for name in NAMES}
+        self.texts = [answers[name] for name in TEXTS]
+
+    def as_template(self, line: str, expressions: Mapping[str, str]) -> str:
+        """A new line, in which values of these expressions and the names become markup.
+
+        Raises:
+            CannotCarryError: when it is not plain what the line should be with other answers.
+        """
+        if MARKUP.search(line):
+            message = "holds what Jinja would take for markup"
+            raise CannotCarryError(message)
+        known = self.names | {value: text for value, text in expressions.items() if value.strip()}
+        for text in self.texts:
+            if text in line and text not in known:
+                message = f"holds the answer {text!r}"
+                raise CannotCarryError(message)
+        values = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+        for found in re.finditer(f"\\w?({values})\\w?", line):
+            if found[0] != found[1]:
+                message = f"has {found[1]!r}, which is an answer, within the word {found[0]!r}"
+                raise CannotCarryError(message)
+        return re.sub(values, lambda found: known[found[0]], line)
+
+    def as_path(self, path: str) -> str:
+        """Where a new file of the bake belongs in the template."""
+        for value, expression in self.names.items():
+            path = path.replace(value, expression.replace(" ", ""))
+        return path
+
+
+def origins(template: str, baked: str, render: Render) -> list[int | None]:
+    """For each line of a bake, the line of the template that it alone was rendered from.
+
+    Raises:
+        CannotCarryError: when the template does not give this bake any more, or no line of it.
+    """
+    lines = enumerate(LINE.findall(template))
+    marked = (
+        line if CONDITION.match(line) else f"\x01{number}\x02{line}" for number, line in lines
+    )
+    try:
+        rendered = render("".join(marked))
+    except TemplateError:
+        rendered = ""
+    if MARK.sub("", rendered) != baked:
+        message = "is not what the template gives now, or its markup spans lines"
+        raise CannotCarryError(message)
+    found = [MARK.findall(line) for line in LINE.findall(rendered)]
+    times = Counter(mark for marks in found for mark in marks)
+    return [int(marks[0]) if len(marks) == 1 == times[marks[0]] else None for marks in found]
+
+
+def carried(template: str, baked: str, edited: str, render: Render, answers: Answers) -> str:
+    """The template that renders `edited` as the present one renders `baked`.
+
+    Raises:
+        CannotCarryError: with the line of `edited`, when that is not plain.
+    """
+    lines = LINE.findall(template)
+    origin = origins(template, baked, render)
+    places: dict[int, list[str]] = {number: [line] for number, line in enumerate(lines)}
+    before: dict[int, list[str]] = {}
+    new_lines = LINE.findall(edited)
+    matcher = SequenceMatcher(None, LINE.findall(baked), new_lines, autojunk=False)
+    for tag, start, end, new_start, new_end in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        try:
+            old = [_known(number) for number in origin[start:end]]
+            expressions = {
+                render(text): text for number in old for text in EXPRESSION.findall(lines[number])
+            }
+            new = [answers.as_template(line, expressions) for line in new_lines[new_start:new_end]]
+            if not old:
+                before[_gap(origin, start, len(lines))] = new
+            elif len(old) == len(new) or not new:
+                places |= {number: new[i : i + 1] for i, number in enumerate(old)}
+            else:
+                _gapless(old)
+                places |= {number: [] for number in old} | {old[0]: new}
+        except CannotCarryError as error:
+            message = f"line {new_start + 1} {error}"
+            raise CannotCarryError(message) from None
+    result = "".join(
+        line
+        for number in range(len(lines) + 1)
+        for line in [*before.get(number, []), *places.get(number, [])]
+    )
+    if render(result) != edited:
+        message = "would be rendered otherwise than it was edited"
+        raise CannotCarryError(message)
+    return result
+
+
+def _known(number: int | None) -> int:
+    if number is None:
+        message = "takes the place of what Jinja's logic made"
+        raise CannotCarryError(message)
+    return number
+
+
+def _gap(origin: list[int | None], place: int, end: int) -> int:
+    """The line of the template before which a line that is added there belongs."""
+    above = origin[place - 1] if place else -1
+    below = origin[place] if place < len(origin) else end
+    if above is None or above + 1 != below:
+        message = "is added where a condition begins or ends"
+        raise CannotCarryError(message)
+    return above + 1
+
+
+def _gapless(numbers: list[int]) -> None:
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        message = "changes lines on both sides of a condition"
+        raise CannotCarryError(message)
+
+
+def git(*arguments: str) -> bytes:
+    """What Git printed in the workbench."""
+    identity = ("-c", "user.name=workbench", "-c", "user.email=workbench@localhost")
+    command = ["git", *identity, "-c", "core.autocrlf=false", *arguments]
+    return subprocess.run(command, cwd=WORKBENCH / SLUG, capture_output=True, check=True).stdout
+
+
+def changes() -> Iterator[tuple[str, bytes | None, bytes | None]]:
+    """Every file that differs: its path, what it was and what it is; None where it is not."""
+    git("add", "--all")
+    for path in git("diff", "--cached", "--name-only", "--no-renames", "-z").decode().split("\0"):
+        if path:
+            was = git("show", f"HEAD:{path}") if git("ls-tree", "HEAD", path) else None
+            file = WORKBENCH / SLUG / path
+            yield path, was, file.read_bytes() if file.exists() else None
+
+
+def carry_back() -> dict[Path, str | None]:
+    """What to write into the template, by file; None where one is to be removed.
+
+    Raises:
+        SystemExit: with a sentence for each edit that has to be made by hand.
+    """
+    renderer = Renderer()
+    answers = Answers(renderer.defaults)
+    names = {
+        source.path.render(cookiecutter=renderer.defaults): source.name
+        for source in renderer.sources
+    }
+
+    def render(text: str) -> str:
+        return str(renderer.environment.from_string(text).render(cookiecutter=renderer.defaults))
+
+    found: dict[Path, str | None] = {}
+    refused = []
+    for path, was, now in changes():
+        target = PROJECT / names.get(path, answers.as_path(path))
+        try:
+            if now is None or was is None:
+                found[target] = (
+                    None if now is None else carried("", "", now.decode(), render, answers)
+                )
+            else:
+                text = target.read_text(encoding="utf-8")
+                found[target] = carried(text, was.decode(), now.decode(), render, answers)
+        except (CannotCarryError, UnicodeDecodeError) as error:
+            refused.append(f"{path}: {error}. Edit {target.relative_to(ROOT)} by hand.")
+    if refused:
+        sys.exit("\n".join([*refused, "Nothing was carried back."]))
+    return found
+
+
+def main(command: str) -> None:
+    """Makes the workbench, or carries back.
+
+    Raises:
+        SystemExit: with what has to be done first.
+    """
+    exists = (WORKBENCH / SLUG / ".git").is_dir()
+    if command == "carry-back":
+        if not exists:
+            sys.exit("There is no workbench: run `make workbench` first.")
+        for target, text in carry_back().items():
+            if text is None:
+                target.unlink()
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="\n")
+            print(target.relative_to(ROOT))
+        git("commit", "--quiet", "--allow-empty", "--message", "carried back")
+        return
+    if exists and any(changes()):
+        sys.exit(f"{WORKBENCH} has edits: run `make carry-back`, or remove that folder.")
+    shutil.rmtree(WORKBENCH, ignore_errors=True)
+    bake(WORKBENCH)
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "the bake")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
