@@ -6,6 +6,7 @@ Each line of a bake is traced to the line of the template that it was rendered f
 cannot be traced, and one after which the template would not render what was edited, is refused.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from tests.rendering import PROJECT, Renderer
 WORKBENCH = CACHE / "workbench"
 MARK = re.compile("\x01(\\d+)\x02")  # before each line of a template, to see where it goes
 CONDITION = re.compile(r"\s*# jinja:")
+STATEMENT = re.compile(r"\{%|\{#")
 MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
 EXPRESSION = re.compile(r"\{\{.*?\}\}")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -36,8 +38,14 @@ class CannotCarryError(Exception):
     """Why an edit has to be made in the template by hand: one sentence."""
 
 
+def refuse_if(wrong: object, message: str) -> None:
+    """Raises CannotCarryError with the message, if something is wrong."""
+    if wrong:
+        raise CannotCarryError(message)
+
+
 class Answers:
-    """The answers of the bake, and how the lines of a bake become lines of the template."""
+    """The answers of the bake, and how its lines and paths become the template's."""
 
     def __init__(self, answers: Mapping[str, str]) -> None:
         """Takes the default answers."""
@@ -45,25 +53,29 @@ class Answers:
         self.texts = [answers[name] for name in TEXTS]
 
     def as_template(self, line: str, expressions: Mapping[str, str]) -> str:
-        """A new line, in which values of these expressions and the names become markup.
-
-        Raises:
-            CannotCarryError: when it is not plain what the line should be with other answers.
-        """
-        if MARKUP.search(line):
-            message = "holds what Jinja would take for markup"
-            raise CannotCarryError(message)
-        known = self.names | {value: text for value, text in expressions.items() if value.strip()}
-        for text in self.texts:
-            if text in line and text not in known:
-                message = f"holds the answer {text!r}"
-                raise CannotCarryError(message)
+        """A new line, in which the names and the values of these expressions become markup."""
+        known = {value: text for value, text in expressions.items() if value.strip()} | self.names
         values = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+        refuse_if(MARKUP.search(line), "holds what Jinja would take for markup")
+        for text in self.texts:
+            refuse_if(text in line and text not in known, f"holds the answer {text!r}")
         for found in re.finditer(f"\\w?({values})\\w?", line):
-            if found[0] != found[1]:
-                message = f"has {found[1]!r}, which is an answer, within the word {found[0]!r}"
-                raise CannotCarryError(message)
+            word = f"the word {found[0]!r}"
+            refuse_if(found[0] != found[1], f"has {found[1]!r}, an answer, within {word}")
         return re.sub(values, lambda found: known[found[0]], line)
+
+    def lines_as_template(self, new: list[str], old: list[str], render: Render) -> list[str]:
+        """Lines that take the place of these lines of the template."""
+        texts = [text for line in old for text in EXPRESSION.findall(line)]
+        values = {render(text): text for text in texts}
+        lines = [self.as_template(line, values) for line in new]
+        for value, text in values.items() if new else ():
+            # A name may come and go; another answer has its place in this one line.
+            same = "".join(lines).count(text) == texts.count(text)
+            refuse_if(
+                value not in self.names and not same, f"drops or repeats the answer {value!r}"
+            )
+        return lines
 
     def as_path(self, path: str) -> str:
         """Where a new file of the bake belongs in the template."""
@@ -73,22 +85,17 @@ class Answers:
 
 
 def origins(template: str, baked: str, render: Render) -> list[int | None]:
-    """For each line of a bake, the line of the template that it alone was rendered from.
-
-    Raises:
-        CannotCarryError: when the template does not give this bake any more, or no line of it.
-    """
-    lines = enumerate(LINE.findall(template))
-    marked = (
-        line if CONDITION.match(line) else f"\x01{number}\x02{line}" for number, line in lines
+    """For each line of a bake, the line of the template that it alone was rendered from."""
+    marked = "".join(
+        line if CONDITION.match(line) else f"\x01{number}\x02{line}"
+        for number, line in enumerate(LINE.findall(template))
     )
     try:
-        rendered = render("".join(marked))
+        rendered = render(marked)
     except TemplateError:
-        rendered = ""
-    if MARK.sub("", rendered) != baked:
-        message = "is not what the template gives now, or its markup spans lines"
-        raise CannotCarryError(message)
+        rendered = "\0"
+    same = MARK.sub("", rendered) == baked
+    refuse_if(not same, "is not what the template gives now, or its markup spans lines")
     found = [MARK.findall(line) for line in LINE.findall(rendered)]
     times = Counter(mark for marks in found for mark in marks)
     return [int(marks[0]) if len(marks) == 1 == times[marks[0]] else None for marks in found]
@@ -100,51 +107,38 @@ def carried(template: str, baked: str, edited: str, render: Render, answers: Ans
     Raises:
         CannotCarryError: with the line of `edited`, when that is not plain.
     """
-    lines = LINE.findall(template)
+    lines, new_lines = LINE.findall(template), LINE.findall(edited)
     origin = origins(template, baked, render)
-    places: dict[int, list[str]] = {number: [line] for number, line in enumerate(lines)}
-    before: dict[int, list[str]] = {}
-    new_lines = LINE.findall(edited)
+    places = {number: [line] for number, line in enumerate([*lines, ""])}
     matcher = SequenceMatcher(None, LINE.findall(baked), new_lines, autojunk=False)
     for tag, start, end, new_start, new_end in matcher.get_opcodes():
         if tag == "equal":
             continue
         try:
-            old = [_known(number) for number in origin[start:end]]
-            expressions = {
-                render(text): text for number in old for text in EXPRESSION.findall(lines[number])
-            }
-            new = [answers.as_template(line, expressions) for line in new_lines[new_start:new_end]]
+            old = [number for number in origin[start:end] if number is not None]
+            logic = len(old) < end - start or any(STATEMENT.search(lines[each]) for each in old)
+            refuse_if(logic, "takes the place of what Jinja's logic made")
+            taken = [lines[each] for each in old]
+            new = answers.lines_as_template(new_lines[new_start:new_end], taken, render)
             if not old:
-                before[_gap(origin, start, len(lines))] = new
+                following = gap(origin, start, len(lines))
+                places[following] = new + places[following]
             elif len(old) == len(new) or not new:
                 places |= {number: new[i : i + 1] for i, number in enumerate(old)}
             else:
-                _gapless(old)
+                apart = old != list(range(old[0], old[0] + len(old)))
+                refuse_if(apart, "changes lines on both sides of a condition")
                 places |= {number: [] for number in old} | {old[0]: new}
         except CannotCarryError as error:
             message = f"line {new_start + 1} {error}"
             raise CannotCarryError(message) from None
-    result = "".join(
-        line
-        for number in range(len(lines) + 1)
-        for line in [*before.get(number, []), *places.get(number, [])]
-    )
-    if render(result) != edited:
-        message = "would be rendered otherwise than it was edited"
-        raise CannotCarryError(message)
+    result = "".join(line for number in sorted(places) for line in places[number])
+    refuse_if(render(result) != edited, "would be rendered otherwise than it was edited")
     return result
 
 
-def _known(number: int | None) -> int:
-    if number is None:
-        message = "takes the place of what Jinja's logic made"
-        raise CannotCarryError(message)
-    return number
-
-
-def _gap(origin: list[int | None], place: int, end: int) -> int:
-    """The line of the template before which a line that is added there belongs."""
+def gap(origin: list[int | None], place: int, end: int) -> int:
+    """The line of the template before which a line belongs that is added here to the bake."""
     above = origin[place - 1] if place else -1
     below = origin[place] if place < len(origin) else end
     if above is None or above + 1 != below:
@@ -153,17 +147,15 @@ def _gap(origin: list[int | None], place: int, end: int) -> int:
     return above + 1
 
 
-def _gapless(numbers: list[int]) -> None:
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        message = "changes lines on both sides of a condition"
-        raise CannotCarryError(message)
-
-
 def git(*arguments: str) -> bytes:
-    """What Git printed in the workbench."""
+    """What Git printed in the workbench, whatever the user's own settings are."""
     identity = ("-c", "user.name=workbench", "-c", "user.email=workbench@localhost")
-    command = ["git", *identity, "-c", "core.autocrlf=false", *arguments]
-    return subprocess.run(command, cwd=WORKBENCH / SLUG, capture_output=True, check=True).stdout
+    env = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    folder = WORKBENCH / SLUG
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, env=env, stdout=subprocess.PIPE, check=True
+    )
+    return done.stdout
 
 
 def changes() -> Iterator[tuple[str, bytes | None, bytes | None]]:
@@ -196,14 +188,15 @@ def carry_back() -> dict[Path, str | None]:
     refused = []
     for path, was, now in changes():
         target = PROJECT / names.get(path, answers.as_path(path))
+        template = target.read_text(encoding="utf-8") if target.exists() else ""
         try:
-            if now is None or was is None:
-                found[target] = (
-                    None if now is None else carried("", "", now.decode(), render, answers)
-                )
+            refuse_if(was is None and template, "is in the template already, for other answers")
+            baked = (was or b"").decode()
+            if now is None:
+                origins(template, baked, render)  # refuses when it is another file by now
+                found[target] = None
             else:
-                text = target.read_text(encoding="utf-8")
-                found[target] = carried(text, was.decode(), now.decode(), render, answers)
+                found[target] = carried(template, baked, now.decode(), render, answers)
         except (CannotCarryError, UnicodeDecodeError) as error:
             refused.append(f"{path}: {error}. Edit {target.relative_to(ROOT)} by hand.")
     if refused:
