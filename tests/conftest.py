@@ -11,6 +11,7 @@ import pytest
 from .baking import OLDEST, ROOT, bake
 from .releases import Release
 from .releases import release as make_release
+from .rendering import Renderer
 from .uv import on_python, run
 
 # Variables that would change what the tests' commands do.
@@ -78,6 +79,12 @@ def tools(project: Path) -> Path:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """A repository of the template with two releases, at the second."""
     return make_release(tmp_path_factory.mktemp("template") / "template")
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Renderer:
+    """The template, to render for many sets of answers in a small part of the time of a bake."""
+    return Renderer()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

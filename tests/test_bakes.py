@@ -18,12 +18,6 @@ Check = Callable[[Mapping[str, str]], None]
 
 
 @pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    """What bakes in a small part of the time."""
-    return Renderer()
-
-
-@pytest.fixture(scope="module")
 def check(tools: Path) -> Check:
     """Checks a project with its own tools and rules, once for all bakes of the same sources."""
     checked = set()

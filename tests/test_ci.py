@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from .baking import CHOICES, PYTHONS, ROOT, bake, contents, describe
+from .checks import write
+from .rendering import Renderer
 from .test_readmes import blocks
 from .uv import run
 
@@ -62,9 +64,13 @@ def variation(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def baked(variation: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project baked with these answers."""
-    return bake(tmp_path_factory.mktemp("ci"), **variation)
+def baked(
+    variation: dict[str, str], renderer: Renderer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A project with these answers."""
+    folder = tmp_path_factory.mktemp("ci")
+    write(folder, renderer.render(variation))
+    return folder
 
 
 def test_the_tools_find_nothing(baked: Path, check: Callable[[Path], None]) -> None:

@@ -27,9 +27,8 @@ HOOKS = sorted(ROOT.glob("hooks/*"))
 
 
 @pytest.fixture(scope="module")
-def paths() -> set[str]:
+def paths(renderer: Renderer) -> set[str]:
     """The path of every file that any answers bring, below the folder that holds the project."""
-    renderer = Renderer()
     return {
         f"{LONG['project_slug']}/{path}"
         for answers in all_sets()
