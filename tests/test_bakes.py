@@ -8,8 +8,8 @@ import pytest
 
 from .baking import ROOT, bake, contents, describe, single_values_and_pairs
 from .checks import as_checked, complaints
-from .rendering import Renderer, pairwise_sets
 from .releases import append, fails
+from .rendering import Renderer, pairwise_sets
 from .uv import run
 
 FOLDER = ROOT / ".cache" / "bakes"  # kept, so that mypy knows what it has checked

@@ -250,8 +250,6 @@ FOLDERS = 'module-name = ["price_service", "flask_asgi", "upstreams"]'
 NO_FOLDERS = 'module-name = "price_service"'
 
 
-# Two of the tests that a bake has still read every source beside the libraries' own.
-@pytest.mark.xfail(reason="until the libraries' tests have left the bake", strict=False)
 @pytest.mark.heavy
 def test_a_service_can_take_the_libraries_from_their_wheels(
     built: list[Path], tmp_path: Path

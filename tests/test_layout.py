@@ -42,11 +42,6 @@ FORBIDDEN = {
 ORDER = ("serve", "asgi", "app", "views", "clients")
 
 
-def until(what: str) -> pytest.MarkDecorator:
-    """Marks a claim that holds once something is done; the mark goes then."""
-    return pytest.mark.xfail(reason=f"until {what}", strict=False)
-
-
 class Module(NamedTuple):
     """A module's dotted name, what it holds, and whether it is the `__init__.py` of a package."""
 
@@ -170,11 +165,7 @@ def test_no_part_of_the_service_imports_one_that_a_request_meets_before_it() -> 
 
 @pytest.mark.parametrize(
     "part",
-    [
-        pytest.param("flask_asgi", marks=until("_bridge and _exchange are no circle")),
-        "upstreams",
-        SERVICE,
-    ],
+    ["flask_asgi", "upstreams", SERVICE],
 )
 def test_no_module_is_part_of_an_import_circle(part: str) -> None:
     assert circle(modules(SRC / part)) == []
@@ -218,14 +209,12 @@ def test_modules_beside_each_other_are_no_circle() -> None:
     assert circle(package) == []
 
 
-@until("open_cache is a public name of upstreams")
 def test_the_service_takes_public_names_only() -> None:
     found = [use for each in modules(SRC / SERVICE).values() for use in private_uses(each)]
 
     assert found == []
 
 
-@until("the libraries' tests have left the bake")
 def test_the_tests_of_a_service_take_public_names_only() -> None:
     found = [use for each in modules(PROJECT / "tests").values() for use in private_uses(each)]
 
@@ -327,7 +316,6 @@ def test_git_knows_the_libraries_as_not_the_teams(tmp_path: Path) -> None:
         assert found.splitlines() == [f"{name}: {mark}: {expected}" for mark in marks]
 
 
-@until("the service is thin")
 def test_the_service_is_small(project: Path) -> None:
     package = contents(project / "src" / "price_service")
 
@@ -335,7 +323,6 @@ def test_the_service_is_small(project: Path) -> None:
     assert sum(name.endswith(".py") for name in package) <= 20
 
 
-@until("the libraries' tests have left the bake")
 def test_the_tests_of_a_service_are_small(project: Path) -> None:
     files = contents(project / "tests")
     contract = {name: data for name, data in files.items() if name.startswith("contract/")}

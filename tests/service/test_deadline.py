@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask_asgi import Background
-from upstreams import Limit, lift_deadline, within
+from upstreams import Deadline, lift_deadline, within
 
 from price_service.deadline import SHORTEST_BUDGET, Callers
 from price_service.settings import SettingsError, load_settings
@@ -85,7 +85,7 @@ async def test_background_work_is_free_of_its_requests_deadline() -> None:
     left: list[float] = []
 
     async def work() -> None:
-        left.append(Limit(60).left)
+        left.append(Deadline(60).left)
 
     background = Background(on_start=lift_deadline)
     background.open()

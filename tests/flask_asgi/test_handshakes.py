@@ -15,7 +15,7 @@ from flask_asgi._handshakes import drop_new
 from flask_asgi._protocol import HttpProtocol
 from flask_asgi._server import Server, WorkerServer
 
-from .serving import PATIENCE
+from tests.serving import PATIENCE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the filters are Linux's")
 

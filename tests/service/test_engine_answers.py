@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from flask_asgi import FlaskToAsgi
 
-from {{ cookiecutter.package_name }} import logs
-from {{ cookiecutter.package_name }}.settings import Settings
+from price_service import logs
+from price_service.settings import Settings
 
 
 class SlowBody(httpx.AsyncByteStream):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.settings import SettingsError, load_settings
+from price_service.settings import SettingsError, load_settings
 
-from .serving import PACKAGE, run
+from ..serving import PACKAGE, run
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
