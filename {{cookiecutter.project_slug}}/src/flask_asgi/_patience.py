@@ -35,8 +35,8 @@ class Patience:
         self._incoming = incoming
         self._timeout = timeout
         self._on_timeout = on_timeout
-        self._timer: asyncio.TimerHandle | None = None
-        self._call_later(LONG_WAIT, self._on_long_wait)
+        loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = loop.call_later(LONG_WAIT, self._on_long_wait)
 
     def on_wait(self) -> None:
         """Watch the client, as the view waits once more."""
@@ -53,11 +53,9 @@ class Patience:
         self.wait = Wait.LONG
         self._incoming.watch()
         if self._timeout is not None:
-            self._call_later(max(0, self._timeout - LONG_WAIT), self._on_end)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0, self._timeout - LONG_WAIT), self._on_end)
 
     def _on_end(self) -> None:
         self.wait = Wait.OVER
         self._on_timeout()
-
-    def _call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, function)
