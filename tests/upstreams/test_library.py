@@ -6,11 +6,15 @@ import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import upstreams
 
+from .fake_upstream import BODY, serve
+
 SOURCES = Path(upstreams.__file__).parent
+README = (SOURCES / "README.md").read_text(encoding="utf-8")
 MODULES = sorted(SOURCES.glob("*.py"))
 
 
@@ -81,3 +85,19 @@ def test_its_text_does_not_speak_of_the_service_around_it(module: Path) -> None:
 
     for name in ("settings.py", "logs.py", "lifespan", "Flask", "WSGI app", "this service"):
         assert name not in text
+
+
+@pytest.mark.anyio
+async def test_the_example_of_its_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = README.split("```python\n")[1].split("```")[0].replace("asyncio.run(main())\n", "")
+    async with serve() as served:
+        namespace: dict[str, Any] = {}
+        address = example.replace("https://prices.example/v1", served.base_url)
+        exec(address, namespace)  # noqa: S102 - our own text
+        await namespace["main"]()
+
+    assert capsys.readouterr().out.splitlines() == [
+        "{'AAPL': 1.5, 'MSFT': 1.5} {}",
+        "200",
+        BODY.decode(),
+    ]

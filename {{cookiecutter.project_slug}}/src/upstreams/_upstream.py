@@ -40,6 +40,7 @@ _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
 if not mimetypes.inited:
     mimetypes.init()
 
+_NO_STATUS: frozenset[int] = frozenset()
 _NO_BODY = httpx.ByteStream(b"")
 _BODIES = frozenset({"json", "content", "data", "files"})
 
@@ -124,6 +125,7 @@ class Upstream:
         base = parsed_base(self.name, self.base_url)
         self._query = base.query
         self._address = str(base.copy_with(query=None, userinfo=None)).rstrip("/")
+        self._headers = httpx.Headers([("Host", base.netloc.decode("ascii")), *_HEADERS])
         transport = self.transport or partial(
             AiohttpTransport,
             tls=tls_context(self._address),
@@ -366,7 +368,9 @@ class Upstream:
         query = pairs(options.get("params"))
         passed_on = [*self.pass_on()] if self.pass_on is not None else []
         url = call_url(self._address, self._query, path, query)
-        body: Any = {name: value for name, value in options.items() if name in _BODIES}
+        body: Any = {}
+        if options:
+            body = {name: value for name, value in options.items() if name in _BODIES}
         timeout = options.get("timeout")
         deadline = (
             Deadline(self.timeout)
@@ -376,7 +380,9 @@ class Upstream:
         # Connecting, or waiting for a free connection, may use up half of a call's time: a later
         # start leaves too little for a reply.
         patience = (self.timeout if timeout is None else timeout) / 2
-        sent = httpx.Headers([("Host", url.netloc.decode("ascii")), *_HEADERS, *passed_on])
+        # A copy of parsed headers takes a fourth of the time of parsing them.
+        usual = self._headers
+        sent = httpx.Headers([*usual.raw, *httpx.Headers(passed_on).raw] if passed_on else usual)
         if (headers := options.get("headers")) is not None:
             sent.update(headers)
         request = httpx.Request(
@@ -391,7 +397,7 @@ class Upstream:
         given = options.get("auth")
         auth = as_auth(given)
         credentials = [field for field in passed_on if field[0].lower() not in _IDS]
-        accept = frozenset(options.get("accept", ()))
+        accept = frozenset(options["accept"]) if "accept" in options else _NO_STATUS
         key: Hashable = None
         # What an `httpx.Auth` will send is not known before it runs.
         if self.coalesce and (given is None or isinstance(given, tuple)):
