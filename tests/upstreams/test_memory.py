@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from upstreams import _retries as retries
 from upstreams._deadline import within
@@ -81,7 +80,6 @@ async def test_a_reply_of_any_kind(kind: str, coalesce: object) -> None:
 @pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncate", "bomb"])
 async def test_each_shape_of_a_call(kind: str) -> None:
     async with calling() as upstream:
-        client = upstream.client()
         shapes: dict[str, Callable[[], Awaitable[object]]] = {
             "retried": lambda: upstream.get(f"/{kind}"),
             "with a body": lambda: upstream.request("PUT", f"/{kind}", json={"a": 1}),
@@ -98,7 +96,6 @@ async def test_each_shape_of_a_call(kind: str) -> None:
             "streamed": lambda: streamed(upstream, kind),
             "with credentials": lambda: upstream.get(f"/{kind}", auth=("user", "p")),
             "with a body as it is made": lambda: upstream.put(f"/{kind}", content=made()),
-            "of a client": lambda: of_a_client(client, kind),
         }
         for shape, call in shapes.items():
             upstream._budget._tokens = 1000  # noqa: SLF001 - so that there are retries
@@ -113,11 +110,6 @@ async def made() -> AsyncIterator[bytes]:
 async def streamed(upstream: Upstream, kind: str) -> None:
     async with upstream.stream("GET", f"/{kind}") as response:
         await response.aread()
-
-
-async def of_a_client(client: httpx.AsyncClient, kind: str) -> None:
-    with suppress(httpx.HTTPError):
-        await client.get(f"/{kind}")
 
 
 async def several(upstream: Upstream, kind: str) -> None:

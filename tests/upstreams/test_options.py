@@ -169,9 +169,9 @@ async def test_a_timeout_of_its_own_ends_a_call_and_is_told_to_the_upstream() ->
             await upstream.get("/", timeout=30)
 
     told = [int(value or "") for value in served.headers(BUDGET_HEADER)]
-    assert told[0] <= 50
-    assert 20_000 < told[1] <= 30_000
-    assert told[2] <= 10_000
+    assert 20_000 < told[-2] <= 30_000
+    assert told[-1] <= 10_000
+    assert all(each <= 50 for each in told[:-2]), "the first, if it came that far in its time"
 
 
 async def test_short_timeouts_of_some_calls_do_not_open_the_breaker_or_count_as_latencies() -> None:

@@ -128,7 +128,7 @@ async def test_thousands_of_cancelled_fan_outs_leave_the_pool_whole() -> None:
         served.held.set()
         replies = await asyncio.gather(*calls)
 
-    assert not {task for task in left if "upstream" in repr(task)}
+    assert not {task for task in left if "src/upstreams" in repr(task)}
     assert [reply.status_code for reply in replies] == [200] * 3
 
 
