@@ -149,6 +149,7 @@ class _Decoded(httpx.AsyncByteStream):
         return self._parts
 
     async def aclose(self) -> None:
+        await self._parts.aclose()  # otherwise the loop closes it, some time later
         await self._response.aclose()
 
 

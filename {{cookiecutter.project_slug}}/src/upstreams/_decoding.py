@@ -6,7 +6,7 @@ before the limit is checked.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 
 import httpx
 
@@ -45,7 +45,7 @@ async def read(response: httpx.Response, *, max_bytes: int, may_be_empty: bool) 
 
 async def parts(
     response: httpx.Response, *, max_bytes: int | None, may_be_empty: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the decoded body of a response that was not read yet, at most `max_bytes` of it.
 
     `may_be_empty` says that a reply has no body, whatever its header says about one.
