@@ -185,6 +185,16 @@ async def test_short_timeouts_of_some_calls_do_not_open_the_breaker_or_count_as_
         assert not upstream._latencies._seconds  # noqa: SLF001
 
 
+@pytest.mark.parametrize(("timeout", "connect"), [(0.01, 30), (None, 30), (60, 30), (100, 50)])
+def test_a_short_timeout_leaves_the_upstream_its_time_to_connect(
+    timeout: float | None, connect: float
+) -> None:
+    upstream = stubbed(httpx.MockTransport(lambda _: httpx.Response(200)), timeout=60)
+    call = upstream._call("GET", "/", {"timeout": timeout})  # noqa: SLF001
+
+    assert call.request.extensions["timeout"]["connect"] == connect
+
+
 async def test_calls_with_different_timeouts_are_not_shared() -> None:
     async with serve() as served, calling(served) as upstream:
         calls = [upstream.get("/held", timeout=timeout) for timeout in (30, 40, None, 30)]

@@ -379,6 +379,7 @@ class Upstream:
         )
         # Connecting, or waiting for a free connection, may use up half of a call's time: a later
         # start leaves too little for a reply.
+        longest = self.timeout if timeout is None else max(timeout, self.timeout)
         patience = (self.timeout if timeout is None else timeout) / 2
         # A copy of parsed headers takes a fourth of the time of parsing them.
         usual = self._headers
@@ -391,7 +392,8 @@ class Upstream:
             headers=sent,
             # With a stream httpx need not find out that there is no body to encode.
             stream=_NO_BODY if method == "GET" and not body else None,
-            extensions={"timeout": {"connect": patience}},
+            # Never less than usual: a connection that takes longer counts against the upstream.
+            extensions={"timeout": {"connect": longest / 2}},
             **body,
         )
         given = options.get("auth")
