@@ -144,6 +144,7 @@ BROUGHT_BY = {
         "deploy/systemd/README.md",
         "deploy/systemd/{slug}@.service",
         "deploy/systemd/{slug}@.socket",
+        "tests/test_systemd.py",
     ),
     ("ci", ("github",)): (
         ".github/dependabot.yml",
