@@ -158,6 +158,6 @@ def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: 
 def test_without_the_example_the_service_does_not_speak_of_it(tmp_path: Path) -> None:
     project = bake(tmp_path, project_name="Plain", include_example=False)
 
-    service = {name: data for name, data in contents(project).items() if name.startswith("src/")}
+    service = contents(project / "src" / "plain")
     service["README.md"] = (project / "README.md").read_bytes()
     assert [name for name, data in service.items() if b"prices" in data.lower()] == []

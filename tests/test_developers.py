@@ -163,8 +163,9 @@ def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
     text = app.read_text(encoding="utf-8")
     app.write_text(
         text.replace(
-            "from flask import Flask\n",
-            "from flask import Flask\nfrom sqlalchemy.ext.asyncio import create_async_engine\n",
+            "\nfrom flask import ",
+            "\nfrom sqlalchemy.ext.asyncio import create_async_engine\nfrom flask import ",
+            1,
         ).replace("    app = Flask(", "    create_async_engine\n    app = Flask("),
         encoding="utf-8",
     )

@@ -17,7 +17,7 @@ from ..test_prices import THREE, content, use
 
 def test_one_call_at_a_time_never_meets_at_that_barrier(app: Flask, client: FlaskClient) -> None:
     barrier = asyncio.Barrier(3)
-    use(app, StubPrices(delay=barrier.wait), prices_max_concurrency=1, prices_deadline_seconds=0.1)
+    use(app, StubPrices(delay=barrier.wait), max_concurrency=1, deadline_seconds=0.1)
 
     assert client.get(THREE).status_code == 504
 
@@ -49,7 +49,7 @@ def test_when_nothing_arrives_the_problem_says_why(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int, first: str
 ) -> None:
     deadline = 0.05 if first == "the deadline" else 5
-    use(app, StubPrices(failing=failing), timeout=0.1, prices_deadline_seconds=deadline)
+    use(app, StubPrices(failing=failing), timeout=0.1, deadline_seconds=deadline)
 
     response = client.get("/prices?symbol=AAPL&symbol=MSFT")
 

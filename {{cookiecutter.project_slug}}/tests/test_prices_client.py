@@ -7,12 +7,11 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from upstreams import UpstreamInvalid
+from upstreams import UpstreamInvalid, UpstreamSettings
 
 from {{ cookiecutter.package_name }}.clients.prices import PricesClient
 from {{ cookiecutter.package_name }}.clients.stub import invented_price
 from {{ cookiecutter.package_name }}.settings import PricesSettings, Settings
-from {{ cookiecutter.package_name }}.upstream_settings import UpstreamSettings
 
 pytestmark = pytest.mark.anyio
 

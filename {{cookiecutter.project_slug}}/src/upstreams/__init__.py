@@ -1,9 +1,10 @@
 """Calls to other services: concurrent, within a deadline, with retries and typed errors.
 
-`open_cache` needs the libraries hishel, anysqlite and redis. It is imported when it is asked for,
-and is not part of `from upstreams import *`.
+`open_cache` needs hishel, anysqlite and redis, and `UpstreamSettings` needs pydantic. Both are
+imported at their first use, and are not part of `from upstreams import *`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ._certificates import certificate_mistakes
@@ -25,6 +26,7 @@ from ._errors import (
 )
 from ._failures import log_failure
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
+from ._host import is_host
 from ._options import GetOptions, RequestOptions
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
@@ -33,6 +35,7 @@ from ._upstream import PassOn, Upstream
 
 if TYPE_CHECKING:
     from ._cache import open_cache as open_cache
+    from ._settings import UpstreamSettings as UpstreamSettings
 
 __all__ = [
     "BUDGET_HEADER",
@@ -59,6 +62,7 @@ __all__ = [
     "begin_request",
     "certificate_mistakes",
     "fan_out",
+    "is_host",
     "is_redis_url",
     "lift_deadline",
     "log_failure",
@@ -67,11 +71,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    """Import `open_cache`, whose dependencies are optional, at its first use."""
-    if name == "open_cache":
-        from ._cache import open_cache  # noqa: PLC0415
+_OPTIONAL = {"open_cache": "._cache", "UpstreamSettings": "._settings"}
 
-        return open_cache
+
+def __getattr__(name: str) -> object:
+    """Import what has optional dependencies at its first use."""
+    if name in _OPTIONAL:
+        return getattr(import_module(_OPTIONAL[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -16,11 +16,14 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from upstreams import certificate_mistakes
+from upstreams import UpstreamSettings, certificate_mistakes, is_host
 
-from .upstream_settings import LONGEST, Count, Seconds, UpstreamSettings, is_host
 from .variables import NESTED, example, group_of, meant_by, misnamed, variables
 
+# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
+LONGEST = 604_800
+Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
 
@@ -77,7 +80,7 @@ class PricesSettings(UpstreamSettings):
 class Settings(BaseSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    Those of an upstream are a group: `PRICES__BASE_URL` is `prices.base_url`. A variable that is
+    Those of an upstream are a group: `ORDERS__BASE_URL` is `orders.base_url`. A variable that is
     set but empty counts as not set. A name in `.env` that looks like a slip for that of a setting
     is refused, and one in the environment that looks like an upstream's; others are another
     program's, such as Compose's.

@@ -17,7 +17,7 @@ _HEADER = f"""\
 
 """
 
-# Between the name of a group of settings and that of a setting: PRICES__BASE_URL.
+# Between the name of a group of settings and that of a setting: ORDERS__BASE_URL.
 NESTED = "__"
 
 
@@ -56,7 +56,7 @@ def meant_by(name: str, settings: Iterable[str]) -> str | None:
 def misnamed(environment: Mapping[str, str], model: type[BaseModel]) -> dict[str, str]:
     """Return what `environment` holds under names that look like those of settings in a group.
 
-    `PRICES_BASE_URL` for `PRICES__BASE_URL` would send production nowhere. These names are too long
+    `ORDERS_BASE_URL` for `ORDERS__BASE_URL` would send production nowhere. These names are too long
     to be another program's; one that looks like `PORT` may well be.
     """
     known = variables(model)

@@ -168,9 +168,9 @@ async def test_each_failure_has_its_error_and_gives_the_connection_back(
     path: str, error: type[Exception]
 ) -> None:
     timeout = 0.1 if path == "/hangs" else 20
-    async with faked(timeout=timeout, max_retries=0, max_connections=1) as (_, upstream):
+    async with faked(max_retries=0, max_connections=1) as (_, upstream):
         with pytest.raises(error):
-            await upstream.get(path)
+            await upstream.get(path, timeout=timeout)
 
         assert (await upstream.get("/")).text == "ok"
 

@@ -1,31 +1,21 @@
-"""The settings that every upstream has: those of the library, with its defaults."""
+"""A pydantic model of the settings of an upstream, for a program that reads them from outside."""
 
-import ipaddress
-import re
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
-from upstreams import OpenCache, PassOn, Transport, Upstream, is_redis_url
+
+from ._host import is_host
+from ._pool import OpenCache, Transport
+from ._redis_url import is_redis_url
+from ._upstream import PassOn, Upstream
 
 # A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
-LONGEST = 604_800
-Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-# RFC 1123 section 2.1, and underscores, which containers have in their names.
-_HOST_NAME = re.compile(r"(?!-|.{254})[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
-
-
-def is_host(text: str) -> bool:
-    """Tell whether `text` is an IP address or can be the name of a host."""
-    try:
-        ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return _HOST_NAME.fullmatch(text) is not None
-    return True
+_LONGEST = 604_800
+_Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def _has_host(url: HttpUrl) -> bool:
@@ -41,9 +31,11 @@ def _has_host(url: HttpUrl) -> bool:
 
 
 class UpstreamSettings(BaseModel):
-    """What can be set for an upstream; where nothing is, the library's own values hold.
+    """The settings of one upstream, with the defaults of `Upstream`.
 
-    A subclass has further settings for the upstream, or other defaults.
+    It is a field of the program's own settings, for example of a `pydantic_settings.BaseSettings`.
+    A subclass can add settings, or change defaults. An empty `base_url` is refused as one that
+    production needs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -53,19 +45,19 @@ class UpstreamSettings(BaseModel):
         description="the URL of the upstream; production needs one, and development uses the stub "
         "of the client without it",
     )
-    timeout_seconds: Seconds = Field(
+    timeout_seconds: _Seconds = Field(
         default=Upstream.timeout,
         description="how long one call may take with its retries, in seconds",
     )
-    max_connections: Count = Field(
+    max_connections: _Count = Field(
         default=Upstream.max_connections,
         description="the number of connections to the upstream per worker",
     )
-    max_waiting: Count = Field(
+    max_waiting: _Count = Field(
         default=Upstream.max_waiting,
         description="the number of calls that may wait for a connection; more fail at once: 503",
     )
-    max_response_bytes: Count = Field(
+    max_response_bytes: _Count = Field(
         default=Upstream.max_response_bytes,
         description="the largest reply of the upstream, decoded, in bytes",
     )
@@ -86,11 +78,11 @@ class UpstreamSettings(BaseModel):
         description="whether a GET that takes longer than 95 % of the latest is made a second time "
         "beside the first",
     )
-    breaker_failures: Count = Field(
+    breaker_failures: _Count = Field(
         default=Upstream.breaker_failures,
         description="after how many failures in a row the upstream is left alone",
     )
-    breaker_seconds: Seconds = Field(
+    breaker_seconds: _Seconds = Field(
         default=Upstream.breaker_seconds,
         description="how long it is left alone before one call tries it, in seconds",
     )
@@ -112,7 +104,7 @@ class UpstreamSettings(BaseModel):
     @field_validator("base_url", mode="before")
     @classmethod
     def _is_set(cls, value: object) -> object:
-        if value == "":  # what `Settings` gives in production
+        if value == "":
             message = "must be set when ENVIRONMENT is production"
             raise ValueError(message)
         return value
@@ -135,7 +127,7 @@ class UpstreamSettings(BaseModel):
     @classmethod
     def _has_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
         if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
-            message = "needs the extra `cache`: uv sync --extra cache"
+            message = "needs the packages hishel[httpx,redis]: the extra `cache`"
             raise ValueError(message)
         return value
 
@@ -178,7 +170,7 @@ class UpstreamSettings(BaseModel):
     def _open_cache(self) -> OpenCache | None:
         if not self.cache:
             return None
-        from upstreams import open_cache  # noqa: PLC0415 - needs an extra
+        from ._cache import open_cache  # noqa: PLC0415 - optional dependencies
 
         url = self.cache_redis_url
         return partial(open_cache, None if url is None else url.get_secret_value())
