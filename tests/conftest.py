@@ -32,7 +32,13 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 collect_ignore = ["service"]
 
 # Files that take minutes. Begun last, one of them would keep one worker busy when the others rest.
-LONG = {"test_project.py", "test_readmes.py", "test_developers.py", "test_service_in_depth.py"}
+LONG = {
+    "test_developers.py",
+    "test_hostile_answers.py",
+    "test_project.py",
+    "test_readmes.py",
+    "test_service_in_depth.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """No answer breaks a file, leaves its folder or runs: it comes out as it went in, or is refused."""
 
+import os
 import re
 import sys
 import unicodedata
@@ -17,6 +18,8 @@ import cookiecutter_flask_async_answers as answers
 from .baking import ROOT, on_command_line
 from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
 from .roundtrip import TAME, Service
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # of sets of answers; each is a bake
 
 SENTENCE = r"""Error: (\w+) ['"].* .+; accepted is .+\."""
 
@@ -90,7 +93,7 @@ given_names = st.one_of(names, names, names, st.sampled_from(REFUSED_NAMES), tex
 
 
 @settings(
-    max_examples=500,
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
     database=None,

@@ -8,6 +8,9 @@ import pytest
 from .baking import OLDEST, ROOT, bake
 from .uv import on_python, run
 
+# They start many processes, which takes long.
+PROCESSES = ("test_serve", "test_systemd")
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,7 +27,14 @@ def uv_run(project: Path, *command: str) -> None:
 
 
 def test_the_service_stands_every_odd_input(project: Path) -> None:
-    uv_run(project, "pytest", "tests/service")
+    left_out = (f"--ignore=tests/service/{name}.py" for name in PROCESSES)
+
+    uv_run(project, "pytest", "tests/service", *left_out)
+
+
+@pytest.mark.heavy
+def test_the_service_starts_and_stops_in_every_way(project: Path) -> None:
+    uv_run(project, "pytest", *(f"tests/service/{name}.py" for name in PROCESSES))
 
 
 def test_those_tests_are_as_tidy_and_typed_as_the_services_own(project: Path) -> None:

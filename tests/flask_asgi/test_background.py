@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 from flask_asgi import Background
@@ -77,6 +78,21 @@ async def test_a_thread_can_start_it(background: Background) -> None:
 
     async with asyncio.timeout(10):
         await done.wait()
+
+
+async def test_closing_does_not_wait_for_work_that_ignores_its_cancellation(
+    background: Background,
+) -> None:
+    ended = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    background.start(stubborn())
+    await asyncio.wait_for(background.close(0.01), 20)
+    ended.set()
 
 
 async def test_without_anything_under_way_closing_is_over_at_once(background: Background) -> None:

@@ -29,7 +29,7 @@ def test_background_work_goes_on_after_the_response(app: Flask, live_client: Liv
         return "accepted"
 
     assert live_client.post("/orders").text == "accepted"
-    answered.set()
+    live_client.run(_set(answered))
     live_client.run(asyncio.wait_for(done.wait(), timeout=10))
 
 

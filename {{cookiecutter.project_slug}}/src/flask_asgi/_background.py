@@ -9,6 +9,9 @@ from ._tasks import contained
 
 logger = logging.getLogger(__name__)
 
+# Seconds that work may take to end once it is cancelled.
+LAST_WORDS_SECONDS = 1
+
 
 class Background:
     """The background tasks of a process.
@@ -58,7 +61,9 @@ class Background:
         for task in late:
             logger.warning("background work did not end within %g s: %s", grace, task.get_name())
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        # Not longer: work that goes on regardless must not keep the server from stopping.
+        if late:
+            await asyncio.wait(late, timeout=LAST_WORDS_SECONDS)
 
     def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
         self._on_start()
