@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import pytest
+from flask_asgi._patience import LONG_WAIT
 
 from tests.serving import Server, serve
 
@@ -118,6 +119,19 @@ async def reset(server: Server, paths: Sequence[str], after: float) -> None:
         await connection.writer.drain()
         await asyncio.sleep(after)
         connection.writer.transport.abort()
+
+
+async def test_a_client_that_sends_ahead_and_leaves_is_noticed(server: Server) -> None:
+    async with connect(server.url) as connection:
+        connection.send("/hang")
+        await until_in_flight(server, 1)
+        await asyncio.sleep(2 * LONG_WAIT)  # the engine watches for the client's disconnect
+        connection.send("/ping/sync")
+        await connection.writer.drain()
+        await asyncio.sleep(0.1)
+        connection.writer.transport.abort()
+
+    await until_in_flight(server, 0)
 
 
 async def test_clients_that_break_off_cost_no_traceback(server: Server) -> None:

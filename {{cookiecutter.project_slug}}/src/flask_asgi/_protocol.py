@@ -4,7 +4,11 @@ import asyncio
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+# Requests that a client may send ahead of their responses before the server stops reading.
+MOST_PIPELINED = 100
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -16,7 +20,8 @@ class HttpProtocol(HttpToolsProtocol):
     so a client behind a proxy could send a request in another client's name.
 
     When a client disconnects, uvicorn tells the last request in the pipeline. This tells the
-    request that is being answered, so that it is cancelled, and drops those after it.
+    request that is being answered, so that it is cancelled, and drops those after it. And this goes
+    on reading while requests wait in the pipeline, so that the disconnect is noticed.
     """
 
     answered: RequestResponseCycle | None = None
@@ -66,6 +71,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Start the request, unless it is parsed again without ``Upgrade``."""
         if not self._is_served_as_http():
             super().on_headers_complete()
+            # uvicorn stops reading while a request waits in the pipeline. It would not notice that
+            # the client disconnects.
+            if 0 < len(self.pipeline) < MOST_PIPELINED and self._buffered() <= HIGH_WATER_LIMIT:
+                self.flow.resume_reading()
+
+    def _buffered(self) -> int:
+        """Return how many bytes of body the requests in the pipeline hold."""
+        return sum(len(cycle.body) for cycle, _ in self.pipeline)
 
     def on_message_complete(self) -> None:
         """End the request's body, unless the request is parsed again without ``Upgrade``."""
