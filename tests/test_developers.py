@@ -181,6 +181,5 @@ def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
         "tests/test_home.py",
         "tests/test_kubernetes.py",
         "tests/test_prices_settings.py",
-        "tests/test_systemd.py",
     )
     run("uv", "run", "--no-sync", "pytest", "--quiet", *about_the_project, cwd=project, env=env)
