@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,18 @@ def files(request: pytest.FixtureRequest, renderer: Renderer) -> dict[str, str]:
     return renderer.render(request.param)
 
 
+SETS = [*pairwise_sets(), {"package_name": "x"}]
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [SETS[:1] + SETS[-5:], pytest.param(SETS[1:-5], marks=pytest.mark.heavy)],
+    ids=["a few", "the others"],
+)
 def test_what_is_rendered_here_is_what_cookiecutter_bakes(
-    renderer: Renderer, tmp_path: Path
+    sets: list[dict[str, Any]], renderer: Renderer, tmp_path: Path
 ) -> None:
-    for number, answers in enumerate([*pairwise_sets(), {"package_name": "x"}]):
+    for number, answers in enumerate(sets):
         baked = contents(bake(tmp_path / str(number), **answers))
         rendered = {name: text.encode() for name, text in renderer.render(answers).items()}
 

@@ -37,7 +37,11 @@ def documented(package: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("package", "way"),
-    [("flask", "bridge"), ("flask", "bridge-async"), ("asgiref", "bridge")],
+    [
+        ("flask", "bridge"),
+        pytest.param("flask", "bridge-async", marks=pytest.mark.heavy),
+        ("asgiref", "bridge"),
+    ],
 )
 def test_exactly_the_documented_tests_differ(package: str, way: str, run: Run) -> None:
     native, bridged = run(package, "nothing"), run(package, way)

@@ -55,6 +55,7 @@ def module(name: str, text: str, *, is_package: bool = False) -> Module:
     return Module(name, ast.parse(text), is_package)
 
 
+@cache
 def modules(folder: Path) -> dict[str, Module]:
     """Every module of a package by its dotted name, which begins with the package's."""
     found = {}
@@ -120,6 +121,7 @@ def public(library: str) -> list[str]:
     return []
 
 
+@cache
 def optional(library: str) -> set[str]:
     """The public names that a library imports at their first use: they have dependencies."""
     return {

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from typing import Any
 
 import pytest
@@ -55,6 +56,8 @@ ACCEPTED: dict[str, tuple[bytes, Any]] = {
     "as many digits as may be": (4300 * b"1", int(4300 * "1")),
     "a name twice": (b'{"a": 1, "a": 2}', {"a": 2}),
 }  # fmt: skip
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # of each property
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(body=st.binary() | (almost_json | almost_json.map("[{}]".format)).map(str.encode))
 @example(body=b"[" * 100_000)
 @example(body=b'{"a":' * 100_000)
@@ -198,7 +201,7 @@ def test_every_body_has_a_value_that_can_be_written_or_is_a_value_error(
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(value=json_values)
 def test_everything_that_is_json_is_read(value: object) -> None:
     provider = StrictProvider(Flask("any"))
