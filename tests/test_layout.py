@@ -347,3 +347,26 @@ def test_the_tests_of_a_service_are_small(project: Path) -> None:
 
     assert lines(files) - lines(contract) <= 2500
     assert 0 < lines(contract) <= 460
+
+
+def test_only_the_parts_are_looked_up_by_a_name_that_no_type_checker_knows(project: Path) -> None:
+    package = contents(project / "src" / "price_service")
+
+    assert [name for name, data in package.items() if b".extensions" in data] == ["parts.py"]
+
+
+def test_the_contract_knows_nothing_of_the_service(project: Path) -> None:
+    tests = modules(project / "tests")
+    contract = [each for name, each in tests.items() if name.startswith("tests.contract.")]
+    files = contents(project / "tests" / "contract")
+
+    assert len(contract) > 2
+    assert [name for name, data in files.items() if b"prices" in data] == []
+    for each in contract:
+        assert not [name for name, _ in imports(each) if name.startswith("price_service")]
+
+
+def test_the_contract_is_run_by_name_only(project: Path) -> None:
+    configured = (project / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert re.search(r'^norecursedirs = \["contract"\]', configured, re.MULTILINE)

@@ -9,7 +9,7 @@ from .baking import OLDEST, ROOT, bake
 from .uv import on_python, run
 
 # They start many processes, which takes long.
-PROCESSES = ("test_serve", "test_systemd")
+PROCESSES = ("test_serve",)
 
 
 @pytest.fixture(scope="module")

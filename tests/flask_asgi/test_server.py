@@ -237,6 +237,15 @@ def test_workers_answer_what_is_in_flight_and_stop_together(times: int) -> None:
         assert not any(map(is_running, workers))
 
 
+def test_a_worker_that_stops_alone_leaves_the_socket_to_the_others() -> None:
+    with serve_application("--workers", "2") as server:
+        workers = worker_processes(server)
+        server.process.send_signal(signal.Signals["SIGTTOU"])
+        wait_until(lambda: not all(map(is_running, workers)))
+
+        assert int(server.get("/worker").body) in workers
+
+
 def test_a_stop_of_several_workers_resets_no_connection() -> None:
     with serve_application("--workers", "2") as server:
         worker_processes(server)

@@ -1,9 +1,7 @@
 """The service, started as its command starts it, with views that are in flight when it stops."""
 
 import asyncio
-import gc
 import os
-import sys
 import time
 
 from flask_asgi import State
@@ -45,26 +43,9 @@ async def forever() -> str:
     return "never"
 
 
-@app.get("/background")
-async def background() -> str:
-    async def work() -> None:
-        while not draining():  # noqa: ASYNC110 - a signal handler sets no asyncio.Event
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
-        sys.stderr.write("the background work is done\n")
-
-    parts().background.start(work())
-    return "started"
-
-
 @app.get("/inside/<view>")
 async def is_inside(view: str) -> dict[str, object]:
     return {"inside": view in inside}
-
-
-@app.get("/frozen")
-async def frozen() -> dict[str, int]:
-    return {"objects": gc.get_freeze_count(), "young": gc.get_threshold()[0]}
 
 
 @app.get("/worker")

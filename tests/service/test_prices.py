@@ -48,8 +48,9 @@ def test_the_body_says_whether_the_waits_overlapped(app: Flask, client: FlaskCli
 def test_when_nothing_arrives_the_problem_says_why(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int, first: str
 ) -> None:
-    deadline = 0.05 if first == "the deadline" else 5
-    use(app, StubPrices(failing=failing), timeout=0.1, deadline_seconds=deadline)
+    timeout, deadline = (5, 0.5) if first == "the deadline" else (0.5, 5)
+    stub = StubPrices(failing=failing)
+    use(app, stub, timeout=timeout, retries=0, deadline_seconds=deadline)
 
     response = client.get("/prices?symbol=AAPL&symbol=MSFT")
 

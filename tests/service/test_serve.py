@@ -29,26 +29,6 @@ def in_flight(server: Server, path: str) -> Iterator[Future[tuple[int, str]]]:
         yield answer
 
 
-def worker_processes(server: Server) -> set[int]:
-    """Return the ids of both workers, once both have answered."""
-    workers: set[int] = set()
-
-    def both_have_answered() -> bool:
-        workers.add(int(server.get("/worker")[1]))
-        return len(workers) == 2
-
-    wait_until(both_have_answered)
-    return workers
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
     with (
         serve("tests.service.stopping_service") as server,
@@ -80,26 +60,6 @@ def test_a_stop_that_arrives_twice_at_a_parent_lets_its_workers_finish() -> None
 
         assert answer.result() == (200, "answered")
         assert server.process.wait(10) == 0
-
-
-def test_a_worker_that_stops_alone_leaves_the_socket_to_the_others() -> None:
-    with serve("tests.service.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server:
-        workers = worker_processes(server)
-        server.process.send_signal(signal.Signals["SIGTTOU"])
-        wait_until(lambda: not all(map(is_running, workers)))
-
-        assert int(server.get("/worker")[1]) in workers
-
-
-def test_two_workers_serve_and_stop_together() -> None:
-    with serve("tests.service.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server:
-        workers = worker_processes(server)
-        with in_flight(server, "/until-draining/async") as answer:
-            server.process.terminate()
-
-            assert answer.result() == (200, "answered")
-        assert server.process.wait(10) == 0
-        assert not any(map(is_running, workers))
 
 
 def test_reload_serves_and_stops() -> None:

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import pytest
@@ -15,6 +15,7 @@ from upstreams._cache import open_cache
 from upstreams._errors import UpstreamUnavailable
 from upstreams._upstream import Upstream
 
+from . import helpers
 from .fake_upstream import FakeUpstream, http_reply, serve
 from .helpers import free_port
 
@@ -39,20 +40,10 @@ def redis_url(request: pytest.FixtureRequest) -> str | None:
     return str(request.getfixturevalue("redis")) if request.param == "redis" else None
 
 
-@asynccontextmanager
-async def calling(served: FakeUpstream, redis_url: str | None) -> AsyncIterator[Upstream]:
+def calling(served: FakeUpstream, redis_url: str | None) -> AbstractAsyncContextManager[Upstream]:
     """Open a client that keeps replies."""
-    upstream = Upstream(
-        "raw",
-        served.base_url,
-        timeout=5,
-        max_connections=10,
-        max_retries=0,
-        breaker_failures=1,
-        cache=partial(open_cache, redis_url),
-    )
-    async with upstream.open():
-        yield upstream
+    cache = partial(open_cache, redis_url)
+    return helpers.calling(served, max_retries=0, breaker_failures=1, cache=cache)
 
 
 async def test_a_reply_is_used_again_for_as_long_as_it_allows(redis_url: str | None) -> None:

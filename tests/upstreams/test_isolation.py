@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from upstreams._errors import (
 from upstreams._fan_out import fan_out
 from upstreams._upstream import Upstream
 
+from . import helpers
 from .fake_upstream import Connection, FakeUpstream, http_reply, serve
 
 pytestmark = pytest.mark.anyio
@@ -255,19 +256,10 @@ async def test_a_flood_of_failures_hides_no_other_kind(
 # What is kept
 
 
-@asynccontextmanager
-async def keeping(served: FakeUpstream) -> AsyncIterator[Upstream]:
-    upstream = Upstream(
-        "raw",
-        served.base_url,
-        timeout=5,
-        max_connections=10,
-        max_retries=0,
-        breaker_failures=10_000,
-        cache=partial(open_cache, None),
-    )
-    async with upstream.open():
-        yield upstream
+def keeping(served: FakeUpstream) -> AbstractAsyncContextManager[Upstream]:
+    """Open a client that keeps replies, and whose breaker stays closed."""
+    cache = partial(open_cache, None)
+    return helpers.calling(served, max_retries=0, breaker_failures=10_000, cache=cache)
 
 
 FOR_A_MINUTE = "Cache-Control: max-age=60"
