@@ -164,7 +164,7 @@ class Upstream:
         Raises an `UpstreamError` or `DeadlineExceeded`; `ValueError` for a bad path or timeout.
         """
         hedge = self.hedge if hedge is None else hedge
-        call = self._call("GET", path, options, hedge=hedge)
+        call = self._call("GET", path, options, hedge=hedge, may_share=self.coalesce)
         return await self._in_time(call, self._shared(call))
 
     async def request(
@@ -175,7 +175,6 @@ class Upstream:
         Only an idempotent method (RFC 9110 section 9.2.2) is tried again. No reply is shared.
         """
         call = self._call(method, path, options)
-        call.key = None
         return await self._in_time(call, self._shared(call))
 
     async def post(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
@@ -363,7 +362,13 @@ class Upstream:
         return response
 
     def _call(
-        self, method: str, path: str, options: GetOptions | RequestOptions, *, hedge: bool = False
+        self,
+        method: str,
+        path: str,
+        options: GetOptions | RequestOptions,
+        *,
+        hedge: bool = False,
+        may_share: bool = False,
     ) -> _Call:
         query = pairs(options.get("params"))
         passed_on = [*self.pass_on()] if self.pass_on is not None else []
@@ -402,7 +407,7 @@ class Upstream:
         accept = frozenset(options["accept"]) if "accept" in options else _NO_STATUS
         key: Hashable = None
         # What an `httpx.Auth` will send is not known before it runs.
-        if self.coalesce and (given is None or isinstance(given, tuple)):
+        if may_share and (given is None or isinstance(given, tuple)):
             own = () if headers is None else tuple(httpx.Headers(headers).raw)
             key = (path, query, hedge, timeout, accept, given, *credentials, *own)
         return _Call(
