@@ -1,9 +1,9 @@
-"""`make bench AGAINST=COMMIT`: this working tree beside another commit, side by side in one run.
+"""`make bench AGAINST=COMMIT`: compares the working tree with another commit in one run.
 
-Each serves with its own engine and client, and its own benchmark applications, on the packages that
-this tree locks. In every round both do every work, right after one another and in alternating
-order, so that a slow moment of the machine falls on both. A ratio is the median over the rounds,
-each with the two of its own round; the lowest and the highest say how noisy the machine was.
+Each serves with its own engine, client and benchmark applications, on the packages that this tree
+locks. In every round both do every work, right after one another and in alternating order, so that
+a slow moment of the machine affects both. Each round gives one ratio. The table shows their median,
+and the lowest and highest, which differ more on a busy machine.
 """
 
 import statistics
@@ -82,7 +82,7 @@ def print_table(console: Console, rows: Sequence[Row], theirs: str) -> None:
 
 
 def compare(console: Console, commit: str, *, quick: bool) -> None:
-    """Measures this tree beside another commit, and prints the ratios.
+    """Measures the working tree and another commit, and prints the ratios.
 
     Raises:
         BenchError: when there is no such commit, or one of the two does not start.

@@ -53,8 +53,8 @@ def exported(revision: str) -> Path:
 def tree_of(revision: str) -> Tree:
     """The benchmarks of another commit, and the engine and the client that they are for.
 
-    Where these stand in the template as libraries, they are imported from there. Before that they
-    were modules of the service, with markup: such a commit is baked.
+    A commit with the two libraries is measured from its sources. An older commit is baked first:
+    its engine and client are modules of the service, with markup in them.
 
     Raises:
         BenchError: when there is no such commit, or its template does not bake.

@@ -65,7 +65,7 @@ def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
 
 def request_id() -> str:
     """Return the id of the current request: its caller's `X-Request-ID`, or a new one."""
-    if "request_id" not in g:  # an answer of the bridge's own, for which no hook ran before
+    if "request_id" not in g:  # the engine's own answer: no `before_request` ran for it
         _start()
     return str(g.request_id)
 
