@@ -1,16 +1,18 @@
 """`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
 
 `make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
-`make bench ONLY=goodput` measures that alone, and keeps the other published figures.
+`make bench ONLY=goodput` measures that alone, and keeps the other published figures; so does
+`make bench ONLY=hook,hooks` with these works.
 `make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
 
+import functools
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from rich.table import Table
 
 from . import against, machine, plot, run, summary
 from .peers import CALLERS, PEERS
-from .plan import Plan, plan
+from .plan import WORKS, Plan, plan
 from .robustness import raise_open_files
 from .serving import CACHE, BenchError, Cores
 
@@ -59,24 +61,50 @@ def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
     Raises:
         BenchError: when the others are of another machine or other versions, and as in `measure`.
     """
-    about = _about()
-    published: dict[str, Any] = json.loads((PUBLISHED / "results.json").read_text(encoding="utf-8"))
-    versions = published["versions"].items()
-    if about["machine"] != published["machine"] or not about["versions"].items() <= versions:
-        message = "The other figures are of another machine or other versions. Leave out ONLY."
-        raise BenchError(message)
+    published = _published()
     bench = run.Bench(chosen, Cores())
     goodput = _shown(console, "goodput", run.goodput(bench))
     ratios = _ratios(published["medians"], published["in_flight"], goodput)
     return published | {"ratios": ratios, "goodput": goodput}
 
 
+def measure_works(works: Sequence[str], console: Console, chosen: Plan) -> dict[str, Any]:
+    """The published results, with these works measured anew.
+
+    Raises:
+        BenchError: when the others are of another machine or other versions, and as in `measure`.
+    """
+    published = _published()
+    raise_open_files()
+    loads = {work: chosen.loads[work] for work in works}
+    bench = run.Bench(chosen._replace(loads=loads), Cores())
+    measured = _shown(console, "load", run.loads(bench))
+    samples = [row for row in published["samples"] if row["work"] not in works] + measured
+    medians = summary.medians(samples)
+    ratios = _ratios(medians, published["in_flight"], published["goodput"])
+    return published | {"ratios": ratios, "medians": medians, "samples": samples}
+
+
+def _published() -> dict[str, Any]:
+    about = _about()
+    published: dict[str, Any] = json.loads((PUBLISHED / "results.json").read_text(encoding="utf-8"))
+    versions = published["versions"].items()
+    if about["machine"] != published["machine"] or not about["versions"].items() <= versions:
+        message = "The other figures are of another machine or other versions. Leave out ONLY."
+        raise BenchError(message)
+    return published
+
+
 def _chosen_by(only: str) -> Callable[[Console, Plan], dict[str, Any]]:
-    try:
-        return {"": measure, "goodput": measure_goodput}[only]
-    except KeyError as error:
-        message = f"ONLY={only} is not known; ONLY=goodput is."
-        raise BenchError(message) from error
+    if not only:
+        return measure
+    if only == "goodput":
+        return measure_goodput
+    works = only.split(",")
+    if unknown := [work for work in works if work not in WORKS]:
+        message = f"ONLY={unknown[0]} is not known; goodput is, and {', '.join(WORKS)} are."
+        raise BenchError(message)
+    return functools.partial(measure_works, works)
 
 
 def _about() -> dict[str, Any]:

@@ -8,6 +8,9 @@ WORKS = {
     "sync": "synchronous view that does nothing",
     "wait": "async view that gathers three 50 ms sleeps",
     "calls": "async view that gathers three upstream calls of 50 ms",
+    "hook": "async view that does nothing, with a synchronous hook before it",
+    "hooks": "async view that does nothing, with a synchronous hook before and one after it",
+    "hidden": "async view that does nothing, behind a synchronous decorator",
 }
 
 # The connections of each peer, by work. Who is far behind early is not followed to the end.
@@ -50,6 +53,9 @@ FULL: Mapping[str, Mapping[str, Sequence[int]]] = {
         "fastapi-stock": (50, 100),
         "fastapi-raised": (50,),
     },
+    "hook": {"template": (50, 400), "fastapi": (50, 400), "quart": (50, 400)},
+    "hooks": {"template": (50, 400), "fastapi": (50, 400), "quart": (50, 400)},
+    "hidden": {"template": (50, 400)},
 }
 
 IN_FLIGHT: Mapping[str, Sequence[int]] = {

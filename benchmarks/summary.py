@@ -93,6 +93,10 @@ def ratios(rows: Sequence[Row], in_flight: Sequence[Row], goodput: Sequence[Row]
     compare("calls", "fastapi-raised", (50,), 20.0)
     compare("calls", "fastapi", (50, 100, 400), 1.0)
     compare("calls", "quart", (50, 400))
+    compare("hook", "fastapi", (50, 400))
+    compare("hook", "quart", (50, 400))
+    compare("hooks", "fastapi", (50, 400))
+    compare("hooks", "quart", (50, 400), 1.0)
     for peer in ("template", "fastapi", "quart"):
         many, few = ("noop", peer, 5000), ("noop", peer, 50)
         if many in cost and few in cost:

@@ -1,10 +1,10 @@
 """The service in FastAPI."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from . import upstream_calls, work
 
@@ -48,3 +48,20 @@ async def calls() -> dict[str, list[int]]:
 async def hold(seconds: float) -> dict[str, int]:
     """Keeps the request in flight."""
     return await work.hold(seconds)
+
+
+def after() -> Iterator[None]:
+    """Does nothing, after the view, in a thread."""
+    yield
+
+
+@app.get("/hook", dependencies=[Depends(work.before)])
+async def hook() -> dict[str, bool]:
+    """Does nothing, with a synchronous dependency."""
+    return {"ok": True}
+
+
+@app.get("/hooks", dependencies=[Depends(work.before), Depends(after)])
+async def hooks() -> dict[str, bool]:
+    """Does nothing, with two synchronous dependencies, one of which ends after it."""
+    return {"ok": True}

@@ -1,6 +1,10 @@
 """A plain Flask application: the one that all ways of serving Flask serve."""
 
-from flask import Flask
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from flask import Blueprint, Flask, current_app
 
 from . import upstream_calls, work
 
@@ -35,3 +39,38 @@ async def calls() -> dict[str, list[int]]:
 async def hold(seconds: float) -> dict[str, int]:
     """Keeps the request in flight."""
     return await work.hold(seconds)
+
+
+one = Blueprint("one", __name__)
+two = Blueprint("two", __name__)
+one.before_request(work.before)
+two.before_request(work.before)
+two.after_request(work.after)
+
+
+@one.get("/hook")
+@two.get("/hooks")
+async def hooked() -> dict[str, bool]:
+    """Does nothing, with synchronous hooks around it."""
+    return {"ok": True}
+
+
+def decorated(view: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Any]:
+    """Hides an async view, as most extensions do."""
+
+    @functools.wraps(view)
+    def call() -> object:
+        return current_app.ensure_sync(view)()
+
+    return call
+
+
+@app.get("/hidden")
+@decorated
+async def hidden() -> dict[str, bool]:
+    """Does nothing, on the event loop, while a thread waits for it."""
+    return {"ok": True}
+
+
+app.register_blueprint(one)
+app.register_blueprint(two)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
-from quart import Quart
+from quart import Blueprint, Quart
 
 from . import upstream_calls, work
 
@@ -47,3 +47,21 @@ async def calls() -> dict[str, list[int]]:
 async def hold(seconds: float) -> dict[str, int]:
     """Keeps the request in flight."""
     return await work.hold(seconds)
+
+
+one = Blueprint("one", __name__)
+two = Blueprint("two", __name__)
+one.before_request(work.before)
+two.before_request(work.before)
+two.after_request(work.after)
+
+
+@one.get("/hook")
+@two.get("/hooks")
+async def hooked() -> dict[str, bool]:
+    """Does nothing, with synchronous hooks around it."""
+    return {"ok": True}
+
+
+app.register_blueprint(one)
+app.register_blueprint(two)

@@ -1,8 +1,20 @@
 """What the views do. Every peer's views call these, so only what is around them differs."""
 
 import asyncio
+from typing import TypeVar
+
+T = TypeVar("T")
 
 THREADS = 64  # for the synchronous views of every peer
+
+
+def before() -> None:
+    """Do nothing, before the view; in a thread, as it could block."""
+
+
+def after(response: T) -> T:
+    """Do nothing, after the view."""
+    return response
 
 
 class _Held:

@@ -46,6 +46,7 @@ from flask_asgi import (
     Supervisor,
     _server,
     drain_on_signal,
+    on_loop,
 )
 from greenlet import greenlet
 
@@ -133,6 +134,7 @@ async def livez() -> str:
 
 
 @bp.after_app_request
+@on_loop
 def name_and_log(response: Response) -> Response:
     """Add what every answer shall have; a request that has a name is logged by it."""
     if name := request.headers.get("X-Request-ID"):
@@ -142,6 +144,7 @@ def name_and_log(response: Response) -> Response:
 
 
 @bp.teardown_app_request
+@on_loop
 def note_teardown(_error: BaseException | None) -> None:
     if note := request.args.get("note"):
         events[f"{note}-torn-down"] += 1

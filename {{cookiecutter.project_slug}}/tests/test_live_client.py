@@ -1,9 +1,12 @@
 """What needs a real server and its one loop: background work, streams, resources."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 
+import httpx
 import pytest
 from flask import Flask
 from flask_asgi import serve_in_thread
@@ -51,6 +54,17 @@ def test_a_stream_is_sent_part_by_part(app: Flask, live_client: LiveClient) -> N
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+def test_requests_of_the_service_need_no_thread(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    # While something blocks the loop, `blockbuster` fails the test.
+    with caplog.at_level(logging.INFO), serve_in_thread(create_asgi(app)) as server:
+        assert httpx.get(f"{server.url}/livez").status_code == HTTPStatus.OK
+        assert httpx.get(f"{server.url}/absent").status_code == HTTPStatus.NOT_FOUND
+
+    assert [line for line in caplog.messages if "may block" in line] == []
 
 
 def test_a_view_that_fails_is_answered(app: Flask, live_client: LiveClient) -> None:

@@ -13,11 +13,14 @@ from ._background import Background
 from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
 from ._lifespan import Lifespan, Resource
+from ._marks import async_to_sync, in_thread, on_loop
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
 from ._redirects import without_host
 from ._refusals import CLIENT_CLOSED_REQUEST
+from ._report import HiddenViewError
 from ._run import run
+from ._scope import request_scope
 from ._server import Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
 from ._testing import RunningServer, serve_in_thread
@@ -29,6 +32,7 @@ __all__ = [
     "Background",
     "EndedRequest",
     "FlaskToAsgi",
+    "HiddenViewError",
     "HttpProtocol",
     "Lifespan",
     "Readiness",
@@ -40,10 +44,14 @@ __all__ = [
     "StrictRequest",
     "Supervisor",
     "TextFormatter",
+    "async_to_sync",
     "drain_on_signal",
     "ids_to_pass_on",
+    "in_thread",
     "logged_ids",
+    "on_loop",
     "request_id",
+    "request_scope",
     "run",
     "serve_in_thread",
     "tuned_garbage_collector",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, has_app_context, request
 
+from ._marks import on_loop
 from ._refusals import CLIENT_CLOSED_REQUEST
 
 # What gateways and tracers use for ids, and nothing that could forge a log line or a header.
@@ -90,6 +91,7 @@ def ids_to_pass_on() -> list[tuple[str, str]]:
     return [(name, value) for name, value in ids.items() if value]
 
 
+@on_loop
 def _start() -> None:
     g.started = time.perf_counter()
     headers = request.headers
@@ -107,6 +109,7 @@ class _Ends:
     def __init__(self, ended: Callable[[EndedRequest], None]) -> None:
         self._ended = ended
 
+    @on_loop
     def note_status(self, response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
         g.status = response.status_code
@@ -115,6 +118,7 @@ class _Ends:
             response.call_on_close(self._end(g.pop("started"), g.status))
         return response
 
+    @on_loop
     def tear_down(self, error: BaseException | None) -> None:
         # In teardown, as the only hook that also runs when the request is cancelled. It runs again
         # after a stream with context, and for a context that somebody pushed by hand, as a shell

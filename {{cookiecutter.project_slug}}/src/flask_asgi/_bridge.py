@@ -14,12 +14,18 @@ from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
+from . import _asgiref
 from ._admission import Admission
 from ._engine import Engine
 from ._exchange import Exchange
+from ._extensions import send_loaders_to_threads
 from ._hooks import install_hooks
+from ._placement import Placement
+from ._report import report
 from ._threads import ThreadPool
-from ._url_cache import AsyncViewCache
+
+# Enough for refusals, each of which takes only as long as the application's hooks.
+SPARE_THREADS = 4
 
 
 # Nothing of `WsgiToAsgi` runs here. It is the base class so that this is a drop-in where an object
@@ -45,6 +51,12 @@ class FlaskToAsgi(WsgiToAsgi):
             408. An ``async def`` view that has not begun to respond is cancelled, and its request
             answered 504. A thread cannot be interrupted, so the views that run there have no such
             limit, and neither has a stream that has begun. None is no limit.
+        on_loop: names of modules, such as ``flask_cors``, whose functions never block. Hooks and
+            other functions from there count as marked with `flask_asgi.on_loop`.
+        refuse_hidden_views: fail at start-up where a decorator hides an ``async def`` view, which
+            then holds a thread while it waits. Otherwise a warning is logged for each.
+        teach_asgiref: replace ``AsyncToSync.__call__`` of asgiref in this process, so that
+            extensions that use it themselves wait for the server's loop: see `_asgiref`.
         duplicate_header_limit: a request that repeats a header more often is answered 400; None is
             no limit.
     """
@@ -59,6 +71,9 @@ class FlaskToAsgi(WsgiToAsgi):
         max_in_flight: int = 10_000,
         always_answer: Collection[str] = (),
         request_timeout: float | None = None,
+        on_loop: Collection[str] = (),
+        refuse_hidden_views: bool = False,
+        teach_asgiref: bool = True,
         duplicate_header_limit: int | None = 100,
     ) -> None:
         super().__init__(app, duplicate_header_limit)  # type: ignore[no-untyped-call] # asgiref's
@@ -66,12 +81,17 @@ class FlaskToAsgi(WsgiToAsgi):
         self.lifespan = lifespan or _no_lifespan
         self.admission = Admission(max_in_flight)
         self.always_answer = frozenset(always_answer)
-        install_hooks(app)
+        self.refuse_hidden_views = refuse_hidden_views
+        install_hooks(app, on_loop)
+        send_loaders_to_threads(app)
+        if teach_asgiref:
+            _asgiref.teach()
         self.engine = Engine(
             app=app,
             wsgi_application=app,
             threads=ThreadPool(threads, max_waiting),
-            has_async_view=AsyncViewCache(app),
+            placement=Placement(app),
+            spare_threads=ThreadPool(SPARE_THREADS, max_waiting),
             request_timeout=request_timeout,
             duplicate_header_limit=duplicate_header_limit,
         )
@@ -109,6 +129,13 @@ class FlaskToAsgi(WsgiToAsgi):
         await receive()
         phase = "startup"
         try:
+            send_loaders_to_threads(self.app)
+            report(
+                self.app,
+                self.engine.placement,
+                self.engine.threads.size,
+                refuse_hidden_views=self.refuse_hidden_views,
+            )
             async with self.lifespan(self.app):
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
@@ -124,6 +151,7 @@ class FlaskToAsgi(WsgiToAsgi):
             await send({"type": "lifespan.shutdown.complete"})
         finally:
             self.engine.threads.close()
+            self.engine.spare_threads.close()
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
 """The configuration that all requests of one `FlaskToAsgi` share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from ._placement import Placement
 from ._threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ class Engine:
     Args:
         app: the Flask application.
         wsgi_application: called for each request; `app`, or a wrapper of it.
-        threads: runs the views that are not ``async def``.
-        has_async_view: tells for a WSGI environ whether an ``async def`` view answers it.
+        threads: runs the requests that may block.
+        placement: tells which requests run on the event loop.
+        spare_threads: run the refusals whose hooks may block, as `threads` may be full.
         request_timeout: seconds; None is no limit.
         duplicate_header_limit: how often a header may be repeated; None is no limit.
     """
@@ -28,6 +29,7 @@ class Engine:
     app: Flask
     wsgi_application: "WSGIApplication"
     threads: ThreadPool
-    has_async_view: Callable[[dict[str, Any]], bool]
+    placement: Placement
+    spare_threads: ThreadPool
     request_timeout: float | None
     duplicate_header_limit: int | None

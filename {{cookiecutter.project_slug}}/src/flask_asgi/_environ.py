@@ -7,7 +7,7 @@ import io
 import sys
 from collections import Counter
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from asgiref.typing import HTTPScope
 
@@ -65,17 +65,24 @@ def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
 def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     """Return the WSGI environ of an ASGI request: PEP 3333, "environ Variables".
 
+    ``REQUEST_URI`` and ``RAW_URI`` are the request's target as the client sent it; other servers
+    for WSGI give it one of these names, or both.
+
     Args:
         scope: ASGI's ``http`` scope.
         body: the request's body, for ``wsgi.input``.
     """
     root = scope.get("root_path", "").rstrip("/")
     server = scope.get("server") or ("localhost", 80)
+    query = scope["query_string"].decode("latin-1")
+    target = _target(scope, query)
     environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": root.encode().decode("latin-1"),
         "PATH_INFO": _path(scope, root),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "QUERY_STRING": query,
+        "REQUEST_URI": target,
+        "RAW_URI": target,
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1] or 0),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
@@ -129,6 +136,12 @@ def _variable(header: bytes) -> str:
 
 # Clients send the same few header names again and again.
 _variables: Memo[bytes, str] = Memo(most=256, longest=64)
+
+
+def _target(scope: HTTPScope, query: str) -> str:
+    raw_path = scope.get("raw_path")
+    path = quote(scope["path"]) if raw_path is None else raw_path.decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _path(scope: HTTPScope, root: str) -> str:

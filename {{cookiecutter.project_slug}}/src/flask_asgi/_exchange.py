@@ -15,6 +15,7 @@ from asgiref.typing import (
     HTTPResponseStartEvent,
     HTTPScope,
 )
+from flask import has_request_context
 from werkzeug.exceptions import (
     BadRequest,
     GatewayTimeout,
@@ -39,6 +40,7 @@ from ._greenlets import run_on_loop
 from ._patience import Patience, Wait
 from ._refusals import refuse
 from ._request_body import COMPLETE, GONE, SLOW_BODY, WITHHELD, Incoming, Reader, RequestBody
+from ._visits import Visits
 from ._wsgi_response import Application, WsgiResponse
 
 T = TypeVar("T")
@@ -75,6 +77,8 @@ class Exchange:
     environ: dict[str, Any] | None = None
     response: WsgiResponse | None = None
     patience: Patience | None = None  # from the first wait of the view on
+    visits: Visits | None = None  # once a thread works for the request
+    is_overdue = False  # its time is over, and the thread is busy
     connection = KEEP
 
     def __init__(
@@ -125,6 +129,9 @@ class Exchange:
             if self.patience is not None:
                 self.patience.stop()
                 self.patience = None  # it refers to this object: together they form a cycle
+            if self.visits is not None:
+                self.engine.threads.release(self.visits)
+                self.visits = None  # the same
 
     async def refuse_for_load(self) -> None:
         """Answer 503 because too many requests are under way, with `Retry-After` in seconds.
@@ -174,7 +181,7 @@ class Exchange:
             self.connection = Connection.CLOSE
         if repeats_a_header(self.scope, engine.duplicate_header_limit):
             await self.refuse(BadRequest("A header is repeated too often."))
-        elif engine.has_async_view(environ):
+        elif engine.placement.is_on_loop(environ):
             await self.send_response(engine.wsgi_application, self.run_on_loop)
         elif engine.threads.is_full():
             await self.refuse_for_load()
@@ -186,7 +193,10 @@ class Exchange:
         if self.environ is None:
             self.environ = build_environ(self.scope, io.BytesIO())
         application = functools.partial(refuse, self.engine.app, error)
-        await self.send_response(application, self.run_on_loop)
+        if self.engine.placement.is_free_of_blocking():
+            await self.send_response(application, self.run_on_loop)
+        else:
+            await self.send_response(application, self.run_in_spare_thread)
 
     async def send_response(
         self, application: Application, run: Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -285,9 +295,18 @@ class Exchange:
         """Return the result of `call`, run on the loop in the application's context."""
         return run_on_loop(call, self.context, self)
 
-    def run_in_thread(self, call: Callable[[], T]) -> Awaitable[T]:
+    async def run_in_thread(self, call: Callable[[], T]) -> T:
         """Return the result of `call`, run in a thread in the application's context."""
-        return self.engine.threads.run(call, self.context)
+        threads = self.engine.threads
+        if self.visits is None:
+            loop = asyncio.get_running_loop()
+            # As long as Flask's context is there, so that the request's functions share a thread.
+            self.visits = Visits(loop, self, threads, keeps_thread=has_request_context)
+        return await threads.run(call, self.context, self.visits)
+
+    def run_in_spare_thread(self, call: Callable[[], T]) -> Awaitable[T]:
+        """Do the same for a refusal."""
+        return self.engine.spare_threads.run(call, self.context)
 
     def on_wait(self) -> None:
         """Follow the view, which is about to wait on the loop: see `Patience`."""
@@ -296,10 +315,15 @@ class Exchange:
             self.patience = Patience(self.incoming, timeout, self.on_timeout)
         else:
             self.patience.on_wait()
+            if self.is_overdue:
+                self.is_overdue = False
+                self.on_timeout()
 
     def on_timeout(self) -> None:
-        """Cancel the view, if it has not begun to respond."""
-        if not self.has_begun():
+        """Cancel the view, if it has not begun to respond. In a thread it must wait for that."""
+        if self.visits is not None and self.visits.task is None:  # busy in its thread
+            self.is_overdue = True
+        elif not self.has_begun():
             self.task.cancel()
 
     def on_cancel(self) -> None:

@@ -7,6 +7,7 @@ paused, and is resumed with the future's result.
 
 import asyncio
 import contextvars
+import queue
 import threading
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -18,6 +19,9 @@ from ._outcome import Outcome
 
 T = TypeVar("T")
 
+# Takes calls for a thread that waits for the loop, and None when it need not wait any longer.
+Home = queue.SimpleQueue[Callable[[], None] | None]
+
 # A new greenlet maps 16 KiB for its frames (CPython 3.11 and later), so greenlets are kept and
 # reused. At most this many idle ones are kept per thread; only a burst of requests needs more.
 MAX_IDLE_GREENLETS = 1000
@@ -27,6 +31,8 @@ class PausableCall(Outcome, greenlet):
     """A greenlet that runs one call after another and can be paused in the middle of each."""
 
     finished = True
+    # Of the thread that waits for this call; None where no thread does.
+    home: Home | None = None
 
     @classmethod
     def started(cls) -> "PausableCall":
@@ -109,12 +115,15 @@ class NoObserver:
 
 @types.coroutine
 def run_on_loop(
-    call: Callable[[], T], context: contextvars.Context, observer: Observer
+    call: Callable[[], T],
+    context: contextvars.Context,
+    observer: Observer,
+    home: Home | None = None,
 ) -> Generator[Any, Any, T]:
     """Return the result of ``call``, run in ``context`` in a greenlet of the current thread.
 
     Inside ``call`` synchronous code can wait for a coroutine (`_waiting.block_on`); the event loop
-    goes on meanwhile.
+    goes on meanwhile. ``home`` takes calls for the thread that waits for ``call``, if one does.
 
     Raises:
         BaseException: the error that ``call`` raised. A cancellation of the task is raised inside
@@ -126,6 +135,7 @@ def run_on_loop(
     if pausable.parent is not (driver := getcurrent()):
         pausable.parent = driver
     pausable.gr_context = context
+    pausable.home = home
     pausable.finished = False
     future = pausable.switch(call)
     while not pausable.finished:
@@ -139,7 +149,7 @@ def run_on_loop(
             future = pausable.throw(error)
         else:
             future = pausable.switch(value)
-    pausable.gr_context = None
+    pausable.gr_context = pausable.home = None
     if len(idle) < MAX_IDLE_GREENLETS:
         idle.append(pausable)
     return cast("T", pausable.take())

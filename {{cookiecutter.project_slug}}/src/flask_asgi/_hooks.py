@@ -5,36 +5,47 @@ Flask documents its methods as a place to change it. Outside of a server they wo
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, got_request_exception, request
+from flask.globals import request_ctx
 
-from ._environ import LEFTOVERS
-from ._greenlets import is_cancelled
+from ._environ import CANCELLED, LEFTOVERS
+from ._greenlets import is_cancelled, is_on_loop
+from ._marks import EXTENSION, in_thread, may_block
 from ._refusals import run_deferred
 from ._response_body import make_response
 from ._url_cache import cache_urls
+from ._views import is_async_view
 from ._waiting import waiter
 
-EXTENSION = "flask_asgi"
 
+def install_hooks(app: Flask, modules: Collection[str] = ()) -> None:
+    """Replace the methods of ``app``, and note the ``modules`` whose functions never block.
 
-def install_hooks(app: Flask) -> None:
-    """Replace the methods of ``app``. A second call does nothing."""
+    A second call only notes further modules.
+    """
     if EXTENSION in app.extensions:
+        app.extensions[EXTENSION].update(modules)
         return
-    app.extensions[EXTENSION] = True
+    app.extensions[EXTENSION] = set(modules)
     cache_urls(app)
-    vars(app).update(
-        async_to_sync=functools.partial(_async_to_sync, app.async_to_sync),
-        make_response=functools.partial(make_response, app.make_response),
-        full_dispatch_request=functools.partial(_dispatch, app.full_dispatch_request),
-        raise_routing_exception=functools.partial(
-            _raise_routing_exception, app.raise_routing_exception
-        ),
-        do_teardown_request=functools.partial(_tear_down, app, app.do_teardown_request),
-    )
+    replace = functools.partial(_replace, app)
+    replace("async_to_sync", _async_to_sync)
+    replace("make_response", make_response)
+    replace("full_dispatch_request", _dispatch)
+    replace("raise_routing_exception", _raise_routing_exception)
+    replace("do_teardown_request", functools.partial(_tear_down, app))
+    replace("dispatch_request", functools.partial(_call_view, app))
+    replace("process_response", functools.partial(_process_response, app))
+    replace("_find_error_handler", functools.partial(_find_error_handler, app))
+    replace("handle_exception", functools.partial(_handle_exception, app))
+    replace("update_template_context", functools.partial(_update_template_context, app))
+
+
+def _replace(app: Flask, name: str, replacement: Callable[..., Any]) -> None:
+    vars(app)[name] = functools.partial(replacement, getattr(app, name))
 
 
 def _async_to_sync(
@@ -56,7 +67,7 @@ def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noq
     try:
         return dispatch(*args)
     except asyncio.CancelledError as error:
-        if is_cancelled():
+        if is_cancelled() or CANCELLED in request.environ:
             raise
         message = "the request waited for a task that other code had cancelled"
         raise RuntimeError(message) from error
@@ -78,3 +89,64 @@ def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException
         tear_down(*error)
         if error and error[-1] is not None:
             request.environ.setdefault(LEFTOVERS, []).append(error[-1])
+
+
+# What follows hands code that may block to a thread, for requests that run on the loop.
+
+
+def _call_view(app: Flask, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - Flask's
+    # Middleware that may run on the loop can give the request another path or method.
+    is_rewritten = "wsgi_app" in vars(app) and is_on_loop()
+    rule = request.url_rule if is_rewritten else None
+    if rule is None or is_async_view(app.view_functions[rule.endpoint], request.method):
+        return call(*args)
+    return in_thread(call)(*args)
+
+
+def _process_response(
+    app: Flask,
+    process: Callable[..., Response],
+    *args: Any,  # noqa: ANN401 - Flask's
+) -> Response:
+    deferred = request_ctx._after_request_functions  # noqa: SLF001 - those of `after_this_request`
+    if deferred and is_on_loop() and any(may_block(app, each) for each in deferred):
+        return in_thread(process)(*args)
+    return process(*args)
+
+
+def _find_error_handler(app: Flask, find: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - Flask's
+    handler = find(*args)
+    if handler is None or not is_on_loop() or not may_block(app, handler):
+        return handler
+    return in_thread(handler)
+
+
+def _handle_exception(app: Flask, handle: Callable[..., Response], error: Exception) -> Response:
+    if got_request_exception.receivers and is_on_loop():
+        receivers = got_request_exception.receivers_for(app)
+        if any(may_block(app, each) for each in receivers):
+            return in_thread(_handle_raised)(handle, [error])
+    return handle(error)
+
+
+def _handle_raised(handle: Callable[..., Response], errors: list[Exception]) -> Response:
+    # Flask logs, and sends to the receivers, the error that is being handled.
+    try:
+        raise errors.pop()  # noqa: TRY301 - left in a variable, it would form a cycle with its traceback
+    except Exception as error:  # noqa: BLE001 - the same one
+        return handle(error)
+
+
+def _update_template_context(
+    app: Flask,
+    update: Callable[..., None],
+    *args: Any,  # noqa: ANN401 - Flask's
+) -> None:
+    if is_on_loop():
+        names = (None, *request.blueprints) if request else (None,)
+        processors = app.template_context_processors
+        functions = [each for name in names for each in processors.get(name, ())]
+        if any(may_block(app, each) for each in functions):
+            in_thread(update)(*args)
+            return
+    update(*args)

@@ -16,7 +16,7 @@ class Outcome:
             BaseException: the error that the call raised.
         """
         returned, raised = self.returned, self.raised
-        self.returned = self.raised = None
+        self.forget()
         if raised is None:
             return returned
         try:
@@ -25,3 +25,7 @@ class Outcome:
             # The error's traceback refers to this frame. If a variable here kept the error, both
             # would form a cycle, which only the garbage collector could free.
             del raised
+
+    def forget(self) -> None:
+        """Drop the result or the error, whose traceback may refer to this object."""
+        self.returned = self.raised = None

@@ -15,6 +15,8 @@ from types import FrameType
 
 from flask import Response, request
 
+from ._marks import on_loop
+
 # Seconds. Two signals this close together count as one: systemd signals every process of a unit,
 # and `uv run` passes on the signals that it receives.
 SAME_STOP_SECONDS = 0.25
@@ -64,6 +66,7 @@ class Readiness:
         finally:
             del self._drains[event]
 
+    @on_loop
     def end_connection(self, response: Response) -> Response:
         """Add `Connection: close` to `response` once this process drains; for `after_request`.
 

@@ -6,10 +6,13 @@ from urllib.parse import urlsplit
 from flask import Response, current_app, redirect, request
 from werkzeug.routing import RequestRedirect
 
+from ._marks import on_loop
+
 # What Werkzeug sends a client elsewhere with.
 _REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT}
 
 
+@on_loop
 def without_host(response: Response) -> Response:
     """Take the host out of the address that Flask sends a client to for a slash at the end.
 

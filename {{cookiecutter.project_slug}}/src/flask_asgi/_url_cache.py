@@ -6,7 +6,6 @@ them again whenever the result could differ.
 """
 
 from collections.abc import Mapping
-from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 from flask import Flask, Request
@@ -14,6 +13,7 @@ from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wsgi import get_path_info
 
 from ._memo import Memo
+from ._views import AsyncViews
 
 # More than any application has.
 MOST_HOSTS = 256
@@ -25,8 +25,12 @@ LONGEST = 1024  # characters of a host with its port, or of a method and a path
 _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
 
 
+# The names by which the hooks of an endpoint are registered: those of its blueprints, and None.
+Names = tuple[str | None, ...]
+
+
 class AsyncViewCache:
-    """Tells whether Flask will answer a request with an ``async def`` view.
+    """Tells whether Flask will answer a request with an asynchronous view.
 
     Matching takes about 5 us, so the answer is kept by method and path, and by host if the
     application matches hosts or subdomains. Nothing else of a request is kept.
@@ -34,33 +38,47 @@ class AsyncViewCache:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._views = AsyncViews(app)
         self._urls = app.url_map.bind("localhost")
         self._by_host = app.url_map.host_matching or app.subdomain_matching
-        self._known: Memo[tuple[str | None, ...], bool] = Memo(most=MOST_URLS, longest=LONGEST)
+        self._known: Memo[tuple[str | None, ...], Names] = Memo(most=MOST_URLS, longest=LONGEST)
 
-    def __call__(self, environ: dict[str, Any]) -> bool:
-        """Return whether the view of the request with this WSGI environ is asynchronous."""
+    def __call__(self, environ: dict[str, Any]) -> Names | None:
+        """Return the names of the hooks of that view; None if the view is not asynchronous."""
         key: tuple[str | None, ...] = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
         if self._by_host:
             key = (*key, *map(environ.get, _HOST))
-        if (known := self._known.get(key)) is not None:
-            return known
-        return self._known.keep(key, self._is_async(environ))
+        if (known := self._known.get(key)) is None:
+            known = self._known.keep(key, self._match(environ))
+        return known or None
 
-    def _is_async(self, environ: dict[str, Any]) -> bool:
+    def _match(self, environ: dict[str, Any]) -> Names:
         method, path = environ["REQUEST_METHOD"], get_path_info(environ)
         try:
             rule, _ = self._bind(environ).match(path, method, return_rule=True, query_args="")
-            view = self._app.view_functions[rule.endpoint]
+            is_async = self._views(rule.endpoint, method)
         except Exception:  # noqa: BLE001 - no such host or URL, a redirect, or a converter that fails
-            return False
-        return iscoroutinefunction(view) or isasyncgenfunction(view)
+            return ()
+        return names_of(rule.endpoint) if is_async else ()
 
     def _bind(self, environ: dict[str, Any]) -> MapAdapter:
         if not self._by_host:
             return self._urls
         request = self._app.request_class(environ, populate_request=False)
         return self._app.create_url_adapter(request)  # type: ignore[return-value] # not None for a request
+
+
+def names_of(endpoint: str) -> Names:
+    """Return the names by which the hooks of ``endpoint`` are registered.
+
+    >>> names_of("shop.cart.view")
+    (None, 'shop.cart', 'shop')
+    """
+    names: list[str | None] = [None]
+    blueprint = endpoint
+    while blueprint := blueprint.rpartition(".")[0]:
+        names.append(blueprint)
+    return tuple(names)
 
 
 def cache_urls(app: Flask) -> None:

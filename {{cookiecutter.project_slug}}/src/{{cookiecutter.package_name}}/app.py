@@ -12,6 +12,7 @@ from flask_asgi import (
     StrictProvider,
     StrictRequest,
     drain_on_signal,
+    on_loop,
     tuned_garbage_collector,
     without_host,
 )
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
+@on_loop
 def _add_headers(response: Response) -> Response:
     """Add the headers that every answer has."""
     # A browser must not take a reply for a script or a page that its type does not say it is:

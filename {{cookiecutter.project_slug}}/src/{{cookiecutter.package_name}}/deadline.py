@@ -4,6 +4,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from math import inf
 
 from flask import Flask, request
+from flask_asgi import on_loop
 from upstreams import BUDGET_HEADER, begin_request
 
 # In seconds. A request that gets less could not be answered, and would only cost its calls.
@@ -42,6 +43,7 @@ class Callers:
 def init_app(app: Flask, believed: Callers) -> None:
     """Begin each request with the time that its caller waits for it, if that is one of them."""
 
+    @on_loop
     def start() -> None:
         # Called in any case: under WSGI a thread's next request runs in the same context.
         given = request.headers.get(BUDGET_HEADER)

@@ -8,7 +8,7 @@ from http.client import responses
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
-from flask_asgi import request_id
+from flask_asgi import on_loop, request_id
 from upstreams import (
     LONGEST_WAIT,
     DeadlineExceeded,
@@ -110,6 +110,7 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
     return response
 
 
+@on_loop
 def _from_http_exception(error: HTTPException) -> Response | AnyResponse:
     if error.response is not None:  # what `abort(422, response=...)` wants to be sent
         return error.response
@@ -172,6 +173,7 @@ def _status(errors: Collection[Exception]) -> HTTPStatus:
     return HTTPStatus.BAD_GATEWAY
 
 
+@on_loop
 def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
     log_failure(error)
     if isinstance(error, DeadlineExceeded):
@@ -180,6 +182,7 @@ def _from_upstream_error(error: UpstreamError | DeadlineExceeded) -> Response:
     return upstream_problem([error], detail, upstream=error.upstream)
 
 
+@on_loop
 def _from_group(group: ExceptionGroup[Exception]) -> AnyResponse:
     """Answer what `asyncio.TaskGroup` raises as what is inside it, if all of that was expected.
 

@@ -1,0 +1,143 @@
+"""Coroutines that calls in a worker thread wait for: each runs on the server's event loop."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import queue
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from ._greenlets import Home, NoObserver, Observer, PausableCall, current_call, run_on_loop
+from ._tasks import contained
+
+T = TypeVar("T")
+
+
+class Places(Protocol):
+    """The places of a pool of threads: see `ThreadPool`."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """Give another call the place of one that waits for the loop in this block."""
+
+    def can_be_away(self) -> bool:
+        """Tell whether one more call may do so."""
+
+
+class Visits:
+    """The visits that a request in a thread pays to the loop, one after another.
+
+    Args:
+        loop: where the coroutines run.
+        observer: is told when a coroutine waits, and when it is cancelled.
+        places: those of the thread's pool.
+        keeps_thread: called at the end of each call, in its context. If it returns True, the thread
+            waits for the next call of the request.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer,
+        places: Places,
+        keeps_thread: Callable[[], bool] = bool,
+    ) -> None:
+        self._loop = loop
+        self._observer = observer
+        self._places = places
+        self._keeps_thread = keeps_thread
+        self.kept: Home | None = None  # the thread's calls
+        self._is_cancelled = False
+        self.task: asyncio.Task[Any] | None = None  # of the present, innermost visit
+
+    def note_end(self, context: contextvars.Context) -> None:
+        """Keep the thread for the next call, or give it back. To be called in the thread."""
+        if not context.run(self._keeps_thread):
+            self.kept = None
+        elif self.kept is None and self._places.can_be_away():
+            self.kept = queue.SimpleQueue()
+
+    def cancel(self) -> None:
+        """Cancel the present visit, or otherwise the next one. To be called on the loop."""
+        if self.task is None:
+            self._is_cancelled = True
+        else:
+            self.task.cancel()
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return the result of ``coroutine``, for the call whose thread this is.
+
+        Meanwhile the thread runs what the coroutine's synchronous code hands to it: see
+        `run_at_home`.
+
+        Raises:
+            BaseException: the error that the coroutine raised, or `asyncio.CancelledError`.
+        """
+        return self._visit(coroutine, self._observed)
+
+    def wait_unobserved(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Do the same for a coroutine of the engine itself, which has its own time limit."""
+        return self._visit(coroutine, self._unobserved)
+
+    def _visit(self, coroutine: Coroutine[Any, Any, T], run: Callable[..., Any]) -> T:
+        context = contextvars.copy_context()
+        home: Home = queue.SimpleQueue()
+        visit = run(coroutine, context, home)
+        future = asyncio.run_coroutine_threadsafe(contained(visit), self._loop)
+        future.add_done_callback(functools.partial(_end, home))
+        try:
+            while (call := home.get()) is not None:
+                call()
+                del call
+            return future.result()  # type: ignore[no-any-return]
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError from None
+        finally:
+            del future  # keeps the error, whose traceback keeps this frame
+            # The coroutine ran in a copy of this thread's context. Carry over the variables that it
+            # set, as an `await` would.
+            for variable, value in context.items():
+                if variable.get(_UNSET) is not value:
+                    variable.set(value)
+
+    async def _observed(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        context: contextvars.Context,
+        home: Home,
+    ) -> T:
+        if self._is_cancelled:
+            self._is_cancelled = False
+            coroutine.close()
+            self._observer.on_cancel()
+            raise asyncio.CancelledError
+        outer, self.task = self.task, asyncio.current_task()
+        try:
+            with self._places.away():
+                wait = functools.partial(_wait, coroutine)
+                return await run_on_loop(wait, context, self._observer, home)
+        finally:
+            self.task = outer
+
+    async def _unobserved(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        context: contextvars.Context,
+        home: Home,
+    ) -> T:
+        wait = functools.partial(_wait, coroutine)
+        return await run_on_loop(wait, context, NoObserver(), home)
+
+
+def _wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    # In a greenlet, so that synchronous code called by the coroutine can wait as well.
+    call: PausableCall = current_call()  # type: ignore[assignment] # this is one
+    return call.wait_for(coroutine)
+
+
+def _end(home: Home, _future: object) -> None:
+    home.put(None)
+
+
+_UNSET: Any = object()
