@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from scripts import dist
 
@@ -148,7 +149,7 @@ def test_a_distribution_carries_the_licence_of_its_library(library: str, built: 
 
 
 def imported(library: str) -> set[str]:
-    """The packages of others that a library imports, by the names that it imports them by."""
+    """The packages of others that a library imports, by the names of their distributions."""
     names: set[str] = set()
     for name, source in modules(library).items():
         if name.endswith(".py"):
@@ -158,7 +159,7 @@ def imported(library: str) -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     names.add(node.module or "")
     first = {name.partition(".")[0] for name in names}
-    return first - sys.stdlib_module_names - {"_typeshed"}
+    return {canonicalize_name(name) for name in first - sys.stdlib_module_names - {"_typeshed"}}
 
 
 def brought_by(requirement: Requirement) -> set[str]:

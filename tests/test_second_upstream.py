@@ -26,7 +26,8 @@ print(asyncio.run(orders.upstream.get("/orders")).text)
 
 
 SETTINGS = """
-from price_service.settings import SettingsError, load_settings
+from upstreams import SettingsError
+from price_service.settings import load_settings
 
 try:
     load_settings()

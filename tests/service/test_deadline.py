@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask_asgi import Background
-from upstreams import Deadline, lift_deadline, within
+from upstreams import Deadline, SettingsError, lift_deadline, within
 
 from price_service.deadline import SHORTEST_BUDGET, Callers
-from price_service.settings import SettingsError, load_settings
+from price_service.settings import load_settings
 
 from ..test_deadline import believing, left
 

@@ -9,7 +9,6 @@ import os
 import re
 
 from {{ cookiecutter.package_name }}.settings import Settings
-from {{ cookiecutter.package_name }}.variables import NESTED, misnamed
 
 # Variables that change what the service, its libraries and Python itself do, besides its settings.
 # What a test of yours needs from outside, such as the address of a database, is not among them.
@@ -31,10 +30,7 @@ def forget_the_developer() -> None:
 
     A test of what `.env` does uses the fixture `clean_environment`, which brings it back.
     """
-    refused = misnamed(os.environ, Settings)
     for name in list(os.environ):
-        setting = name.lower()
-        read = setting.partition(NESTED)[0] in Settings.model_fields
-        if read or setting in refused or _NOT_FOR_TESTS.fullmatch(name):
+        if Settings.reads(name) or _NOT_FOR_TESTS.fullmatch(name):
             del os.environ[name]
     Settings.model_config["env_file"] = None

@@ -4,15 +4,11 @@ from math import inf
 
 import pytest
 from flask import Flask
-from upstreams import BUDGET_HEADER, Deadline
+from upstreams import BUDGET_HEADER, Deadline, SettingsError
 
 from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.deadline import SHORTEST_BUDGET, Callers
-from {{ cookiecutter.package_name }}.settings import (
-    Settings,
-    SettingsError,
-    load_settings,
-)
+from {{ cookiecutter.package_name }}.settings import Settings, load_settings
 
 
 def left(app: Flask, budget: str) -> float:

@@ -6,7 +6,6 @@ import pytest
 from flask import Flask
 
 from {{ cookiecutter.package_name }}.settings import Settings, load_settings
-from {{ cookiecutter.package_name }}.variables import variables
 
 from .serving import ROOT
 
@@ -42,7 +41,7 @@ def overlay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", ["development", "production"])
 def test_an_overlay_sets_nothing_that_the_service_does_not_know(name: str) -> None:
-    assert {setting.lower() for setting in environment(name)} <= set(variables(Settings))
+    assert {setting.lower() for setting in environment(name)} <= set(Settings.variables())
 
 
 def test_the_pod_listens_where_it_says(overlay: Settings) -> None:

@@ -1,7 +1,8 @@
 """Calls to other services: concurrent, within a deadline, with retries and typed errors.
 
-`open_cache` needs hishel, anysqlite and redis, and `UpstreamSettings` needs pydantic. Both are
-imported at their first use, and are not part of `from upstreams import *`.
+`open_cache` needs hishel, anysqlite and redis, `ServiceSettings` and `SettingsError` need
+pydantic-settings, and `UpstreamSettings` and the types of settings need pydantic. They are imported
+at their first use, and are not part of `from upstreams import *`.
 """
 
 from importlib import import_module
@@ -26,7 +27,6 @@ from ._errors import (
 )
 from ._failures import log_failure
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
-from ._host import is_host
 from ._options import GetOptions, RequestOptions
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
@@ -35,6 +35,12 @@ from ._upstream import PassOn, Upstream
 
 if TYPE_CHECKING:
     from ._cache import open_cache as open_cache
+    from ._service_settings import ServiceSettings as ServiceSettings
+    from ._service_settings import SettingsError as SettingsError
+    from ._setting_types import Count as Count
+    from ._setting_types import Delay as Delay
+    from ._setting_types import Host as Host
+    from ._setting_types import Seconds as Seconds
     from ._settings import UpstreamSettings as UpstreamSettings
 
 __all__ = [
@@ -62,7 +68,6 @@ __all__ = [
     "begin_request",
     "certificate_mistakes",
     "fan_out",
-    "is_host",
     "is_redis_url",
     "lift_deadline",
     "log_failure",
@@ -71,7 +76,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-_OPTIONAL = {"open_cache": "._cache", "UpstreamSettings": "._settings"}
+_OPTIONAL = {
+    "Count": "._setting_types",
+    "Delay": "._setting_types",
+    "Host": "._setting_types",
+    "Seconds": "._setting_types",
+    "ServiceSettings": "._service_settings",
+    "SettingsError": "._service_settings",
+    "UpstreamSettings": "._settings",
+    "open_cache": "._cache",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,6 @@
 
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
@@ -10,12 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_val
 from ._host import is_host
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
+from ._setting_types import Count, Seconds
 from ._upstream import PassOn, Upstream
-
-# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
-_LONGEST = 604_800
-_Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def _has_host(url: HttpUrl) -> bool:
@@ -33,9 +28,8 @@ def _has_host(url: HttpUrl) -> bool:
 class UpstreamSettings(BaseModel):
     """The settings of one upstream, with the defaults of `Upstream`.
 
-    It is a field of the program's own settings, for example of a `pydantic_settings.BaseSettings`.
-    A subclass can add settings, or change defaults. An empty `base_url` is refused as one that
-    production needs.
+    It is a field of the program's own settings, for example of a `ServiceSettings`. A subclass can
+    add settings, or change defaults. An empty `base_url` is refused as one that production needs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -45,19 +39,19 @@ class UpstreamSettings(BaseModel):
         description="the URL of the upstream; production needs one, and development uses the stub "
         "of the client without it",
     )
-    timeout_seconds: _Seconds = Field(
+    timeout_seconds: Seconds = Field(
         default=Upstream.timeout,
         description="how long one call may take with its retries, in seconds",
     )
-    max_connections: _Count = Field(
+    max_connections: Count = Field(
         default=Upstream.max_connections,
         description="the number of connections to the upstream per worker",
     )
-    max_waiting: _Count = Field(
+    max_waiting: Count = Field(
         default=Upstream.max_waiting,
         description="the number of calls that may wait for a connection; more fail at once: 503",
     )
-    max_response_bytes: _Count = Field(
+    max_response_bytes: Count = Field(
         default=Upstream.max_response_bytes,
         description="the largest reply of the upstream, decoded, in bytes",
     )
@@ -78,11 +72,11 @@ class UpstreamSettings(BaseModel):
         description="whether a GET that takes longer than 95 % of the latest is made a second time "
         "beside the first",
     )
-    breaker_failures: _Count = Field(
+    breaker_failures: Count = Field(
         default=Upstream.breaker_failures,
         description="after how many failures in a row the upstream is left alone",
     )
-    breaker_seconds: _Seconds = Field(
+    breaker_seconds: Seconds = Field(
         default=Upstream.breaker_seconds,
         description="how long it is left alone before one call tries it, in seconds",
     )

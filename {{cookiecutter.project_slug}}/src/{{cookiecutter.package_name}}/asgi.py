@@ -6,10 +6,11 @@ from . import missing_package
 
 try:
     from flask_asgi import STARTUP_FAILURE
+    from upstreams import SettingsError
 
     from . import logs
     from .app import create_app, create_asgi
-    from .settings import SettingsError, load_settings
+    from .settings import load_settings
 except ModuleNotFoundError as error:
     sys.stderr.write(f"{missing_package(error)}\n")
     sys.exit(3)  # STARTUP_FAILURE, which may be what could not be imported

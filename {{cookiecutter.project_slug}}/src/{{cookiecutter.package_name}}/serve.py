@@ -11,9 +11,10 @@ from . import missing_package
 try:
     import uvicorn
     from flask_asgi import HttpProtocol, run
+    from upstreams import SettingsError
 
     from . import logs
-    from .settings import Settings, SettingsError, load_settings
+    from .settings import Settings, load_settings
 except ModuleNotFoundError as error:
     raise SystemExit(missing_package(error)) from None
 

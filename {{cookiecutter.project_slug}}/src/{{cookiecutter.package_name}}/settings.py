@@ -1,38 +1,14 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
 import ipaddress
-import os
 import sys
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from upstreams import UpstreamSettings, certificate_mistakes, is_host
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from upstreams import Count, Delay, Host, Seconds, ServiceSettings, UpstreamSettings
 
-from .variables import NESTED, example, group_of, meant_by, misnamed, variables
-
-# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
-LONGEST = 604_800
-Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
-
-
-class SettingsError(Exception):
-    """Settings that the service cannot start with.
-
-    As text it is one sentence per variable, each on its own line, and holds no value.
-    """
 
 
 def _upper(value: object) -> object:
@@ -41,13 +17,6 @@ def _upper(value: object) -> object:
 
 def _log_format(values: dict[str, Any]) -> LogFormat:
     return "json" if values.get("environment") == "production" else "text"
-
-
-def _host(value: str) -> str:
-    if not is_host(value):
-        message = "must be an IP address or the name of a host"
-        raise ValueError(message)
-    return value
 
 
 def _addresses(value: str) -> str:
@@ -77,27 +46,11 @@ class PricesSettings(UpstreamSettings):
 
 
 # jinja: endif
-class Settings(BaseSettings):
+class Settings(ServiceSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    Those of an upstream are a group: `ORDERS__BASE_URL` is `orders.base_url`. A variable that is
-    set but empty counts as not set. A name in `.env` that looks like a slip for that of a setting
-    is refused, and one in the environment that looks like an upstream's; others are another
-    program's, such as Compose's.
+    The upstreams are groups: `ORDERS__BASE_URL` is `orders.base_url`.
     """
-
-    model_config = SettingsConfigDict(
-        enable_decoding=False,  # a value is never read as JSON: one way to set each
-        env_file=".env",
-        env_file_encoding="utf-8-sig",  # editors on Windows put a mark in front
-        env_ignore_empty=True,
-        env_nested_delimiter=NESTED,
-        env_nested_max_split=1,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,  # a wrong value may be a secret
-        nested_model_default_partial_update=True,
-    )
 
     environment: Literal["development", "production"] = Field(
         default="development",
@@ -106,7 +59,7 @@ class Settings(BaseSettings):
     debug: bool = Field(
         default=False, description="whether errors show their cause to the client; development only"
     )
-    host: Annotated[str, AfterValidator(_host)] = Field(
+    host: Host = Field(
         default="127.0.0.1", description="the address to listen on; a container needs 0.0.0.0"
     )
     port: int = Field(default=8000, ge=0, le=65535, description="the TCP port to listen on")
@@ -151,11 +104,8 @@ class Settings(BaseSettings):
         description="how long the stub takes to answer, in milliseconds",
     )
     # jinja: endif
-    shutdown_delay_seconds: float = Field(
+    shutdown_delay_seconds: Delay = Field(
         default=0,
-        ge=0,
-        le=LONGEST,
-        allow_inf_nan=False,
         description="how long /readyz says no before the socket closes, in seconds: what a load "
         "balancer needs to notice",
     )
@@ -178,27 +128,6 @@ class Settings(BaseSettings):
         "networks separated by commas; * for all, and nobody unless set",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_names_that_are_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Pass over what is another program's, and add what looks like an upstream's setting."""
-        known = {*cls.model_fields, *variables(cls)}
-        given = {name: value for name, value in values.items() if meant_by(name, known)}
-        return misnamed(os.environ, cls) | given
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_stub_in_production(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # Here and not in a validator of the group, which would not run with a mistake inside.
-        if values.get("environment") != "production":
-            return values
-        given = dict(values)
-        for name, field in cls.model_fields.items():
-            group = given.get(name, {})
-            if issubclass(group_of(field) or object, UpstreamSettings) and isinstance(group, dict):
-                given[name] = group | {"base_url": group.get("base_url") or ""}
-        return given
-
     @field_validator("debug")
     @classmethod
     def _no_debug_in_production(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
@@ -213,39 +142,8 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises `SettingsError` with one sentence for each wrong variable.
     """
-    if wrong_certificates := certificate_mistakes():
-        raise SettingsError("\n".join(wrong_certificates))
-    given: dict[str, Any] = overrides
-    try:
-        return Settings(**given)
-    except UnicodeDecodeError as error:
-        message = ".env is not UTF-8 text."
-        raise SettingsError(message) from error
-    except OSError as error:
-        message = f".env cannot be read: {error.strerror}."
-        raise SettingsError(message) from error
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
-        # The default of LOG_FORMAT needs the settings before it, and is no mistake of its own.
-        mistakes = [each for each in wrong if each["type"] != "default_factory_not_called"]
-    raise SettingsError("\n".join(_sentence(mistake) for mistake in mistakes))
-
-
-def _sentence(mistake: ErrorDetails) -> str:
-    known = variables(Settings)
-    name = NESTED.join(map(str, mistake["loc"]))
-    variable = name.upper()
-    if mistake["type"] == "extra_forbidden":
-        meant = meant_by(name, known)
-        hint = f"; did you mean {meant.upper()}?" if meant else "."
-        return f"{variable} is not a setting of this service{hint}"
-    parts = [each.upper() for each in known if each.startswith(name + NESTED)]
-    if parts and mistake["type"] == "model_type":
-        return f"{variable} must be set by its parts, such as {parts[0]}."
-    wrong = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    field = known.get(name) or Settings.model_fields[str(mistake["loc"][0])]
-    return f"{variable} {wrong} ({field.description})."
+    return Settings.load(**overrides)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(example(Settings.model_construct()))
+    sys.stdout.write(Settings.env_example(f"uv run python -m {__package__}.settings"))

@@ -1,0 +1,38 @@
+"""Recognises a slip of the keyboard in the name of a setting."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+
+def meant_by(name: str, settings: Iterable[str]) -> str | None:
+    """Return the one of `settings` that `name` is or looks like, `None` where it is like none.
+
+    It looks like one with one slip of the keyboard, with an underscore too many or too few, or
+    without its unit. `DB_PORT`, `PORT2` and `MAX_CONNECTIONS` are names of their own.
+    """
+    joined = name.replace("_", "")
+    for setting in settings:
+        if joined in _joined(setting) or _is_slip(name, setting):
+            return setting
+    return None
+
+
+@cache
+def _joined(setting: str) -> tuple[str, str]:
+    """Return the name without underscores, and without its unit too."""
+    without_unit = re.sub("_(seconds|ms|bytes)$", "", setting)
+    return setting.replace("_", ""), without_unit.replace("_", "")
+
+
+def _is_slip(name: str, setting: str) -> bool:
+    """Tell whether a letter is missing, added, another or at another place."""
+    if abs(len(name) - len(setting)) > 1:
+        return False
+    letters_apart = re.sub("[a-z]", "", name) == re.sub("[a-z]", "", setting)
+    return letters_apart and not _shortened(name).isdisjoint(_shortened(setting))
+
+
+def _shortened(name: str) -> set[str]:
+    """Return `name`, and all that is left of it without one of its letters."""
+    return {name, *(name[:place] + name[place + 1 :] for place in range(len(name)))}
