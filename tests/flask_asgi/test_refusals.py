@@ -1,6 +1,7 @@
 """The engine's own answers have what every answer of the application has, and its teardown."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -100,6 +101,18 @@ async def test_a_server_that_stops_cancels_the_view_and_answers_503(app: Flask) 
     await client.done
 
     assert (503, True) == (start["status"], (b"connection", b"close") in start["headers"])
+
+
+async def test_an_application_without_error_handlers_answers_with_a_problem_too(app: Flask) -> None:
+    header = (b"x-request-id", b"its-id")
+
+    status, body = await ask(app, http_scope("/h\u00fc", header), max_in_flight=0)
+
+    assert 503 == status
+    problem = json.loads(body)
+    assert ("about:blank", "Service Unavailable") == (problem["type"], problem["title"])
+    assert ("/h%C3%BC", "its-id") == (problem["instance"], problem["request_id"])
+    assert problem["detail"]
 
 
 # Over sockets

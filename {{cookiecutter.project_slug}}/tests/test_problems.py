@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from upstreams import (
     DeadlineExceeded,
@@ -14,7 +14,7 @@ from upstreams import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from werkzeug.exceptions import BadRequest, ServiceUnavailable
+from werkzeug.exceptions import BadRequest
 
 from {{ cookiecutter.package_name }}.problems import upstream_problem
 
@@ -48,69 +48,6 @@ def test_a_problem_has_the_members_of_the_standard_and_the_request_id(client: Fl
     }
 
 
-def test_a_wrong_method_is_told_which_are_allowed(client: FlaskClient) -> None:
-    response = client.post("/livez")
-
-    assert response.status_code == 405
-    assert response.content_type == "application/problem+json"
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
-
-
-def test_an_errors_own_headers_are_kept(app: Flask) -> None:
-    response = raising(app, ServiceUnavailable(retry_after=7)).get("/raising")
-
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
-
-
-def test_a_body_over_the_limit_is_a_problem(app: Flask, client: FlaskClient) -> None:
-    app.config["MAX_CONTENT_LENGTH"] = 3
-    app.add_url_rule("/size", view_func=lambda: str(len(request.data)), methods=["POST"])
-
-    response = client.post("/size", data=b"1234")
-
-    assert response.status_code == 413
-    assert response.content_type == "application/problem+json"
-
-
-@pytest.mark.parametrize(
-    ("description", "detail"),
-    [
-        ("I cannot brew <coffee>.", "I cannot brew <coffee>."),
-        (ValueError("7 is too many"), "7 is too many"),
-        (b"caf\xc3\xa9", "café"),
-        ({"name": ["is missing"]}, '{"name": ["is missing"]}'),
-        (None, "The request is malformed."),
-    ],
-)
-def test_a_description_becomes_the_detail(app: Flask, description: object, detail: str) -> None:
-    error = BadRequest(description)  # type: ignore[arg-type] # `abort` takes whatever it is given
-    response = raising(app, error).get("/raising")
-
-    assert response.status_code == 400
-    assert response.get_json()["detail"] == detail
-
-
-def test_a_missing_field_is_named(app: Flask) -> None:
-    app.add_url_rule("/form", view_func=lambda: request.form["name"], methods=["POST"])
-
-    response = app.test_client().post("/form", data={"other": "1"})
-
-    assert response.status_code == 400
-    assert response.get_json()["detail"] == "The request has no field 'name'."
-
-
-def test_the_response_of_an_error_is_sent_as_it_is(app: Flask) -> None:
-    @app.get("/answered")
-    async def answered() -> str:
-        response = jsonify(errors=["name"])
-        response.status_code = 422
-        abort(response)
-
-    response = app.test_client().get("/answered")
-
-    assert (response.status_code, response.get_json()) == (422, {"errors": ["name"]})
-
-
 def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,15 +57,6 @@ def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
     assert response.content_type == "application/problem+json"
     assert "s3cret" not in response.text
     assert "RuntimeError: the password is s3cret" in caplog.text
-
-
-def test_debug_mode_shows_the_cause_to_the_client(app: Flask) -> None:
-    app.debug = True
-
-    response = raising(app, RuntimeError("the password is s3cret")).get("/raising")
-
-    assert response.status_code == 500
-    assert response.get_json()["detail"] == "RuntimeError('the password is s3cret')"
 
 
 @pytest.mark.parametrize(

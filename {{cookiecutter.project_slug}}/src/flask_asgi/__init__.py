@@ -8,16 +8,23 @@ in `__all__` are the public API; modules that begin with an underscore can chang
 # gunicorn, which has the same number, then stop instead of starting it again.
 from uvicorn.config import STARTUP_FAILURE
 
-from ._access import EndedRequest, ids_to_pass_on, logged_ids, request_id, watch_requests
+from ._access import (
+    CLIENT_CLOSED_REQUEST,
+    EndedRequest,
+    ids_to_pass_on,
+    logged_ids,
+    request_id,
+    watch_requests,
+)
 from ._background import Background
 from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
 from ._lifespan import Lifespan, Resource
 from ._marks import async_to_sync, in_thread, on_loop
+from ._problems import ABOUT_BLANK, handle_errors, http_problem, init_problems, problem
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
 from ._redirects import without_host
-from ._refusals import CLIENT_CLOSED_REQUEST
 from ._report import HiddenViewError
 from ._run import run
 from ._scope import request_scope
@@ -27,6 +34,7 @@ from ._testing import RunningServer, serve_in_thread
 from ._text_formatter import TextFormatter
 
 __all__ = [
+    "ABOUT_BLANK",
     "CLIENT_CLOSED_REQUEST",
     "STARTUP_FAILURE",
     "Background",
@@ -46,10 +54,14 @@ __all__ = [
     "TextFormatter",
     "async_to_sync",
     "drain_on_signal",
+    "handle_errors",
+    "http_problem",
     "ids_to_pass_on",
     "in_thread",
+    "init_problems",
     "logged_ids",
     "on_loop",
+    "problem",
     "request_id",
     "request_scope",
     "run",

@@ -12,7 +12,10 @@ from urllib.parse import quote
 from flask import Flask, Response, g, has_app_context, request
 
 from ._marks import on_loop
-from ._refusals import CLIENT_CLOSED_REQUEST
+
+# nginx's status for a client that closed the connection before its response. HTTP defines no such
+# status, and it is never sent: it is for logs and metrics.
+CLIENT_CLOSED_REQUEST = 499
 
 # What gateways and tracers use for ids, and nothing that could forge a log line or a header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")

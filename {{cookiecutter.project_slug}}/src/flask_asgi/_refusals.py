@@ -5,9 +5,7 @@ No view and no `before_request` runs for them. They go through the application's
 log.
 """
 
-import json
 from collections.abc import Iterable
-from http import HTTPStatus
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -15,14 +13,12 @@ from flask import Flask, Request, Response, request
 from flask.ctx import RequestContext
 from werkzeug.exceptions import HTTPException
 
+from ._access import CLIENT_CLOSED_REQUEST
 from ._environ import CANCELLED, LATE_RESPONSE
+from ._problems import http_problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-# nginx's status for a client that closed the connection before its response. HTTP defines no such
-# status, and it is never sent: it is for logs and metrics.
-CLIENT_CLOSED_REQUEST = 499
 
 _KEEP_ERRORS = {Flask.wsgi_app.__code__, Flask.full_dispatch_request.__code__}
 
@@ -93,7 +89,7 @@ def _error_response(app: Flask, error: HTTPException) -> Response:
         app.logger.exception("The error handler of %s failed", error.code)
         answer = error
     # Flask returns the error itself if the application has no handler for it.
-    return _process(app, _problem(app, error) if answer is error else app.make_response(answer))
+    return _process(app, app.make_response(http_problem(error) if answer is error else answer))
 
 
 def _process(app: Flask, response: Response) -> Response:
@@ -102,14 +98,3 @@ def _process(app: Flask, response: Response) -> Response:
     except Exception:
         app.logger.exception("What follows a request that was refused or cancelled failed")
         return response
-
-
-def _problem(app: Flask, error: HTTPException) -> Response:
-    """Return a response with the error as ``application/problem+json``: RFC 9457."""
-    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    body = json.dumps({"title": status.phrase, "status": status, "detail": error.description})
-    response = app.response_class(body, status, content_type="application/problem+json")
-    for name, value in error.get_headers():
-        if name.lower() != "content-type":
-            response.headers.add(name, value)
-    return response

@@ -1,10 +1,9 @@
 """What an orchestrator asks: is this process alive, and does it want traffic?"""
 
 from flask import Blueprint, Response, jsonify
-from flask_asgi import State
+from flask_asgi import State, problem
 
 from ..parts import parts
-from ..problems import problem
 
 bp = Blueprint("health", __name__)
 

@@ -1,0 +1,334 @@
+"""Errors become problems (RFC 9457), and none says more than it should."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask import Flask, Response, abort, jsonify, request
+from flask.testing import FlaskClient
+from flask_asgi import handle_errors, init_problems, problem
+from flask_asgi._problems import _DETAILS as DETAILS
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import (
+    BadRequest,
+    Conflict,
+    HTTPException,
+    NotFound,
+    ServiceUnavailable,
+    Unauthorized,
+    default_exceptions,
+)
+
+
+@pytest.fixture
+def app(app: Flask) -> Flask:
+    """Return an application that answers errors with problems."""
+    app.testing = False
+    init_problems(app)
+    return app
+
+
+def raising(app: Flask, error: Exception) -> FlaskClient:
+    """Return a client of the application with a view at `/raising` that raises `error`."""
+
+    async def view() -> str:
+        raise error
+
+    app.add_url_rule("/raising", view_func=view)
+    return app.test_client()
+
+
+# One problem
+
+
+def test_a_problem_has_the_members_of_the_standard_and_the_request_id(app: Flask) -> None:
+    response = app.test_client().get("/no where/ü?token=s3cret", headers={"X-Request-ID": "abc"})
+
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+    assert response.get_json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "detail": "Nothing was found at this path.",
+        "status": 404,
+        "instance": "/no%20where/%C3%BC",
+        "request_id": "abc",
+    }
+
+
+def test_it_may_have_a_type_and_more_members(app: Flask) -> None:
+    with app.test_request_context("/till", environ_overrides={"SCRIPT_NAME": "/shop"}):
+        response = problem(409, "It is shut.", kind="urn:problem-type:shut", until="noon")
+
+    body = response.get_json()
+    assert (body["type"], body["title"]) == ("urn:problem-type:shut", "Conflict")
+    assert (body["until"], body["instance"]) == ("noon", "/shop/till")
+
+
+def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:
+    with app.test_request_context():
+        response = problem(499, "The client has gone.")
+
+    assert response.status_code == 499
+    assert response.get_json()["title"] == "Unknown Error"
+
+
+# What `abort` raises, and what Flask refuses
+
+
+def test_a_wrong_method_is_told_which_are_allowed(app: Flask) -> None:
+    app.add_url_rule("/", view_func=lambda: "")
+
+    response = app.test_client().post("/")
+
+    assert response.status_code == 405
+    assert response.content_type == "application/problem+json"
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_a_body_over_the_limit_is_a_problem(app: Flask) -> None:
+    app.config["MAX_CONTENT_LENGTH"] = 3
+    app.add_url_rule("/size", view_func=lambda: str(len(request.data)), methods=["POST"])
+
+    response = app.test_client().post("/size", data=b"1234")
+
+    assert response.status_code == 413
+    assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "value"),
+    [
+        (ServiceUnavailable(retry_after=7), "Retry-After", "7"),
+        (Unauthorized(www_authenticate=WWWAuthenticate("bearer")), "WWW-Authenticate", "Bearer"),
+    ],
+)
+def test_an_errors_own_headers_are_kept(
+    app: Flask, error: HTTPException, name: str, value: str
+) -> None:
+    response = raising(app, error).get("/raising")
+
+    assert response.status_code == error.code
+    assert response.content_type == "application/problem+json"
+    assert response.headers[name] == value
+
+
+class Lazy:
+    """A text that is made when it is asked for, as extensions for translations have it."""
+
+    def __str__(self) -> str:
+        return "translated"
+
+
+class OutOfStockError(Conflict):
+    description = "There is none left."
+
+
+@pytest.mark.parametrize(
+    ("description", "detail"),
+    [
+        (ValueError("7 is too many"), "7 is too many"),
+        (KeyError("name"), "'name'"),
+        (ValueError(), DETAILS[400]),
+        (Lazy(), "translated"),
+        (b"caf\xc3\xa9", "café"),
+        (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}"),
+        (bytearray(b"abc"), "abc"),
+        ({"name": ["is missing"]}, '{"name": ["is missing"]}'),
+        ({("a", 1): datetime(2026, 1, 2, tzinfo=UTC)}, "{}"),
+        ([1, Lazy()], '[1, "translated"]'),
+        (7, "7"),
+        (None, DETAILS[400]),
+        ("", DETAILS[400]),
+        ("half a pair: \ud83d", "half a pair: ?"),
+    ],
+)
+def test_whatever_describes_an_error_becomes_text(
+    app: Flask, description: Any, detail: str
+) -> None:
+    response = raising(app, BadRequest(description)).get("/raising")
+
+    assert response.status_code == 400
+    assert response.get_json()["detail"] == detail
+
+
+def test_the_description_of_a_kind_of_error_is_kept(app: Flask) -> None:
+    response = raising(app, OutOfStockError()).get("/raising")
+
+    assert response.get_json()["detail"] == "There is none left."
+
+
+@pytest.mark.parametrize("status", sorted(default_exceptions))
+def test_no_stock_text_speaks_to_a_person_with_a_browser(app: Flask, status: int) -> None:
+    response = raising(app, default_exceptions[status]()).get("/raising")
+
+    detail = response.get_json()["detail"]
+    assert detail == DETAILS[status]
+    assert re.fullmatch(r"[A-Z].*\.", detail)
+    assert not re.search(r"browser|proxy|server|manually|URL|user|page", detail)
+
+
+def test_a_missing_field_is_named(app: Flask) -> None:
+    @app.post("/form")
+    async def form() -> str:
+        return request.form["name"]
+
+    for debug in (False, True):
+        app.debug = debug
+        response = app.test_client().post("/form", data={"other": "1"})
+
+        assert response.status_code == 400
+        assert response.get_json()["detail"] == "The request has no field 'name'."
+
+
+def test_the_response_of_an_error_is_sent_as_it_is(app: Flask) -> None:
+    @app.get("/answered")
+    async def answered() -> str:
+        response = jsonify(errors=["name"])
+        response.status_code = 422
+        response.headers["X-Own"] = "1"
+        abort(422, response=response)
+
+    @app.get("/bare")
+    async def bare() -> str:
+        abort(Response("own", 409))
+
+    own = Response("own", 418, content_type="text/plain")
+    assert raising(app, BadRequest(response=own)).get("/raising").status_code == 418
+    answer = app.test_client().get("/answered")
+    assert (answer.status_code, answer.get_json()) == (422, {"errors": ["name"]})
+    assert answer.headers["X-Own"] == "1"
+    assert app.test_client().get("/bare").status_code == 409
+
+
+# Accidents
+
+
+def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = raising(app, RuntimeError("the password is s3cret")).get("/raising")
+
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+    assert "s3cret" not in response.text
+    assert "RuntimeError: the password is s3cret" in caplog.text
+
+
+def test_debug_mode_shows_the_cause_to_the_client(app: Flask) -> None:
+    app.debug = True
+
+    response = raising(app, RuntimeError("the password is s3cret")).get("/raising")
+
+    assert response.status_code == 500
+    assert response.get_json()["detail"] == "RuntimeError('the password is s3cret')"
+
+
+# Errors that are expected, alone and in groups as asyncio.TaskGroup raises them
+
+
+class TillError(Exception):
+    """The till is shut."""
+
+
+class JammedError(TillError):
+    """And for good."""
+
+
+@pytest.fixture
+def handling(app: Flask) -> Flask:
+    """Return an application that expects two kinds of errors."""
+
+    def handler(errors: list[Exception]) -> Response:
+        return problem(502, "It failed.", errors=[type(error).__name__ for error in errors])
+
+    handle_errors(app, handler, TillError, KeyError)
+    return app
+
+
+def grouped(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TillError(), ["TillError"]),
+        (JammedError(), ["JammedError"]),
+        (grouped(TillError()), ["TillError"]),
+        (grouped(grouped(grouped(JammedError()))), ["JammedError"]),
+        (grouped(TillError(), grouped(KeyError(), JammedError()), TillError()), None),
+    ],
+)
+def test_the_handler_gets_every_error_that_is_expected(
+    handling: Flask, error: Exception, expected: list[str] | None
+) -> None:
+    response = raising(handling, error).get("/raising")
+
+    assert response.status_code == 502
+    all_four = ["TillError", "KeyError", "JammedError", "TillError"]
+    assert response.get_json()["errors"] == (expected or all_four)
+
+
+def test_what_a_task_group_raises_is_answered(handling: Flask) -> None:
+    @handling.get("/both")
+    async def both() -> str:
+        async def fail() -> None:
+            raise TillError
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            group.create_task(asyncio.Event().wait())
+        return ""
+
+    assert handling.test_client().get("/both").get_json()["errors"] == ["TillError"]
+
+
+def test_a_handler_may_be_async(app: Flask) -> None:
+    async def handler(errors: list[Exception]) -> Response:
+        await asyncio.sleep(0)
+        return problem(502, "It failed.", errors=len(errors))
+
+    handle_errors(app, handler, TillError)  # type: ignore[arg-type] # as Flask has it
+    error = grouped(TillError(), TillError())
+
+    assert raising(app, error).get("/raising").get_json()["errors"] == 2
+
+
+def test_what_a_view_refuses_in_a_group_comes_first(handling: Flask) -> None:
+    error = grouped(TillError(), grouped(NotFound("no such order")), KeyError())
+    response = raising(handling, error).get("/raising")
+
+    assert response.status_code == 404
+    assert response.content_type == "application/problem+json"
+    assert response.get_json()["detail"] == "no such order"
+
+
+def test_it_is_answered_by_the_handler_that_the_application_has_for_it(handling: Flask) -> None:
+    @handling.errorhandler(404)
+    def missing(_error: HTTPException) -> tuple[str, int]:
+        return "own", 404
+
+    assert raising(handling, grouped(NotFound())).get("/raising").text == "own"
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        grouped(ZeroDivisionError()),
+        grouped(TillError(), ZeroDivisionError()),
+        grouped(NotFound(), ZeroDivisionError()),
+        grouped(grouped(OSError())),
+    ],
+    ids=str,
+)
+def test_a_group_with_a_bug_is_a_bug(
+    handling: Flask, caplog: pytest.LogCaptureFixture, group: ExceptionGroup[Exception]
+) -> None:
+    response = raising(handling, group).get("/raising")
+
+    assert response.status_code == 500
+    assert response.content_type == "application/problem+json"
+    assert "ExceptionGroup" in caplog.text
