@@ -7,7 +7,7 @@ from flask import Flask
 from upstreams import BUDGET_HEADER, Deadline, SettingsError
 
 from {{ cookiecutter.package_name }}.app import create_app
-from {{ cookiecutter.package_name }}.deadline import SHORTEST_BUDGET, Callers
+from {{ cookiecutter.package_name }}.deadline import SHORTEST_BUDGET
 from {{ cookiecutter.package_name }}.settings import Settings, load_settings
 
 
@@ -38,23 +38,6 @@ def test_less_than_the_shortest_time_is_taken_for_that(believing: Flask) -> None
 @pytest.mark.parametrize("value", ["", "-1", "soon", "1e3", "9" * 5000])
 def test_nonsense_in_its_place_sets_none(believing: Flask, value: str) -> None:
     assert left(believing, value) == inf
-
-
-@pytest.mark.parametrize(
-    ("listed", "address", "is_one"),
-    [
-        ("", "127.0.0.1", False),
-        ("*", "203.0.113.9", True),
-        ("10.0.0.0/8", "10.255.0.1", True),
-        ("10.0.0.0/8", "11.0.0.1", False),
-        ("10.0.0.0/8", "::ffff:10.0.0.1", True),
-        ("10.0.0.0/8", None, False),
-    ],
-)
-def test_callers_are_addresses_and_networks(
-    listed: str, address: str | None, is_one: object
-) -> None:
-    assert (address in Callers(listed)) is is_one
 
 
 @pytest.mark.usefixtures("clean_environment")

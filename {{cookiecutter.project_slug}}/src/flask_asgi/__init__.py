@@ -21,6 +21,7 @@ from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
 from ._lifespan import Lifespan, Resource
 from ._marks import async_to_sync, in_thread, on_loop
+from ._networks import Networks
 from ._problems import ABOUT_BLANK, handle_errors, http_problem, init_problems, problem
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
@@ -43,6 +44,7 @@ __all__ = [
     "HiddenViewError",
     "HttpProtocol",
     "Lifespan",
+    "Networks",
     "Readiness",
     "Resource",
     "RunningServer",

@@ -8,6 +8,7 @@ from flask_asgi import (
     Background,
     FlaskToAsgi,
     Lifespan,
+    Networks,
     Readiness,
     StrictProvider,
     StrictRequest,
@@ -48,7 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     logs.init_app(app)  # first, so that every other part's work is inside the access line
     app.after_request(_add_headers)
-    deadline.init_app(app, deadline.Callers(settings.deadline_allow_ips))
+    deadline.init_app(app, Networks(settings.deadline_allow_ips))
     problems.init_app(app)
     views.init_app(app)
     return app

@@ -1,10 +1,9 @@
 """Gives every request no more time than its caller waits for it, if the caller is believed."""
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import inf
 
 from flask import Flask, request
-from flask_asgi import on_loop
+from flask_asgi import Networks, on_loop
 from upstreams import BUDGET_HEADER, begin_request
 
 # In seconds. A request that gets less could not be answered, and would only cost its calls.
@@ -14,33 +13,7 @@ SHORTEST_BUDGET = 0.1
 _MOST_DIGITS = 11
 
 
-class Callers:
-    """Addresses and networks, separated by commas; `*` is every address, and nothing is none.
-
-    Raises `ValueError` for what is neither.
-    """
-
-    def __init__(self, listed: str) -> None:
-        names = [name.strip() for name in listed.split(",") if name.strip()]
-        self._all = "*" in names
-        self._networks: list[IPv4Network | IPv6Network] = [
-            ip_network(name, strict=False) for name in names if name != "*"
-        ]
-
-    def __contains__(self, address: str | None) -> bool:
-        """Tell whether the caller with that address is one of them."""
-        if self._all:
-            return True
-        try:
-            caller = ip_address(address or "")
-        except ValueError:  # a Unix socket has none
-            return False
-        if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # how "::" sees IPv4
-            caller = caller.ipv4_mapped
-        return any(caller in network for network in self._networks)
-
-
-def init_app(app: Flask, believed: Callers) -> None:
+def init_app(app: Flask, believed: Networks) -> None:
     """Begin each request with the time that its caller waits for it, if that is one of them."""
 
     @on_loop
