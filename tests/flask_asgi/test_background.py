@@ -99,6 +99,26 @@ async def test_without_anything_under_way_closing_is_over_at_once(background: Ba
     await background.close(grace=10)
 
 
+async def test_it_is_accepted_within_a_block_and_waited_for_at_its_end() -> None:
+    background = Background()
+    release = asyncio.Event()
+    done = []
+
+    async def work() -> None:
+        await release.wait()
+        done.append(True)
+
+    with suppress(OSError):
+        async with background.running(grace=10):
+            background.start(work())
+            release.set()
+            raise OSError
+
+    assert [True] == done
+    with pytest.raises(RuntimeError, match="needs an ASGI server"):
+        background.start(asyncio.sleep(0))
+
+
 async def test_without_a_server_it_is_refused() -> None:
     with pytest.raises(RuntimeError, match="needs an ASGI server"):
         Background().start(asyncio.sleep(0))

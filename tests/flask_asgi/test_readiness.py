@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from unittest.mock import Mock
 
 import pytest
@@ -30,6 +31,29 @@ def test_a_process_that_drains_does_not_become_ready_again() -> None:
     readiness.ready()
 
     assert readiness.state is State.DRAINING
+
+
+async def test_it_is_ready_within_the_block_that_serves_and_drains_at_its_end(
+    heard_by_server: list[int],
+) -> None:
+    readiness = Readiness()
+    with suppress(OSError), readiness.serving(delay=0):
+        assert readiness.state is State.READY
+        raise OSError
+
+    assert readiness.state is State.DRAINING
+    signal.raise_signal(signal.SIGTERM)
+    assert [signal.SIGTERM] == heard_by_server  # the server's handlers are back
+
+
+async def test_a_signal_drains_what_serves(heard_by_server: list[int]) -> None:
+    readiness = Readiness()
+    with readiness.serving(delay=60):
+        signal.raise_signal(signal.SIGTERM)
+
+        assert readiness.state is State.DRAINING
+
+    assert [] == heard_by_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ._tasks import contained
@@ -36,6 +37,15 @@ class Background:
             RuntimeError: no event loop is running.
         """
         self._loop = asyncio.get_running_loop()
+
+    @asynccontextmanager
+    async def running(self, grace: float) -> AsyncIterator[None]:
+        """Accept work within the block: `open` it, and `close` it with these `grace` seconds."""
+        self.open()
+        try:
+            yield
+        finally:
+            await self.close(grace)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Start `work` on the server's loop, from an async or a sync view, and return at once.

@@ -79,6 +79,16 @@ class Readiness:
             response.headers["Connection"] = "close"
         return response
 
+    @contextmanager
+    def serving(self, *, delay: float) -> Iterator[None]:
+        """Be ready within the block. Drain at its end, or before, as `drain_on_signal` does."""
+        with drain_on_signal(self, delay=delay):
+            self.ready()
+            try:
+                yield
+            finally:
+                self.draining()
+
 
 @contextmanager
 def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:

@@ -12,7 +12,6 @@ from flask_asgi import (
     Readiness,
     StrictProvider,
     StrictRequest,
-    drain_on_signal,
     on_loop,
     tuned_garbage_collector,
     without_host,
@@ -91,22 +90,9 @@ async def _upstreams(app: Flask) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _serving(app: Flask) -> AsyncIterator[None]:
     """Keep resources open, background work going and the process ready, once per worker."""
-    readiness, settings = parts(app).readiness, parts(app).settings
+    service, settings = parts(app), parts(app).settings
     # Background work is left first, so that it finds every resource open until its end.
-    async with parts(app).lifespan(app), _background(app):
+    async with service.lifespan(app), service.background.running(settings.shutdown_grace_seconds):
         delay = settings.shutdown_delay_seconds
-        with drain_on_signal(readiness, delay=delay), tuned_garbage_collector():
-            readiness.ready()
-            try:
-                yield
-            finally:
-                readiness.draining()
-
-
-@asynccontextmanager
-async def _background(app: Flask) -> AsyncIterator[None]:
-    parts(app).background.open()
-    try:
-        yield
-    finally:
-        await parts(app).background.close(parts(app).settings.shutdown_grace_seconds)
+        with tuned_garbage_collector(), service.readiness.serving(delay=delay):
+            yield
