@@ -337,15 +337,15 @@ def test_the_service_is_small(project: Path, tmp_path: Path) -> None:
     without_example = contents(bake(tmp_path, include_example=False) / "src" / "price_service")
 
     assert sum(name.endswith(".py") for name in package) <= 20
-    assert lines(package) <= 1425
-    assert lines(without_example) <= 1100
+    assert lines(package) <= 1025
+    assert lines(without_example) <= 670
 
 
 def test_the_tests_of_a_service_are_small(project: Path) -> None:
     files = contents(project / "tests")
     contract = {name: data for name, data in files.items() if name.startswith("contract/")}
 
-    assert lines(files) - lines(contract) <= 2500
+    assert lines(files) - lines(contract) <= 2300
     assert 0 < lines(contract) <= 460
 
 

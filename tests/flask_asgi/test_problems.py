@@ -1,6 +1,7 @@
 """Errors become problems (RFC 9457), and none says more than it should."""
 
 import asyncio
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,8 @@ from werkzeug.exceptions import (
     Unauthorized,
     default_exceptions,
 )
+
+from .asgi_client import ask, http_scope
 
 
 @pytest.fixture
@@ -286,15 +289,19 @@ def test_what_a_task_group_raises_is_answered(handling: Flask) -> None:
     assert handling.test_client().get("/both").get_json()["errors"] == ["TillError"]
 
 
-def test_a_handler_may_be_async(app: Flask) -> None:
+@pytest.mark.anyio
+async def test_a_handler_may_be_async_outside_a_server_and_in_one(app: Flask) -> None:
     async def handler(errors: list[Exception]) -> Response:
         await asyncio.sleep(0)
         return problem(502, "It failed.", errors=len(errors))
 
-    handle_errors(app, handler, TillError)  # type: ignore[arg-type] # as Flask has it
-    error = grouped(TillError(), TillError())
+    handle_errors(app, handler, TillError)
+    client = raising(app, grouped(TillError(), TillError()))
 
-    assert raising(app, error).get("/raising").get_json()["errors"] == 2
+    outside = await asyncio.to_thread(client.get, "/raising")
+    assert outside.get_json()["errors"] == 2
+    status, body = await ask(app, http_scope("/raising"))
+    assert (status, json.loads(body)["errors"]) == (502, 2)
 
 
 def test_what_a_view_refuses_in_a_group_comes_first(handling: Flask) -> None:

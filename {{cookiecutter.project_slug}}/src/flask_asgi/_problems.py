@@ -1,7 +1,7 @@
 """Turns errors into responses that describe them as `application/problem+json` (RFC 9457)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from http.client import responses
 from urllib.parse import quote
@@ -58,6 +58,8 @@ _DETAILS: dict[int, str] = {
 }
 _STOCK = {kind.description for kind in default_exceptions.values()}
 
+Handler = Callable[[list[Exception]], ResponseReturnValue | Awaitable[ResponseReturnValue]]
+
 
 def init_problems(app: Flask) -> None:
     """Answer each error of a request with a problem.
@@ -70,19 +72,21 @@ def init_problems(app: Flask) -> None:
     app.register_error_handler(HTTPException, http_problem)
 
 
-def handle_errors(
-    app: Flask, handler: Callable[[list[Exception]], ResponseReturnValue], *kinds: type[Exception]
-) -> None:
+def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None:
     """Call `handler` with the errors of these `kinds` that a view raised; it returns the response.
 
     They are one error, or all those in a group that `asyncio.TaskGroup` raised. What `abort` raised
     in a group goes before them. A group with any other error is a bug, and is handled as such.
 
-    Call it once for each application.
+    Call it once for each application. The handler may be an `async def` function.
     """
 
+    def answer(errors: list[Exception]) -> ResponseReturnValue:
+        response: ResponseReturnValue = app.ensure_sync(handler)(errors)
+        return response
+
     def alone(error: Exception) -> ResponseReturnValue:
-        return app.ensure_sync(handler)([error])
+        return answer([error])
 
     def grouped(group: ExceptionGroup[Exception]) -> ResponseReturnValue | AnyResponse:
         errors = _inside(group)
@@ -91,7 +95,7 @@ def handle_errors(
         for error in errors:
             if isinstance(error, HTTPException):  # by a view, before it needed anything else
                 return app.handle_user_exception(error)
-        return app.ensure_sync(handler)(errors)
+        return answer(errors)
 
     for kind in kinds:
         app.register_error_handler(kind, alone)
