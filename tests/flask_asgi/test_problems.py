@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, jsonify, request
 from flask.testing import FlaskClient
-from flask_asgi import handle_errors, init_problems, problem
+from flask_asgi import handle_errors, init_problems, on_loop, problem
+from flask_asgi._greenlets import is_on_loop
 from flask_asgi._problems import _DETAILS as DETAILS
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import (
@@ -339,3 +340,33 @@ def test_a_group_with_a_bug_is_a_bug(
     assert response.status_code == 500
     assert response.content_type == "application/problem+json"
     assert "ExceptionGroup" in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["sync", "marked", "async"])
+async def test_a_handler_that_may_block_runs_in_a_thread(app: Flask, kind: str) -> None:
+    app.testing = False
+    on_the_loop: list[bool] = []
+
+    def handle(_errors: list[Exception]) -> tuple[str, int]:
+        on_the_loop.append(is_on_loop())
+        return "handled", 400
+
+    async def handle_async(errors: list[Exception]) -> tuple[str, int]:
+        await asyncio.sleep(0)
+        return handle(errors)
+
+    if kind == "marked":
+        on_loop(handle)
+    handle_errors(app, handle_async if kind == "async" else handle, LookupError)
+
+    @app.get("/<shape>")
+    async def view(shape: str) -> str:
+        if shape == "alone":
+            raise LookupError
+        message = "two"
+        raise ExceptionGroup(message, [LookupError(), LookupError()])
+
+    for shape in ("alone", "group"):
+        assert await ask(app, http_scope(f"/{shape}")) == (400, b"handled")
+    assert on_the_loop == [kind != "sync"] * 2

@@ -17,6 +17,7 @@ from werkzeug.exceptions import (
 from werkzeug.sansio.response import Response as AnyResponse
 
 from ._access import request_id
+from ._marks import is_for_loop, on_loop
 
 # The type of a problem that is no more than its status: RFC 9457 section 4.2.1.
 ABOUT_BLANK = "about:blank"
@@ -78,7 +79,8 @@ def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None
     They are one error, or all those in a group that `asyncio.TaskGroup` raised. What `abort` raised
     in a group goes before them. A group with any other error is a bug, and is handled as such.
 
-    Call it once for each application. The handler may be an `async def` function.
+    Call it once for each application. The handler may be an `async def` function. One that is not,
+    and may not run on the loop (`on_loop`), runs in a thread.
     """
 
     def answer(errors: list[Exception]) -> ResponseReturnValue:
@@ -97,6 +99,8 @@ def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None
                 return app.handle_user_exception(error)
         return answer(errors)
 
+    for function in (alone, grouped) if is_for_loop(handler) else ():
+        on_loop(function)
     for kind in kinds:
         app.register_error_handler(kind, alone)
     app.register_error_handler(ExceptionGroup, grouped)
@@ -123,6 +127,7 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
     return response
 
 
+@on_loop
 def http_problem(error: HTTPException) -> Response | AnyResponse:
     """Return the response for an error of HTTP, with its headers."""
     if error.response is not None:  # what `abort(422, response=...)` wants to be sent

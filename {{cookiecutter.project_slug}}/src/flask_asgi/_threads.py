@@ -83,6 +83,7 @@ class ThreadPool:
         loop = asyncio.get_running_loop()
         outcome = _ThreadOutcome(loop=loop)
         outcome.visits = visits or Visits(loop, NoObserver(), self)
+        outcome.visits.begin_call()
         self._outcomes.add(outcome)
         if outcome.visits.kept is None:
             self._start_thread_if_needed()

@@ -51,6 +51,10 @@ class Visits:
         self._is_cancelled = False
         self.task: asyncio.Task[Any] | None = None  # of the present, innermost visit
 
+    def begin_call(self) -> None:
+        """Forget a cancellation that the last call did not notice: this one may clean up."""
+        self._is_cancelled = False
+
     def note_end(self, context: contextvars.Context) -> None:
         """Keep the thread for the next call, or give it back. To be called in the thread."""
         if not context.run(self._keeps_thread):
