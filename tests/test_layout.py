@@ -346,7 +346,7 @@ def test_the_tests_of_a_service_are_small(project: Path) -> None:
     contract = {name: data for name, data in files.items() if name.startswith("contract/")}
 
     assert lines(files) - lines(contract) <= 2300
-    assert 0 < lines(contract) <= 460
+    assert 0 < lines(contract) <= 330
 
 
 def test_only_the_parts_are_looked_up_by_a_name_that_no_type_checker_knows(project: Path) -> None:
@@ -360,7 +360,7 @@ def test_the_contract_knows_nothing_of_the_service(project: Path) -> None:
     contract = [each for name, each in tests.items() if name.startswith("tests.contract.")]
     files = contents(project / "tests" / "contract")
 
-    assert len(contract) > 2
+    assert len(contract) >= 2
     assert [name for name, data in files.items() if b"prices" in data] == []
     for each in contract:
         assert not [name for name, _ in imports(each) if name.startswith("price_service")]

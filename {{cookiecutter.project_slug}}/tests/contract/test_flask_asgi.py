@@ -1,114 +1,176 @@
-"""Flask under a real server: concurrency, connections, streams, disconnects, and the stop."""
+"""Flask under a real server. Views stand above their test; `python -m` serves them alone."""
 
-import socket
+import asyncio
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from contextvars import ContextVar
 from http.client import HTTPConnection
-from urllib.parse import urlsplit
 
+import flask_asgi
+import httpx
 import pytest
-from flask_asgi import serve_in_thread
+import uvicorn
+from flask import Flask, Response, request, stream_with_context
 
-from ..serving import serve, wait_until
-from .application import CLIENTS, PATIENCE, asgi, happened
+from ..serving import PATIENCE, serve
 
-
-@pytest.fixture(autouse=True)
-def _nothing_has_happened() -> None:
-    happened.clear()
+CLIENTS = 50  # inside a view at once
+app = Flask(__name__)
+lifespan = flask_asgi.Lifespan()
+asgi = flask_asgi.FlaskToAsgi(app, lifespan=lifespan, threads=CLIENTS)
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
-    """Return the host and port of the application, served in a thread."""
-    with serve_in_thread(asgi) as server:
-        url = urlsplit(server.url)
-        yield str(url.hostname), int(url.port or 0)
+def client() -> Iterator[httpx.Client]:
+    """Return a client of the application, which keeps its connections."""
+    with (
+        flask_asgi.serve_in_thread(asgi) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE) as client,
+    ):
+        yield client
 
 
 @pytest.fixture
-def connection(address: tuple[str, int]) -> Iterator[HTTPConnection]:
-    """Return a connection that is kept between requests."""
-    connection = HTTPConnection(*address, timeout=PATIENCE)
-    yield connection
+def connection(client: httpx.Client) -> Iterator[HTTPConnection]:
+    """Return a connection to the application, for what no HTTP client does by itself."""
+    with closing(HTTPConnection(client.base_url.netloc.decode(), timeout=PATIENCE)) as connection:
+        yield connection
+
+
+meeting = asyncio.Barrier(CLIENTS)
+meeting_of_threads = threading.Barrier(CLIENTS, timeout=PATIENCE)
+
+
+@app.get("/meet/async")
+async def meet_async() -> str:
+    await meeting.wait()
+    return "met"
+
+
+@app.get("/meet/sync")
+def meet_sync() -> str:
+    meeting_of_threads.wait()
+    return "met"
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_requests_are_inside_a_view_at_once(client: httpx.Client, kind: str) -> None:
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(client.get, [f"/meet/{kind}"] * CLIENTS))
+
+    assert [answer.text for answer in answers] == ["met"] * CLIENTS
+
+
+left_behind: ContextVar[str] = ContextVar("left_behind", default="clean")
+
+
+@app.get("/visit/async")
+async def visit_async() -> list[str]:
+    return visit_sync()
+
+
+@app.get("/visit/sync")
+def visit_sync() -> list[str]:
+    found = left_behind.get()
+    left_behind.set("by an earlier request")
+    return [found, request.environ["REMOTE_PORT"]]
+
+
+def test_a_kept_connection_answers_every_request_in_a_clean_context(client: httpx.Client) -> None:
+    # asgiref's own bridge answers about half of these with a 500.
+    visits = [client.get(f"/visit/{kind}").json() for kind in ["async", "sync"] * 100]
+
+    assert {context for context, _ in visits} == {"clean"}
+    assert len({port for _, port in visits}) == 1
+
+
+@app.post("/echo/async")
+async def echo_async() -> Response:
+    return echo_sync()
+
+
+@app.post("/echo/sync")
+def echo_sync() -> Response:
+    return Response(stream_with_context(iter(lambda: request.stream.read(5), b"")))
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_bodies_are_streamed_both_ways(connection: HTTPConnection, kind: str) -> None:
+    connection.putrequest("POST", f"/echo/{kind}")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders(b"5\r\nfirst\r\n")
+    upload = connection.sock  # which a response that closes its connection takes away
+    response = connection.getresponse()
+    assert response.read(5) == b"first"
+    upload.sendall(b"5\r\nlater\r\n0\r\n\r\n")
+    assert response.read() == b"later"
+
+
+wait_begins, wait_ends, endless_ends = (threading.Event() for _ in range(3))
+
+
+@app.get("/wait")
+async def wait() -> str:
+    wait_begins.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        wait_ends.set()
+    return "never"
+
+
+def test_a_client_that_leaves_ends_its_view(connection: HTTPConnection) -> None:
+    connection.request("GET", "/wait")
+    assert wait_begins.wait(PATIENCE)
     connection.close()
 
+    assert wait_ends.wait(PATIENCE)
 
-def get(address: tuple[str, int], path: str) -> tuple[int, bytes]:
-    """Return the answer to a request on a connection of its own."""
-    connection = HTTPConnection(*address, timeout=PATIENCE)
+
+@app.get("/endless")
+async def endless() -> AsyncIterator[bytes]:
     try:
-        return ask(connection, path)
+        while True:
+            yield bytes(65_536)
+            await asyncio.sleep(0)
     finally:
-        connection.close()
+        endless_ends.set()
 
 
-def ask(connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-    """Return the answer to a request on a connection that is kept."""
-    connection.request("GET", path)
-    response = connection.getresponse()
-    return response.status, response.read()
+def test_a_client_that_leaves_ends_its_stream(client: httpx.Client) -> None:
+    with client.stream("GET", "/endless") as response:
+        assert next(response.iter_raw())  # though the last part never comes
+
+    assert endless_ends.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("kind", ["async", "sync"])
-def test_requests_are_inside_a_view_at_once(address: tuple[str, int], kind: str) -> None:
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = list(pool.map(get, [address] * CLIENTS, [f"/meet/{kind}"] * CLIENTS))
-
-    assert answers == [(200, b"met")] * CLIENTS
+readiness = flask_asgi.Readiness()
 
 
-def test_a_kept_connection_answers_every_request_in_a_clean_context(
-    connection: HTTPConnection,
-) -> None:
-    # asgiref's own bridge answers about half of these with a 500.
-    answers = [ask(connection, f"/ping/{kind}") for _ in range(100) for kind in ("async", "sync")]
-
-    assert answers == [(200, b"clean")] * 200
+@lifespan.add
+@asynccontextmanager
+async def draining(_app: Flask) -> AsyncIterator[None]:
+    with flask_asgi.drain_on_signal(readiness, delay=0):
+        yield
 
 
-@pytest.mark.parametrize(("path", "end"), [("/hang", "hang ends"), ("/endless", "endless ends")])
-def test_a_client_that_leaves_ends_its_view(address: tuple[str, int], path: str, end: str) -> None:
-    with socket.create_connection(address) as leaving:
-        leaving.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-        if path == "/endless":
-            assert leaving.recv(1)
-        else:
-            assert happened["hang begins"].wait(PATIENCE)
-
-    assert happened[end].wait(PATIENCE)
-
-
-@pytest.mark.parametrize("kind", ["async", "sync"])
-def test_a_response_is_sent_part_by_part(connection: HTTPConnection, kind: str) -> None:
-    connection.request("GET", f"/stream/{kind}")
-    response = connection.getresponse()
-
-    assert response.read1() == b"first"
-    happened["first has come"].set()
-    assert response.read().startswith(b"second")
-
-
-@pytest.mark.parametrize("kind", ["async", "sync"])
-def test_a_body_is_read_as_it_arrives(address: tuple[str, int], kind: str) -> None:
-    head = f"POST /upload/{kind} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(address, timeout=PATIENCE) as client:
-        client.sendall(head.encode() + b"5\r\nhello\r\n")
-        assert happened["read hello"].wait(PATIENCE)
-        client.sendall(b"6\r\n world\r\n0\r\n\r\n")
-
-        assert client.recv(1000).endswith(b"hello world")
+@app.get("/stop")
+async def stop() -> str:
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+    await readiness.until_draining()
+    await asyncio.sleep(0.5)  # longer than the server takes to stop listening
+    return "answered"
 
 
 def test_sigterm_answers_what_is_in_flight_and_ends_well() -> None:
-    answers: list[tuple[int, str]] = []
-    with serve("tests.contract.application") as server:
-        in_flight = threading.Thread(target=lambda: answers.append(server.get("/until-draining")))
-        in_flight.start()
-        wait_until(lambda: "inside" in server.log)
-        server.process.terminate()
-        in_flight.join(PATIENCE)
-
-        assert answers == [(200, "answered")]
+    with serve("tests.contract.test_flask_asgi") as server:
+        assert server.get("/stop") == (200, "answered")
         assert server.process.wait(PATIENCE) == 0
+
+
+if __name__ == "__main__":
+    flask_asgi.run(uvicorn.Config(asgi, port=int(sys.argv[-1]), http=flask_asgi.HttpProtocol))
