@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
 from .baking import OLDEST, ROOT, bake
 from .releases import Release
@@ -60,6 +61,27 @@ def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("UV_PYTHON_DOWNLOADS", "never")
         for name, value in GIT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_each_template_once() -> Iterator[None]:
+    """Keeps what Jinja compiles: each bake makes an environment, and would compile all again.
+
+    An environment that differs in what it knows of the syntax compiles for itself.
+    """
+    compile_template = Environment.compile
+    compiled: dict[object, object] = {}
+
+    def compile_once(environment: Environment, source: object, *arguments: object) -> object:
+        syntax = (type(environment), environment.trim_blocks, *sorted(environment.extensions))
+        key = (syntax, source, *arguments)
+        if key not in compiled:
+            compiled[key] = compile_template(environment, source, *arguments)  # type: ignore[call-overload]
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", compile_once)
         yield
 
 

@@ -131,13 +131,18 @@ def read(path: Path) -> Any:  # noqa: ANN401 (plain data)
 
 def replaced(data: Any, real: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
     """The data of a bake with tame answers, with each of them replaced by the real one."""
-    if isinstance(data, str):
-        return re.sub("|".join(map(re.escape, real)), lambda tame: real[tame[0]], data)
-    if isinstance(data, dict):
-        return {replaced(key, real): replaced(value, real) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return type(data)(replaced(value, real) for value in data)
-    return data
+    tame = re.compile("|".join(map(re.escape, real)))
+
+    def replace(data: Any) -> Any:  # noqa: ANN401 (plain data)
+        if isinstance(data, str):
+            return tame.sub(lambda found: real[found[0]], data)
+        if isinstance(data, dict):
+            return {replace(key): replace(value) for key, value in data.items()}
+        if isinstance(data, list | tuple):
+            return type(data)(map(replace, data))
+        return data
+
+    return replace(data)
 
 
 def refusal(template: Path, folder: Path, answers: Mapping[str, str]) -> str:

@@ -111,34 +111,63 @@ async def test_ours() -> None:
 """
 
 
+def install(project: Path) -> None:
+    """Makes a project's environment with what it locks."""
+    run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
+
+
+def run_tests(project: Path, *tests: str, env: dict[str, str] | None = None) -> None:
+    """Runs some of a project's tests with these variables."""
+    python = project / ".venv" / ("bin" if os.name == "posix" else "Scripts") / "python"
+    run(python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests, cwd=project, env=env)
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    """Replaces what a file says once."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_the_tests_see_neither_a_hostile_environment_nor_what_a_team_adds(tmp_path: Path) -> None:
+    """Both in one run, which is the longest part of it; the heavy tests tell them apart."""
+    project = bake(tmp_path, deployment="all")
+    package = project / "src/price_service"
+    marker = '    @field_validator("debug")\n'
+    replace(package / "settings.py", marker, SETTING + marker)
+    imported = "from sqlalchemy.ext.asyncio import create_async_engine\n"
+    replace(package / "app.py", "\nfrom flask import ", f"\n{imported}from flask import ")
+    replace(package / "app.py", "    app = Flask(", "    create_async_engine\n    app = Flask(")
+    (project / "tests" / "test_ours.py").write_text(ASYNC_TEST, encoding="utf-8")
+    env = on_python(OLDEST)
+    run("uv", "add", "--no-sync", "sqlalchemy[asyncio]", cwd=project, env=env)
+    run("uv", "add", "--no-sync", "--dev", "pytest-asyncio", cwd=project, env=env)
+    install(project)
+    (project / ".env").write_bytes(b"".join(ENV_FILES.values()))
+    together = {name: value for each in ENVIRONMENTS.values() for name, value in each.items()}
+    about_the_project = (
+        "tests/test_ours.py",
+        "tests/test_container.py",
+        "tests/test_home.py",
+        "tests/test_kubernetes.py",
+        "tests/test_prices_settings.py",
+    )
+
+    run_tests(project, *FAST, *about_the_project, env=together)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A default bake with its environment."""
     project = bake(tmp_path_factory.mktemp("developer"))
-    run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
+    install(project)
     return project
-
-
-def run_fast_tests(project: Path, env: dict[str, str] | None = None) -> None:
-    """Runs a sample of a project's tests with these variables."""
-    python = project / ".venv" / ("bin" if os.name == "posix" else "Scripts") / "python"
-    run(python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *FAST, cwd=project, env=env)
-
-
-def test_the_tests_see_nothing_of_a_hostile_environment(installed: Path) -> None:
-    env_file = installed / ".env"
-    env_file.write_bytes(b"".join(ENV_FILES.values()))
-    together = {name: value for each in ENVIRONMENTS.values() for name, value in each.items()}
-    try:
-        run_fast_tests(installed, together)
-    finally:
-        env_file.unlink()
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_tests_do_not_see_the_developers_environment(name: str, installed: Path) -> None:
-    run_fast_tests(installed, ENVIRONMENTS[name])
+    run_tests(installed, *FAST, env=ENVIRONMENTS[name])
 
 
 @pytest.mark.heavy
@@ -146,40 +175,6 @@ def test_the_tests_do_not_see_the_developers_environment(name: str, installed: P
 def test_the_tests_do_not_see_the_developers_env_file(name: str, installed: Path) -> None:
     (installed / ".env").write_bytes(ENV_FILES[name])
     try:
-        run_fast_tests(installed)
+        run_tests(installed, *FAST)
     finally:
         (installed / ".env").unlink()
-
-
-def test_the_tests_do_not_enumerate_what_a_team_adds(tmp_path: Path) -> None:
-    project = bake(tmp_path, deployment="all")
-    env = on_python(OLDEST)
-    settings = project / "src/price_service/settings.py"
-    marker = '    @field_validator("debug")\n'
-    text = settings.read_text(encoding="utf-8")
-    assert text.count(marker) == 1
-    settings.write_text(text.replace(marker, SETTING + marker), encoding="utf-8")
-    app = project / "src/price_service/app.py"
-    text = app.read_text(encoding="utf-8")
-    app.write_text(
-        text.replace(
-            "\nfrom flask import ",
-            "\nfrom sqlalchemy.ext.asyncio import create_async_engine\nfrom flask import ",
-            1,
-        ).replace("    app = Flask(", "    create_async_engine\n    app = Flask("),
-        encoding="utf-8",
-    )
-
-    (project / "tests" / "test_ours.py").write_text(ASYNC_TEST, encoding="utf-8")
-    run("uv", "add", "--no-sync", "sqlalchemy[asyncio]", cwd=project, env=env)
-    run("uv", "add", "--no-sync", "--dev", "pytest-asyncio", cwd=project, env=env)
-    run("uv", "sync", "--locked", cwd=project, env=env)
-    about_the_project = (
-        *FAST,
-        "tests/test_ours.py",
-        "tests/test_container.py",
-        "tests/test_home.py",
-        "tests/test_kubernetes.py",
-        "tests/test_prices_settings.py",
-    )
-    run("uv", "run", "--no-sync", "pytest", "--quiet", *about_the_project, cwd=project, env=env)

@@ -5,7 +5,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +20,9 @@ from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
 from .roundtrip import TAME, Service
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # of sets of answers; each is a bake
+
+# The questions that take the same texts.
+FREE = ("project_name", "project_description", "full_name")
 
 SENTENCE = r"""Error: (\w+) ['"].* .+; accepted is .+\."""
 
@@ -58,9 +61,31 @@ def test_the_table_of_hostile_answers_is_long() -> None:
     assert TAME.keys() == ACCEPTED.keys() == REFUSED.keys()
 
 
-def test_the_accepted_answers_of_the_table_come_out_as_they_went_in(service: Service) -> None:
-    for values in zip_longest(*ACCEPTED.values()):
-        given_here = zip(ACCEPTED, values, strict=True)
+def dealt(place: int, name: str) -> list[str]:
+    """The accepted answers to a question of free text, without what another is given."""
+    return [
+        text
+        for number, text in enumerate(ACCEPTED[name])
+        if text not in ACCEPTED_TEXTS or number % len(FREE) == place
+    ]
+
+
+@pytest.mark.parametrize(
+    "everywhere",
+    [
+        pytest.param(False, id="each text once"),
+        # Each is a bake: three times as many.
+        pytest.param(True, id="each text in each question", marks=pytest.mark.heavy),
+    ],
+)
+def test_the_accepted_answers_of_the_table_come_out_as_they_went_in(
+    service: Service, *, everywhere: bool
+) -> None:
+    few = {name: dealt(place, name) for place, name in enumerate(FREE)}
+    table = ACCEPTED if everywhere else ACCEPTED | few
+    assert {*chain(*table.values())} == {*chain(*ACCEPTED.values())}
+    for values in zip_longest(*table.values()):
+        given_here = zip(table, values, strict=True)
         answers = TAME | {name: value for name, value in given_here if value is not None}
         assert (answers, "") == (answers, refused(service, answers))
 
@@ -129,7 +154,10 @@ def test_all_answers_at_once_come_out_as_they_went_in_or_one_is_named(
     assert wrong in bad | named.keys() if wrong else not bad
 
 
-@pytest.mark.parametrize("number", range(4))
+# Each value is a process of its own.
+@pytest.mark.parametrize(
+    "number", [0, 3, *(pytest.param(each, marks=pytest.mark.heavy) for each in (1, 2))]
+)
 def test_the_command_line_says_the_same(number: int, tmp_path: Path) -> None:
     hooks = "yes" if number % 2 else "no"  # which run after the refusal, if at all
     output = tmp_path / "one" / "two" / "three"
@@ -146,7 +174,7 @@ def test_the_command_line_says_the_same(number: int, tmp_path: Path) -> None:
         assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(name=texts | st.sampled_from(REFUSED_NAMES) | st.from_regex(r"[a-z]{1,4}( [a-z0-9]+)*"))
 @example(name="Flask")
 @example(name="日本")

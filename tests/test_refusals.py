@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,21 @@ def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProce
     return on_command_line(ROOT, "-o", folder, *arguments, cwd=folder)
 
 
+def with_and_without_hooks(*values: object) -> list[object]:
+    """Each value with hooks and without them, in turn; the other half of the pairs is heavy.
+
+    They differ in nothing that a refused bake gets to, and each is a process.
+    """
+    pairs = product(enumerate(values), enumerate(["yes", "no"]))
+    return [
+        pytest.param(value, hooks, marks=[pytest.mark.heavy] if (place + turn) % 2 else [])
+        for (place, value), (turn, hooks) in pairs
+    ]
+
+
 @pytest.mark.parametrize(
-    "answer",
-    [
+    ("answer", "hooks"),
+    with_and_without_hooks(
         "project_name=",
         "project_name=\u202e",
         "project_slug=../../outside/of/it",
@@ -43,9 +56,8 @@ def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProce
         "full_name=line\nbreak",
         "email=nobody",
         "github_username=../x",
-    ],
+    ),
 )
-@pytest.mark.parametrize("hooks", ["yes", "no"])
 def test_a_refused_bake_says_one_sentence_and_leaves_the_disk_alone(
     answer: str, hooks: str, tmp_path: Path
 ) -> None:
@@ -62,25 +74,30 @@ def test_a_refused_bake_says_one_sentence_and_leaves_the_disk_alone(
     assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
 
 
-@pytest.mark.parametrize("hooks", ["yes", "no"])
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The replay file of a bake."""
+    assert run_cookiecutter(tmp_path_factory.mktemp("good"), "--no-input").returncode == 0
+    return replay_file().read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
+    ("edit", "hooks"),
+    with_and_without_hooks(
         ("project_slug", "../../outside/of/it"),
         ("package_name", "../../outside"),
         ("license", "../../cookiecutter.json"),
         ("python_version", '3.11"\nlicense = "'),
         ("include_example", "perhaps"),
-    ],
+    ),
 )
 def test_a_replay_of_edited_answers_is_refused_too(
-    name: str, value: str, hooks: str, tmp_path: Path
+    edit: tuple[str, str], hooks: str, replay: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "one" / "two" / "three"
     output.mkdir(parents=True)
-    (tmp_path / "good").mkdir()
-    assert run_cookiecutter(tmp_path / "good", "--no-input").returncode == 0
-    edited = json.loads(replay_file().read_text(encoding="utf-8"))
+    edited = json.loads(replay)
+    name, value = edit
     edited["cookiecutter"][name] = value
     (tmp_path / "replay.json").write_text(json.dumps(edited), encoding="utf-8")
     before = contents(tmp_path)
@@ -96,31 +113,35 @@ def test_a_replay_of_edited_answers_is_refused_too(
     assert list(output.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "{{ 7 * 7 }}",
-        "{{ cookiecutter.email }}",
-        "{{ cycler.__init__.__globals__.os.mkdir('executed') }}",
-        "{% for x in range(3) %}x{% endfor %}",
-        "{% raw %} {# comment #} }} {{",
-        "# jinja: if cookiecutter.email",
-        "${{ github.token }} $(mkdir executed) `mkdir executed`",
-        '"""; import os; os.mkdir("executed")  # "',
-        "'; __import__('os').mkdir('executed'); '",
-    ],
-)
-def test_no_answer_is_executed(answer: str, tmp_path: Path) -> None:
-    names = [f"{name}={answer}" for name in ("project_name", "project_description", "full_name")]
+CODE = [
+    "{{ 7 * 7 }}",
+    "{{ cookiecutter.email }}",
+    "{{ cycler.__init__.__globals__.os.mkdir('executed') }}",
+    "{% for x in range(3) %}x{% endfor %}",
+    "{% raw %} {# comment #} }} {{",
+    "# jinja: if cookiecutter.email",
+    "${{ github.token }} $(mkdir executed) `mkdir executed`",
+    '"""; import os; os.mkdir("executed")  # "',
+    "'; __import__('os').mkdir('executed'); '",
+]
+DEALT = [pytest.param(tuple(CODE[start : start + 3])) for start in range(0, len(CODE), 3)]
+ALIKE = [pytest.param((code, code, code), marks=pytest.mark.heavy) for code in CODE]
 
-    baked = run_cookiecutter(tmp_path, "--no-input", "project_slug=plain", *names)
+
+@pytest.mark.parametrize("answers", DEALT + ALIKE)
+def test_no_answer_is_executed(answers: tuple[str, str, str], tmp_path: Path) -> None:
+    """Each code in one of the questions; in all of them in the heavy tests."""
+    questions = ("project_name", "project_description", "full_name")
+    given = [f"{name}={answer}" for name, answer in zip(questions, answers, strict=True)]
+
+    baked = run_cookiecutter(tmp_path, "--no-input", "project_slug=plain", *given)
 
     assert baked.returncode == 0, baked.stderr
     assert [tmp_path / "plain"] == list(tmp_path.iterdir())
     assert list(tmp_path.rglob("executed")) == []
     metadata = tomllib.loads((tmp_path / "plain" / "pyproject.toml").read_text("utf-8"))["project"]
-    assert answer == metadata["description"]
-    assert answer == metadata["authors"][0]["name"]
+    assert answers[1] == metadata["description"]
+    assert answers[2] == metadata["authors"][0]["name"]
     compile((tmp_path / "plain/src/plain/__init__.py").read_text("utf-8"), "it", "exec")
 
 
