@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from .baking import ROOT, bake, contents, describe, single_values_and_pairs
-from .checks import as_checked, complaints
+from .baking import PYTHONS, bake, contents, describe, single_values_and_pairs
+from .checks import FOLDER, as_checked, complaints, knowing_types
 from .releases import append, fails
 from .rendering import Renderer, pairwise_sets
 from .uv import run
-
-FOLDER = ROOT / ".cache" / "bakes"  # kept, so that mypy knows what it has checked
 
 Check = Callable[[Mapping[str, str]], None]
 
@@ -29,13 +27,25 @@ def check(tools: Path) -> Check:
         for name, text in files.items():
             if name.endswith(".py"):
                 compile(text, name, "exec", dont_inherit=True)
-        assert complaints(files, FOLDER / "project", tools) == ""
+        with knowing_types() as known:
+            assert complaints(files, FOLDER / "project", tools, *known) == ""
         checked.add(seen)
 
     return check
 
 
-@pytest.fixture(scope="module", params=single_values_and_pairs(), ids=describe)
+# For each Python mypy reads the types of all packages anew. The oldest and the newest differ most.
+EVERY_PAIR = [
+    pytest.param(
+        answers,
+        marks=[pytest.mark.heavy] if answers.get("python_version") in PYTHONS[1:-1] else [],
+        id=describe(answers),
+    )
+    for answers in single_values_and_pairs()
+]
+
+
+@pytest.fixture(scope="module", params=EVERY_PAIR)
 def files(request: pytest.FixtureRequest, renderer: Renderer) -> dict[str, str]:
     """The files for every single value and every pair of values of the choices."""
     return renderer.render(request.param)
@@ -64,12 +74,13 @@ def test_a_bake_passes_its_own_checks(files: dict[str, str], check: Check) -> No
     check(files)
 
 
-@pytest.mark.parametrize("platform", ["win32", "darwin"])
+@pytest.mark.parametrize("platform", ["win32", pytest.param("darwin", marks=pytest.mark.heavy)])
 def test_a_bake_passes_the_type_checks_of_other_platforms(
     platform: str, project: Path, tools: Path
 ) -> None:
     # Not as a unit of systemd, which is Linux's, and has sockets that Windows has not.
-    run(tools / "mypy", "--platform", platform, "--cache-dir", FOLDER / platform, cwd=project)
+    with knowing_types(platform) as known:
+        run(tools / "mypy", *known, cwd=project)
 
 
 # Of lint, of types and of format; and a use of a library that its types do not allow.
@@ -84,18 +95,20 @@ def test_a_teams_tools_find_its_own_faults_and_none_inside_the_libraries(
     project = bake(tmp_path)
     lint = (tools / "ruff", "check", "--no-cache", "--output-format=concise")
     form = (tools / "ruff", "format", "--check", "--no-cache")
-    types = (tools / "mypy", "--cache-dir", FOLDER / "faults")
     for module in ("flask_asgi/_memo.py", "upstreams/_errors.py"):
         append(project / "src" / module, FAULT)
 
-    for command in (lint, form, types):
-        run(*command, cwd=project)
+    run(*lint, cwd=project)
+    run(*form, cwd=project)
+    with knowing_types() as known:
+        run(tools / "mypy", *known, cwd=project)
 
     append(project / "src/price_service/deadline.py", FAULT)
     append(project / "src/price_service/logs.py", MISUSE)
     assert "src/price_service/deadline.py:" in fails(*lint, cwd=project)
     assert "src/price_service/deadline.py:" in fails(*form, cwd=project)
-    found = fails(*types, cwd=project)
+    with knowing_types() as known:
+        found = fails(tools / "mypy", *known, cwd=project)
     assert "src/price_service/deadline.py:" in found
     assert "src/price_service/logs.py:" in found
     assert "src/upstreams/" not in found
