@@ -32,8 +32,7 @@ async def _left_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
             await asyncio.sleep(0)
 
     await repeat(3)
-    gc.collect()
-    gc.freeze()  # what was there before is none of it, and takes long to look at
+    gc.freeze()  # what was there before is none of it, garbage or not, and takes long to look at
     gc.disable()
     try:
         await repeat(REPEATS)
