@@ -32,12 +32,12 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 # They run inside a bake: see `test_service_in_depth.py`.
 collect_ignore = ["service"]
 
-# Files that take minutes. Begun last, one of them would keep one worker busy when the others rest.
+# The files that take longest. Begun last, one of them would keep a worker busy when others rest.
 LONG = {
+    "test_bakes.py",
+    "test_compatibility.py",
     "test_developers.py",
-    "test_hostile_answers.py",
     "test_project.py",
-    "test_readmes.py",
     "test_service_in_depth.py",
 }
 

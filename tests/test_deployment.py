@@ -83,18 +83,26 @@ def test_the_stub_is_as_restricted_as_the_service(project: Path) -> None:
     assert set(limits) == set(stub["deploy"]["resources"]["limits"])
 
 
+@pytest.mark.parametrize(
+    "versions",
+    [
+        pytest.param(slice(1), id="the oldest"),
+        pytest.param(slice(-1, None), id="the newest"),
+        # To read the schemas of a version takes long.
+        pytest.param(slice(1, -1), id="between them", marks=pytest.mark.heavy),
+    ],
+)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_manifests_fit_the_schemas_of_kubernetes(overlay: str, baked: Path) -> None:
+def test_the_manifests_fit_the_schemas_of_kubernetes(
+    versions: slice, overlay: str, baked: Path
+) -> None:
     from kubernetes_validate import utils  # noqa: PLC0415 (for Linux only)
 
-    versions = {
-        version
-        for version in utils.all_versions()
-        if tuple(map(int, version.split(".")[:2])) >= OLDEST_KUBERNETES
-    }
-    assert len(versions) >= 5
+    numbers = {tuple(map(int, version.split("."))): version for version in utils.all_versions()}
+    supported = [numbers[each] for each in sorted(numbers) if each[:2] >= OLDEST_KUBERNETES]
+    assert len(supported) >= 5
     for document in yaml.safe_load_all(rendered(baked, overlay)):
-        for version in versions:
+        for version in supported[versions]:
             utils.validate(document, version, strict=True)
 
 

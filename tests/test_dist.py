@@ -12,6 +12,7 @@ import tomllib
 import zipfile
 from email import message_from_bytes
 from email.message import Message
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ from scripts import dist
 from .baking import OLDEST, PYTHONS, ROOT, bake
 from .uv import on_python, run
 
-LOCKED: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
 GROUPS: dict[str, list[Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
     "dependency-groups"
 ]
+
+
+@cache
+def locked() -> dict[str, dict[str, Any]]:
+    """Every package that is locked, by its name."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    return {each["name"]: each for each in packages}
 
 
 @pytest.fixture(scope="session")
@@ -164,9 +171,9 @@ def imported(library: str) -> set[str]:
 
 def brought_by(requirement: Requirement) -> set[str]:
     """The package that a requirement names, and those that it and its extras depend on."""
-    locked = next(each for each in LOCKED if each["name"] == requirement.name)
-    optional = locked.get("optional-dependencies", {})
-    needed = [locked.get("dependencies", [])]
+    known = locked()[requirement.name]
+    optional = known.get("optional-dependencies", {})
+    needed = [known.get("dependencies", [])]
     needed += [optional.get(extra, []) for extra in requirement.extras]
     return {requirement.name} | {each["name"] for group in needed for each in group}
 

@@ -5,7 +5,8 @@ import gzip
 import random
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 
 import httpx
 import pytest
@@ -167,19 +168,24 @@ async def test_what_cannot_be_compressed_still_fits_into_the_limit() -> None:
     assert (await fetch(coded(gzip.compress(data), "gzip"))).content == data
 
 
-BOMB = gzip.compress(bytes(100 * MB))
-BOMBS = {
-    "100 KB that are 100 MB": coded(BOMB, "gzip"),
-    "300 bytes that are 100 MB": coded(gzip.compress(BOMB), "gzip, gzip"),
-    "three times": coded(gzip.compress(gzip.compress(BOMB)), "gzip, gzip, gzip"),
-    "deflate": coded(zlib.compress(bytes(100 * MB)), "deflate"),
-    "members of nothing without an end": coded(gzip.compress(b"") * 100_000, "gzip"),
+@cache
+def bomb() -> bytes:
+    return gzip.compress(bytes(100 * MB))
+
+
+# Made when they are sent: every worker of the tests imports this module.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "100 KB that are 100 MB": lambda: coded(bomb(), "gzip"),
+    "300 bytes that are 100 MB": lambda: coded(gzip.compress(bomb()), "gzip, gzip"),
+    "three times": lambda: coded(gzip.compress(gzip.compress(bomb())), "gzip, gzip, gzip"),
+    "deflate": lambda: coded(zlib.compress(bytes(100 * MB)), "deflate"),
+    "members of nothing without an end": lambda: coded(gzip.compress(b"") * 100_000, "gzip"),
 }
 
 
 @pytest.mark.parametrize("reply", BOMBS.values(), ids=BOMBS.keys())
-async def test_a_bomb_is_refused_before_it_takes_the_memory(reply: bytes) -> None:
-    async with serve(reply) as served:
+async def test_a_bomb_is_refused_before_it_takes_the_memory(reply: Callable[[], bytes]) -> None:
+    async with serve(reply()) as served:
         upstream = Upstream(
             "raw", served.base_url, timeout=50, max_connections=1, max_response_bytes=MB
         )
