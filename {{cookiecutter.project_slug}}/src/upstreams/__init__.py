@@ -27,6 +27,7 @@ from ._errors import (
 )
 from ._failures import log_failure
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
+from ._observer import ERRORS, METHODS, Attempt, Observer, Trace
 from ._options import GetOptions, RequestOptions
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUDGET_HEADER",
+    "ERRORS",
     "LONGEST_WAIT",
+    "METHODS",
     "Arrived",
+    "Attempt",
     "Call",
     "Calls",
     "Deadline",
@@ -54,9 +58,11 @@ __all__ = [
     "Failed",
     "FanOut",
     "GetOptions",
+    "Observer",
     "OpenCache",
     "PassOn",
     "RequestOptions",
+    "Trace",
     "Transport",
     "Upstream",
     "UpstreamBusy",

@@ -1,7 +1,7 @@
 """One attempt at a call: a reply that can be used, or a typed error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from http import HTTPStatus
 
 import httpx
@@ -74,7 +74,7 @@ async def _outcome(
     if is_answer or _is_confirmation(request, response):
         return response
     await response.aclose()
-    return _refusal(upstream, response)
+    return refusal(upstream, response)
 
 
 async def whole(
@@ -156,10 +156,17 @@ class _Decoded(httpx.AsyncByteStream):
 class TypedBody(httpx.AsyncByteStream):
     """A body that is waited for up to `timeout` seconds a part, and ends in typed errors."""
 
-    def __init__(self, upstream: str, response: httpx.Response, timeout: float) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        response: httpx.Response,
+        timeout: float,
+        on_failure: Callable[[UpstreamError], object] = lambda _: None,
+    ) -> None:
         self._upstream = upstream
         self._response = response
         self._timeout = timeout
+        self._on_failure = on_failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield its parts.
@@ -174,6 +181,7 @@ class TypedBody(httpx.AsyncByteStream):
             if part is None:
                 return
             if isinstance(part, UpstreamError):
+                self._on_failure(part)
                 try:
                     raise part  # here, for the same reason as in `attempt`
                 finally:
@@ -234,7 +242,7 @@ def _is_confirmation(request: httpx.Request, response: httpx.Response) -> bool:
     return response.status_code == HTTPStatus.NOT_MODIFIED and asked
 
 
-def _refusal(upstream: str, response: httpx.Response) -> UpstreamError:
+def refusal(upstream: str, response: httpx.Response) -> UpstreamError:
     status = response.status_code
     detail = f"answered {status}"
     if response.is_server_error or status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -87,11 +87,21 @@ class Breaker:
     whole upstream, and counts each time.
     """
 
-    def __init__(self, upstream: str, *, failures: int, seconds: float) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        failures: int,
+        seconds: float,
+        on_change: Callable[[State], None] | None = None,
+        on_refusal: Callable[[], None] | None = None,
+    ) -> None:
         self._upstream = upstream
         self._failures = failures
         self._seconds = seconds
-        self._all = _Circuit(seconds, self._log)
+        self._on_change = on_change
+        self._on_refusal = on_refusal
+        self._all = _Circuit(seconds, self._changed)
         self._targets: OrderedDict[Hashable, _Circuit] = OrderedDict()
         # The targets and the requests of the failures in a row.
         self._failed_targets: set[Hashable] = set()
@@ -106,11 +116,16 @@ class Breaker:
         """Raise `UpstreamUnavailable` while the breaker refuses calls, or calls of that target."""
         if (wait := self._all.wait) is not None:
             detail = "is not called for a moment, because it only failed"
-            raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
+            raise self._refusal(detail, wait)
         own = self._targets.get(target)
         if own is not None and (wait := own.wait) is not None:
             detail = "is not asked for this for a moment, because it only failed"
-            raise UpstreamUnavailable(self._upstream, detail, retry_after=wait)
+            raise self._refusal(detail, wait)
+
+    def _refusal(self, detail: str, wait: float) -> UpstreamUnavailable:
+        if self._on_refusal is not None:
+            self._on_refusal()
+        return UpstreamUnavailable(self._upstream, detail, retry_after=wait)
 
     def is_hopeless(self, target: Hashable) -> bool:
         """Return whether the last `HOPELESS` tries of that target have all failed."""
@@ -176,7 +191,9 @@ class Breaker:
             self._failed_requests.clear()
         self._targets.pop(target, None)
 
-    def _log(self, state: State) -> None:
+    def _changed(self, state: State) -> None:
+        if self._on_change is not None:
+            self._on_change(state)
         logger.warning(
             "circuit breaker of %s is %s",
             self._upstream,

@@ -40,8 +40,10 @@ class _Shared(Generic[T]):
 class SharedCalls(Generic[T]):
     """Calls under way on one event loop, by what makes them identical."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_join: Callable[[], object] = lambda: None) -> None:
+        """Take what is called when a call joins one under way."""
         self._under_way: dict[Hashable, _Shared[T]] = {}
+        self._on_join = on_join
 
     async def join(
         self, key: Hashable, deadline: Deadline, start: Callable[[Deadline], Coroutine[Any, Any, T]]
@@ -62,6 +64,7 @@ class SharedCalls(Generic[T]):
                 patience = None  # the caller's own timer is as short
             else:
                 patience = shared.deadline.left
+                self._on_join()
             shared.waiting += 1
             try:
                 await _wait(shared.task, patience)

@@ -26,11 +26,12 @@ class DeadlineExceeded(TimeoutError):
     """The request ran out of time before this call was answered.
 
     `upstream` is the name of the upstream that did not answer, and `attempts` how often it was
-    asked, where they are known.
+    asked, where they are known; `logged` is whether `log_failure` has seen it.
     """
 
     upstream: str | None = None
     attempts = 0
+    logged = False
 
 
 class Deadline:

@@ -17,9 +17,11 @@ class UpstreamError(Exception):
     - `status`: the status of the reply, if there was a reply.
     - `reason`: for the log: what the network or the parser said, without addresses.
     - `attempts`: how often the call was tried, 0 if that is not known.
+    - `logged`: whether `log_failure` has seen it.
     """
 
     attempts = 0
+    logged = False
 
     def __init__(  # noqa: PLR0913 - an error has these facts
         self,

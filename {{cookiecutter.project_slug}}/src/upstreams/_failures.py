@@ -40,19 +40,20 @@ class Allowance:
 _allowance = Allowance()
 
 
-def log_failure(error: Exception, *, seconds: float | None = None) -> None:
+def log_failure(error: BaseException, *, seconds: float | None = None) -> None:
     """Log a warning for a failed call that took `seconds`, unless its kind was logged too often.
 
     The line has the name of the upstream, the kind of error, the attempts, and how many lines of
     the same kind were left out before it, in its text and in `extra`. Only an `UpstreamError` and
-    a `DeadlineExceeded` are logged. `fan_out` and `Calls` call this themselves.
+    a `DeadlineExceeded` are logged, and each of them once.
+
+    `Upstream` and `fan_out` call this themselves. It is for what a program raises itself, such as
+    an `UpstreamInvalid` for a reply with a price missing.
     """
-    if isinstance(error, UpstreamError):
-        kind: Hashable = (error.upstream, type(error), error.status)
-    elif isinstance(error, DeadlineExceeded):
-        kind = (error.upstream, type(error))
-    else:
+    if not isinstance(error, UpstreamError | DeadlineExceeded) or error.logged:
         return
+    error.logged = True
+    kind: Hashable = (error.upstream, type(error), getattr(error, "status", None))
     left_out = _allowance.take(kind)
     if left_out is None:
         return

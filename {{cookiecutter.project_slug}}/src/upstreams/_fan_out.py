@@ -158,6 +158,7 @@ class _Run(Generic[K, T]):
         late = DeadlineExceeded(self._too_late)
         if isinstance(error, DeadlineExceeded):
             late.upstream, late.attempts = error.upstream, error.attempts
+            late.logged = error.logged
         return late
 
     def outcomes(self) -> Iterator[Arrived[K, T] | Failed[K]]:

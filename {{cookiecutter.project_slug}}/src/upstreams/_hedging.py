@@ -38,25 +38,36 @@ class Latencies:
 
 
 async def hedged(
-    attempt: Callable[[], Coroutine[Any, Any, T]], *, delay: float, may: Callable[[], bool]
+    attempt: Callable[[], Coroutine[Any, Any, T]],
+    *,
+    delay: float,
+    may: Callable[[], bool],
+    won: Callable[[], object] = lambda: None,
 ) -> T:
     """Return what `attempt` returns; after `delay` seconds start a second attempt if `may()`.
 
-    The first success wins. When both attempts fail, the later error is raised. Both have ended
-    when this returns, raises or is cancelled.
+    The first success wins; `won` is called when that is the second attempt. When both attempts
+    fail, the later error is raised. Both have ended when this returns, raises or is cancelled.
     """
     tasks = [asyncio.create_task(contained(attempt()))]
     try:
         await asyncio.wait(tasks, timeout=delay)
         if not tasks[0].done() and may():
             tasks.append(asyncio.create_task(contained(attempt())))
-        return await _first_success(set(tasks))
+        result = await _first_success(set(tasks))
+        if not _has_succeeded(tasks[0]):
+            won()
+        return result
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         # With an error a reference cycle: a task, its error, this frame.
         tasks.clear()
+
+
+def _has_succeeded(task: asyncio.Task[T]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 async def _first_success(tasks: set[asyncio.Task[T]]) -> T:

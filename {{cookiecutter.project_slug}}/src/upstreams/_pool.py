@@ -41,10 +41,12 @@ class Connections:
         transport: Transport,
         cache: OpenCache | None,
         slots: Callable[[], Slots],
+        shared: Callable[[], SharedCalls[httpx.Response]],
     ) -> None:
         self._upstream = upstream
         self._transport = transport
         self._slots = slots
+        self._shared = shared
         self._cache = cache
         self._opened: Pool | None = None
 
@@ -60,7 +62,8 @@ class Connections:
         async with AsyncExitStack() as stack:
             cache = await stack.enter_async_context(self._cache()) if self._cache else None
             transport = await stack.enter_async_context(self._transport())
-            self._opened = Pool(asyncio.get_running_loop(), transport, self._slots(), cache)
+            loop = asyncio.get_running_loop()
+            self._opened = Pool(loop, transport, self._slots(), cache, self._shared())
             try:
                 yield
             finally:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ._deadline import Deadline
 from ._errors import UpstreamError
@@ -24,6 +24,8 @@ LONGEST_BACKOFF = 1.0
 # characters than the second number is neither a date nor a number of seconds that anybody waits.
 LONGEST_WAIT = 24 * 60 * 60.0
 _LONGEST_VALUE = 500
+
+Refusal = Literal["budget", "deadline"]  # of a retry
 
 
 class RetryBudget:
@@ -52,26 +54,35 @@ class RetryBudget:
 
 
 async def with_retries(
-    attempt: Callable[[], Awaitable[T]], *, most: int, budget: RetryBudget, deadline: Deadline
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    most: int,
+    budget: RetryBudget,
+    deadline: Deadline,
+    on_decision: Callable[[Refusal | None], object] = lambda _: None,
 ) -> T:
     """Return what `attempt` returns, repeated up to `most` times after a transient error.
 
     Raises the last error when no retry is left, or when the pause would end after `deadline`.
+    `on_decision` is called after a transient error, while retries are left, with what refuses one
+    more, or None.
     """
     retries = 0
     while True:
         try:
             return await attempt()
         except UpstreamError as error:
+            if not error.transient or retries >= most:
+                raise
             pause = _backoff(retries) if error.retry_after is None else error.retry_after
             retries += 1
-            if (
-                not error.transient
-                or retries > most
-                or pause >= deadline.left
-                or not budget.spend()
-            ):
+            if pause >= deadline.left:
+                on_decision("deadline")
                 raise
+            if not budget.spend():
+                on_decision("budget")
+                raise
+            on_decision(None)
         await asyncio.sleep(pause)
 
 

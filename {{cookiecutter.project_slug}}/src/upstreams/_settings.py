@@ -7,6 +7,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
 from ._host import is_host
+from ._observer import NOBODY, Observer, Trace
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
 from ._setting_types import Count, Seconds
@@ -137,7 +138,13 @@ class UpstreamSettings(BaseModel):
         return value
 
     def upstream(
-        self, name: str, *, stub: Transport | None = None, pass_on: PassOn | None = None
+        self,
+        name: str,
+        *,
+        stub: Transport | None = None,
+        pass_on: PassOn | None = None,
+        observer: Observer = NOBODY,
+        trace: Trace | None = None,
     ) -> Upstream:
         """Return the upstream with these settings, and the `stub` in its place if it has no URL.
 
@@ -159,6 +166,8 @@ class UpstreamSettings(BaseModel):
             cache=self._open_cache(),
             transport=None if self.base_url else stub,
             pass_on=pass_on,
+            observer=observer,
+            trace=trace,
         )
 
     def _open_cache(self) -> OpenCache | None:

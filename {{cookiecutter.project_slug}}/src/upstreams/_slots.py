@@ -7,9 +7,12 @@ from time import monotonic
 
 from ._deadline import request_number
 from ._errors import UpstreamBusy
+from ._observer import NOBODY, Observer, tell
 
 # Seconds. The `retry_after` of a refused call: a queue empties within a moment.
 COME_BACK = 1.0
+
+NONE_FREE = "had no connection free in time"
 
 # The weight of the latest call in the mean time that a call holds a slot.
 _WEIGHT = 0.1
@@ -26,8 +29,11 @@ class Slots:
     get some of its calls through, and all would run out of time together.
     """
 
-    def __init__(self, upstream: str, *, size: int, max_waiting: int) -> None:
+    def __init__(
+        self, upstream: str, *, size: int, max_waiting: int, observer: Observer = NOBODY
+    ) -> None:
         self._upstream = upstream
+        self._observer = observer
         self._size = self._free = size
         self._max_waiting = max_waiting
         self._waiting: list[_Waiter] = []
@@ -42,8 +48,15 @@ class Slots:
         """
         if self._free:  # then no call waits
             self._free -= 1
-            return monotonic()
+        else:
+            await self._wait(patience)
+        tell(self._observer.connection_taken, self._upstream)
+        return monotonic()
+
+    async def _wait(self, patience: float) -> None:
         waiter = self._join(patience)
+        began = monotonic()
+        tell(self._observer.wait_began, self._upstream)
         timer = asyncio.get_running_loop().call_later(patience, _settle, waiter[2])
         try:
             is_mine = await waiter[2]
@@ -55,15 +68,17 @@ class Slots:
             raise
         finally:
             timer.cancel()
+            tell(self._observer.wait_ended, self._upstream, monotonic() - began)
         if not is_mine:
             self._leave(waiter)
             raise self._busy()
-        return monotonic()
 
     def release(self, taken_at: float) -> None:
         """Give back the slot that was taken at the moment `taken_at`, of `time.monotonic`."""
-        self._mean_hold += _WEIGHT * (monotonic() - taken_at - self._mean_hold)
+        held = monotonic() - taken_at
+        self._mean_hold += _WEIGHT * (held - self._mean_hold)
         self._hand_on()
+        tell(self._observer.connection_released, self._upstream, held)
 
     def _join(self, patience: float) -> _Waiter:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -90,8 +105,7 @@ class Slots:
         self._free += 1
 
     def _busy(self) -> UpstreamBusy:
-        detail = "had no connection free in time"
-        return UpstreamBusy(self._upstream, detail, retry_after=COME_BACK)
+        return UpstreamBusy(self._upstream, NONE_FREE, retry_after=COME_BACK)
 
 
 def _settle(future: asyncio.Future[bool]) -> None:

@@ -20,14 +20,17 @@ import httpx
 
 from ._attempt import TypedBody, attempt, begun, whole
 from ._auth import Exchange, as_auth
-from ._breaker import Breaker
+from ._breaker import Breaker, State
 from ._client import PooledTransport, no_cookies
+from ._coalescing import SharedCalls
 from ._deadline import BUDGET_HEADER, Deadline, DeadlineExceeded
 from ._errors import UpstreamError, UpstreamTimeout
+from ._failures import log_failure
 from ._hedging import Latencies, hedged
+from ._observer import NOBODY, Attempt, Observer, Trace, error_name, method_name, tell, traced
 from ._options import GetOptions, RequestOptions, pairs
 from ._pool import Connections, OpenCache, Pool, Transport
-from ._retries import IDEMPOTENT, RetryBudget, with_retries
+from ._retries import IDEMPOTENT, Refusal, RetryBudget, with_retries
 from ._slots import Slots
 from ._tasks import is_cancelled, not_cancelled
 from ._transport import MAX_HEADER_BYTES, MAX_HEADERS, AiohttpTransport, tls_context
@@ -67,6 +70,8 @@ class _Call:
     accept: Collection[int]
     auth: httpx.Auth | None
     is_personal: bool  # its answer may be for one caller alone
+    method: str  # for the observer
+    began: float = field(default_factory=monotonic)
     key: Hashable = None  # of identical calls; None for one that is never shared
     hedge: bool = False
     tries: int = 0
@@ -90,9 +95,12 @@ class Upstream:
     Identical GETs share one request, and are cached, only if these headers are the same, apart
     from `X-Request-ID`, `traceparent`, `tracestate` and `baggage`.
 
+    `observer` and `trace` may be set later, before the pool is opened.
+
     Calls raise an `UpstreamError` or `DeadlineExceeded`, and no other error for an upstream's
-    fault. An asynchronous `content`, and `files`, are sent as they are made: such a call is tried
-    once. The other options are those of `GetOptions` and `RequestOptions`.
+    fault. Each failed call is one warning in the log, limited in rate. An asynchronous `content`,
+    and `files`, are sent as they are made: such a call is tried once. The other options are those
+    of `GetOptions` and `RequestOptions`.
     """
 
     name: str  # in errors and logs
@@ -114,6 +122,8 @@ class Upstream:
     cache: OpenCache | None = field(default=None, repr=False)  # where replies are kept
     transport: Transport | None = field(default=None, repr=False)  # a stub, a test's fake
     pass_on: PassOn | None = field(default=None, repr=False)  # headers of the current request
+    observer: Observer = field(default=NOBODY, repr=False)  # is told of the calls
+    trace: Trace | None = field(default=None, repr=False)  # a block around each attempt
 
     def __post_init__(self) -> None:
         """Prepare what the calls share.
@@ -134,12 +144,16 @@ class Upstream:
             max_header_bytes=self.max_header_bytes,
             max_headers=self.max_headers,
         )
-        slots = partial(Slots, self.name, size=self.max_connections, max_waiting=self.max_waiting)
-        self._connections = Connections(self.name, transport, self.cache, slots)
+        shared = partial(SharedCalls[httpx.Response], self._coalesced)
+        self._connections = Connections(self.name, transport, self.cache, self._slots, shared)
         self._budget = RetryBudget(self.retry_share)
         self._latencies = Latencies()
         self.breaker = Breaker(
-            self.name, failures=self.breaker_failures, seconds=self.breaker_seconds
+            self.name,
+            failures=self.breaker_failures,
+            seconds=self.breaker_seconds,
+            on_change=self._breaker_changed,
+            on_refusal=self._breaker_refused,
         )
 
     def open(self) -> AbstractAsyncContextManager[None]:
@@ -165,7 +179,7 @@ class Upstream:
         """
         hedge = self.hedge if hedge is None else hedge
         call = self._call("GET", path, options, hedge=hedge, may_share=self.coalesce)
-        return await self._in_time(call, self._shared(call))
+        return await self._reported(call, self._shared(call))
 
     async def request(
         self, method: str, path: str, **options: Unpack[RequestOptions]
@@ -175,7 +189,7 @@ class Upstream:
         Only an idempotent method (RFC 9110 section 9.2.2) is tried again. No reply is shared.
         """
         call = self._call(method, path, options)
-        return await self._in_time(call, self._shared(call))
+        return await self._reported(call, self._shared(call))
 
     async def post(self, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         """Return the 2xx reply to `POST base_url/path`, as `request` does; it is tried once."""
@@ -220,14 +234,14 @@ class Upstream:
             pool = await held.enter_async_context(self._connections.use())
             exchange = self._streaming(call, pool, max_bytes)
             begin = partial(self._begin, call, pool, exchange, held)
-            response = await self._in_time(call, self._fetch(call, begin))
+            response = await self._reported(call, self._fetch(call, begin))
             if response.is_closed:  # it was read already
                 yield response
                 return
             yield httpx.Response(
                 response.status_code,
                 headers=response.headers,
-                stream=TypedBody(self.name, response, patience),
+                stream=TypedBody(self.name, response, patience, partial(self._broke_off, call)),
                 request=response.request,
                 extensions=response.extensions,
             )
@@ -243,13 +257,15 @@ class Upstream:
         and expects every status as a response and every error as httpx raises it. A wait for a
         slot that takes half of the timeout is an `httpx.PoolTimeout`, the end of the request's
         deadline an `httpx.ReadTimeout`, a body that is too large or badly coded an
-        `httpx.DecodingError`. As httpx does, `raise_for_status()` puts the URL into its message.
+        `httpx.DecodingError`. Each error, 429 and 5xx is one warning in the log. As httpx does,
+        `raise_for_status()` puts the URL into its message.
 
         Each call returns a new client. Closing one leaves the pool open.
         """
         return httpx.AsyncClient(
             base_url=self._address,
             transport=PooledTransport(
+                self,
                 self._connections,
                 httpx.URL(self._address),
                 self._query,
@@ -261,6 +277,23 @@ class Upstream:
             timeout=httpx.Timeout(self.timeout, connect=self.timeout / 2, pool=self.timeout / 2),
             trust_env=False,
         )
+
+    async def _reported(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
+        try:
+            response = await self._in_time(call, work)
+        except BaseException as error:
+            seconds = monotonic() - call.began
+            tell(self.observer.call_ended, self.name, call.method, error_name(error), seconds)
+            log_failure(error, seconds=seconds)
+            raise
+        seconds = monotonic() - call.began
+        tell(self.observer.call_ended, self.name, call.method, None, seconds)
+        return response
+
+    def _broke_off(self, call: _Call, error: UpstreamError) -> None:
+        error.attempts = call.tries
+        tell(self.observer.body_failed, self.name, call.method, error_name(error))
+        log_failure(error, seconds=monotonic() - call.began)
 
     async def _in_time(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
         try:
@@ -301,7 +334,17 @@ class Upstream:
         once = partial(self._hedge if call.hedge else self._try, call, pool)
         if pool.cache is None or call.is_personal:
             return await self._fetch(call, once)
-        response = await pool.cache(call.request, partial(self._fetch, call, once))
+        is_hit = True
+
+        async def fetch() -> httpx.Response:
+            nonlocal is_hit
+            is_hit = False
+            tell(self.observer.cache_missed, self.name)
+            return await self._fetch(call, once)
+
+        response = await pool.cache(call.request, fetch)
+        if is_hit:
+            tell(self.observer.cache_hit, self.name)
         response.request = call.request
         return response
 
@@ -312,12 +355,19 @@ class Upstream:
         self._budget.note_call()
         is_worth_it = call.may_repeat and not self.breaker.is_hopeless(call.target)
         most = self.max_retries if is_worth_it else 0
-        return await with_retries(once, most=most, budget=self._budget, deadline=call.deadline)
+        return await with_retries(
+            once,
+            most=most,
+            budget=self._budget,
+            deadline=call.deadline,
+            on_decision=self._retried,
+        )
 
     async def _hedge(self, call: _Call, pool: Pool) -> httpx.Response:
         if (delay := self._latencies.p95) is None:
             return await self._try(call, pool)
-        return await hedged(partial(self._try, call, pool), delay=delay, may=self._budget.spend)
+        once = partial(self._try, call, pool)
+        return await hedged(once, delay=delay, may=self._may_hedge, won=self._hedge_won)
 
     async def _try(self, call: _Call, pool: Pool) -> httpx.Response:
         taken_at = await pool.slots.take(call.patience)
@@ -353,13 +403,59 @@ class Upstream:
         began = monotonic()
         left = call.announced.left if call.announced.left > 0 else call.deadline.left
         call.request.headers[BUDGET_HEADER] = str(max(0, int(left * 1000)))
-        response = await attempt(
-            self.name, exchange, call.request, accept=call.accept, auth=call.auth
-        )
+        try:
+            response = await self._sent(call, exchange)
+        except BaseException as error:
+            name = error_name(error, call.deadline)
+            seconds = monotonic() - began
+            tell(self.observer.attempt_ended, self.name, call.method, name, seconds)
+            raise
+        seconds = monotonic() - began
+        tell(self.observer.attempt_ended, self.name, call.method, None, seconds)
         # Only the quick answers reach a caller with little time: they would make others seem slow.
         if not call.announced.is_early:
-            self._latencies.note(monotonic() - began)
+            self._latencies.note(seconds)
         return response
+
+    def _sent(self, call: _Call, exchange: Exchange) -> Awaitable[httpx.Response]:
+        send = partial(
+            attempt, self.name, exchange, call.request, accept=call.accept, auth=call.auth
+        )
+        if self.trace is None:
+            return send()
+        made = Attempt(self.name, call.tries, call.request)
+        return traced(self.trace, made, send, partial(_error_of, call))
+
+    def _slots(self) -> Slots:
+        return Slots(
+            self.name,
+            size=self.max_connections,
+            max_waiting=self.max_waiting,
+            observer=self.observer,
+        )
+
+    def _coalesced(self) -> None:
+        tell(self.observer.coalesced, self.name)
+
+    def _retried(self, refused_by: Refusal | None) -> None:
+        if refused_by is None:
+            tell(self.observer.retried, self.name)
+        else:
+            tell(self.observer.retry_refused, self.name, refused_by)
+
+    def _may_hedge(self) -> bool:
+        may = self._budget.spend()
+        tell(self.observer.hedged if may else self.observer.hedge_refused, self.name)
+        return may
+
+    def _hedge_won(self) -> None:
+        tell(self.observer.hedge_won, self.name)
+
+    def _breaker_changed(self, state: State) -> None:
+        tell(self.observer.breaker_changed, self.name, state)
+
+    def _breaker_refused(self) -> None:
+        tell(self.observer.breaker_refused, self.name)
 
     def _call(
         self,
@@ -419,9 +515,14 @@ class Upstream:
             accept=accept,
             auth=auth,
             is_personal=auth is not None or bool(credentials),
+            method=method_name(request.method),
             key=key,
             hedge=hedge,
         )
+
+
+def _error_of(call: _Call, outcome: httpx.Response | BaseException) -> str | None:
+    return None if isinstance(outcome, httpx.Response) else error_name(outcome, call.deadline)
 
 
 def _seconds(timeout: float) -> float:

@@ -1,0 +1,242 @@
+"""What an upstream reports about its calls, for the metrics and the traces of a program.
+
+The library depends on no package for either. A program derives from `Observer` for its metrics, and
+writes a `Trace` for its traces.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias, TypeVarTuple
+
+import httpx
+
+from ._breaker import State
+from ._deadline import Deadline, DeadlineExceeded
+from ._errors import (
+    UpstreamBusy,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from ._retries import Refusal
+
+logger = logging.getLogger(__name__)
+
+Ts = TypeVarTuple("Ts")
+
+# Whatever is not in the lists below: a bug's exception, a method that a client made up. The value
+# is that of OpenTelemetry's conventions for `error.type` and `http.request.method`.
+OTHER = "_OTHER"
+
+_ERRORS: dict[type[BaseException], str] = {
+    kind: kind.__name__
+    for kind in (
+        UpstreamTimeout,
+        UpstreamBusy,
+        UpstreamUnavailable,
+        UpstreamRejected,
+        UpstreamInvalid,
+        DeadlineExceeded,
+        asyncio.CancelledError,
+    )
+}
+_CANCELLED = asyncio.CancelledError.__name__
+
+# Every `error` and every `method` that an `Observer` is told: labels of metrics with these values
+# stay few. The methods are those of RFC 9110 section 9.3 and RFC 5789.
+ERRORS = (*_ERRORS.values(), OTHER)
+_HTTP = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+METHODS = (*_HTTP, OTHER)
+_KNOWN_METHODS = frozenset(_HTTP)
+
+
+class Observer:
+    """Is told what the calls of an upstream do. Every method does nothing; override some of them.
+
+    `upstream` is the name of the upstream, `method` one of `METHODS`, and `error` one of `ERRORS`,
+    or None for success. All times are in seconds.
+
+    The methods run in the middle of a call, on its event loop, so they must be quick. What they
+    raise is logged, once for each method, and does not reach the call.
+    """
+
+    def call_ended(self, upstream: str, method: str, error: str | None, seconds: float) -> None:
+        """Note the end of a call, with its waits and retries.
+
+        A call that shared the request of another, or was answered by the cache, counts as well.
+        A stream's call ends when the header of its reply is there.
+        """
+
+    def attempt_ended(self, upstream: str, method: str, error: str | None, seconds: float) -> None:
+        """Note the end of one request to the upstream: the first of its call, a retry or a hedge.
+
+        An attempt that its call had no more time for ends in `UpstreamTimeout` or
+        `DeadlineExceeded`, as its call does, and the slower of two hedged ones in `CancelledError`.
+        """
+
+    def body_failed(self, upstream: str, method: str, error: str) -> None:
+        """Note that the body of a stream broke off, after its call had ended well."""
+
+    def retried(self, upstream: str) -> None:
+        """Note that a call is tried again after a transient error."""
+
+    def retry_refused(self, upstream: str, by: Refusal) -> None:
+        """Note that a call is not tried again although it had retries left.
+
+        `budget`: retries are too large a share of the calls; `deadline`: too little time is left.
+        """
+
+    def hedged(self, upstream: str) -> None:
+        """Note that a second attempt starts beside a slow one."""
+
+    def hedge_refused(self, upstream: str) -> None:
+        """Note that the budget allowed no second attempt beside a slow one."""
+
+    def hedge_won(self, upstream: str) -> None:
+        """Note that the second attempt answered first."""
+
+    def coalesced(self, upstream: str) -> None:
+        """Note that a call joins an identical one under way, and makes no request."""
+
+    def cache_hit(self, upstream: str) -> None:
+        """Note that the cache answered a call, and no request was made."""
+
+    def cache_missed(self, upstream: str) -> None:
+        """Note that the cache had no reply, or one that the upstream had to confirm."""
+
+    def breaker_changed(self, upstream: str, state: State) -> None:
+        """Note the new state of the circuit breaker; it begins as `closed`."""
+
+    def breaker_refused(self, upstream: str) -> None:
+        """Note that the circuit breaker refused a call, or a further attempt."""
+
+    def connection_taken(self, upstream: str) -> None:
+        """Note that a call got one of the upstream's `max_connections`."""
+
+    def connection_released(self, upstream: str, seconds: float) -> None:
+        """Note that a call gave its connection back after so many `seconds`."""
+
+    def wait_began(self, upstream: str) -> None:
+        """Note that a call begins to wait, because every connection is taken."""
+
+    def wait_ended(self, upstream: str, seconds: float) -> None:
+        """Note that such a wait ended after `seconds`, with a connection or without one."""
+
+
+NOBODY = Observer()
+
+_broken: set[str] = set()
+
+
+def tell(event: Callable[[*Ts], object], *facts: *Ts) -> None:
+    """Call a method of an observer, whose errors must not become those of a call."""
+    try:
+        event(*facts)
+    except Exception:
+        name = getattr(event, "__qualname__", repr(event))
+        if name not in _broken:
+            _broken.add(name)
+            logger.exception("%s failed, and is not reported when it fails again", name)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One request to an upstream, for a `Trace`."""
+
+    upstream: str
+    number: int  # of the attempt in its call, from 1
+    request: httpx.Request = field(repr=False)  # its URL and headers may hold secrets
+    headers: dict[str, str] = field(default_factory=dict)  # what a trace adds to the request
+    status: int | None = None  # of the reply, once there is one
+    error: str | None = None  # one of `ERRORS`, once it has failed
+
+    @property
+    def method(self) -> str:
+        """The HTTP method: one of `METHODS`."""
+        return method_name(self.request.method)
+
+    @property
+    def url(self) -> str:
+        """The URL without user, password and query, which may hold secrets."""
+        url = self.request.url
+        path = url.raw_path.partition(b"?")[0].decode("ascii")
+        return f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
+
+
+# Is called for each attempt, and entered in its context: in the task of the call, or in one that
+# was started from there. So what is current there, such as a span, is the caller's. `headers` are
+# read once the block has begun; `status` and `error` are there when it ends.
+Trace: TypeAlias = Callable[[Attempt], AbstractContextManager[object]]
+
+
+class _Block:
+    """The block of a trace, whose errors must not become those of a call."""
+
+    def __init__(self, trace: Trace, attempt: Attempt) -> None:
+        self._trace = trace
+        self._attempt = attempt
+        self._inner: AbstractContextManager[object] | None = None
+
+    def __enter__(self) -> None:
+        tell(self._enter)
+
+    def _enter(self) -> None:
+        inner = self._trace(self._attempt)
+        inner.__enter__()
+        self._inner = inner
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._inner is not None:
+            tell(self._inner.__exit__, kind, error, traceback)
+
+
+async def traced(
+    trace: Trace,
+    attempt: Attempt,
+    send: Callable[[], Awaitable[httpx.Response]],
+    error_of: Callable[[httpx.Response | BaseException], str | None],
+    *,
+    adds_headers: bool = True,
+) -> httpx.Response:
+    """Return what `send` returns, called in the block of `trace`, and raise what it raises.
+
+    `error_of` names the error of either.
+    """
+    with _Block(trace, attempt):
+        if adds_headers:
+            attempt.request.headers.update(attempt.headers)
+        try:
+            response = await send()
+        except BaseException as error:
+            attempt.status = getattr(error, "status", None)
+            attempt.error = error_of(error)
+            raise
+        attempt.status = response.status_code
+        attempt.error = error_of(response)
+        return response
+
+
+def error_name(error: BaseException, deadline: Deadline | None = None) -> str:
+    """Return the one of `ERRORS` for an error of a call; `deadline` may have cut it off."""
+    name = _ERRORS.get(type(error), OTHER)
+    if name is _CANCELLED and deadline is not None and deadline.passed:
+        kind = DeadlineExceeded if deadline.ends_with_request else UpstreamTimeout
+        return kind.__name__
+    if name is OTHER:  # a class derived from one of ours
+        return next((_ERRORS[kind] for kind in type(error).__mro__ if kind in _ERRORS), OTHER)
+    return name
+
+
+def method_name(method: str) -> str:
+    """Return the one of `METHODS` for the method of a request."""
+    return method if method in _KNOWN_METHODS else OTHER
