@@ -21,6 +21,7 @@ from upstreams._upstream import Upstream
 from . import helpers
 from .fake_upstream import serve
 from .helpers import free_port
+from .recorder import Traced
 from .survivors import REPEATS, assert_nothing, left_by
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ async def test_a_reply_of_any_kind(kind: str, coalesce: object) -> None:
 
 
 @pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncate", "bomb"])
-async def test_each_shape_of_a_call(kind: str) -> None:
-    async with calling() as upstream:
+@pytest.mark.parametrize("trace", [None, Traced()], ids=["plain", "traced"])
+async def test_each_shape_of_a_call(kind: str, trace: Traced | None) -> None:
+    async with calling(trace=trace) as upstream:
         shapes: dict[str, Callable[[], Awaitable[object]]] = {
             "retried": lambda: upstream.get(f"/{kind}"),
             "with a body": lambda: upstream.request("PUT", f"/{kind}", json={"a": 1}),

@@ -1,8 +1,11 @@
 """Warnings about failed calls, limited in rate for each kind of failure."""
 
+import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from contextvars import Context
+from dataclasses import dataclass
 from time import monotonic
 
 from ._deadline import DeadlineExceeded
@@ -14,27 +17,62 @@ logger = logging.getLogger(__name__)
 BURST = 20.0
 A_SECOND = 1.0
 
-# Kinds that are remembered. There are few: an upstream, an error, a status.
+# Seconds after which lines that were left out are counted in a line of their own. While failures go
+# on, the next line, which comes earlier, has the count.
+COUNTED_AFTER = 2.0
+
+# Kinds that are remembered. There are few.
 _MAX_KINDS = 500
+
+# The upstream, the name of the error, the status of the reply, and whether a request was made: the
+# calls that an open circuit breaker refuses must not hide why it is open.
+Kind = tuple[str | None, str, int | None, bool]
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """The token bucket of a kind, and what became of its lines."""
+
+    left: float
+    counted_at: float
+    written: int = 0
+    left_out: int = 0  # since the last line
 
 
 class Allowance:
     """The log lines that each kind may have: a token bucket for each."""
 
     def __init__(self) -> None:
-        # By kind: tokens, when they were counted, and the lines left out since the last line.
-        self._kinds: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
+        self._kinds: OrderedDict[Hashable, _Tokens] = OrderedDict()
 
     def take(self, kind: Hashable) -> int | None:
         """Return how many lines of that kind were left out before this; None to leave it out."""
         now = monotonic()
-        tokens, counted_at, left_out = self._kinds.get(kind, (BURST, now, 0))
-        tokens = min(BURST, tokens + A_SECOND * (now - counted_at))
-        allowed = tokens >= 1
-        self._kinds[kind] = (tokens - 1, now, 0) if allowed else (tokens, now, left_out + 1)
+        tokens = self._kinds.setdefault(kind, _Tokens(BURST, now))
+        tokens.left = min(BURST, tokens.left + A_SECOND * (now - tokens.counted_at))
+        tokens.counted_at = now
         if len(self._kinds) > _MAX_KINDS:
             self._kinds.popitem(last=False)
-        return left_out if allowed else None
+        if tokens.left < 1:
+            tokens.left_out += 1
+            return None
+        tokens.left -= 1
+        tokens.written += 1
+        left_out, tokens.left_out = tokens.left_out, 0
+        return left_out
+
+    def state(self, kind: Hashable) -> tuple[int, int]:
+        """Return how many lines of that kind were written, and left out since the last one."""
+        tokens = self._kinds.get(kind)
+        return (0, 0) if tokens is None else (tokens.written, tokens.left_out)
+
+    def count(self, kind: Hashable, written: int) -> int:
+        """Return how many lines were left out, if no line came after so many were `written`."""
+        tokens = self._kinds.get(kind)
+        if tokens is None or tokens.written != written:
+            return 0
+        left_out, tokens.left_out = tokens.left_out, 0
+        return left_out
 
 
 _allowance = Allowance()
@@ -53,18 +91,42 @@ def log_failure(error: BaseException, *, seconds: float | None = None) -> None:
     if not isinstance(error, UpstreamError | DeadlineExceeded) or error.logged:
         return
     error.logged = True
-    kind: Hashable = (error.upstream, type(error), getattr(error, "status", None))
+    name, status = type(error).__name__, getattr(error, "status", None)
+    kind: Kind = (error.upstream, name, status, error.attempts > 0)
     left_out = _allowance.take(kind)
     if left_out is None:
+        _count_later(kind)
         return
     facts = {
         "upstream": error.upstream,
-        "kind": type(error).__name__,
+        "kind": name,
         "duration_ms": None if seconds is None else round(seconds * 1000, 1),
         "attempts": error.attempts or None,
         "reason": getattr(error, "reason", None),
         "left_out": left_out or None,
     }
+    _warn(str(error), facts)
+
+
+def _count_later(kind: Kind) -> None:
+    written, left_out = _allowance.state(kind)
+    if left_out == 1:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # the next line has the count
+        # In a context of its own: the line is about no request.
+        loop.call_later(COUNTED_AFTER, _count, kind, written, context=Context())
+
+
+def _count(kind: Kind, written: int) -> None:
+    if left_out := _allowance.count(kind, written):
+        upstream, name, status, _ = kind
+        facts = {"upstream": upstream, "kind": name, "status": status, "left_out": left_out}
+        _warn(f"{left_out} more failed calls were not logged", facts)
+
+
+def _warn(message: str, facts: Mapping[str, object]) -> None:
     known = {name: fact for name, fact in facts.items() if fact is not None}
     told = ", ".join(f"{name}={fact}" for name, fact in known.items())
-    logger.warning("%s (%s)", error, told, extra=known)
+    logger.warning("%s (%s)", message, told, extra=known)

@@ -164,8 +164,14 @@ class _Run(Generic[K, T]):
     def outcomes(self) -> Iterator[Arrived[K, T] | Failed[K]]:
         now = perf_counter() - self.began
         for number, key in enumerate(self._keys):
-            outcome = self._outcomes.get(number)  # None: its turn never came
-            yield Failed(key, self._late(), now, now) if outcome is None else outcome
+            outcome = self._outcomes.get(number)
+            yield self._unmade(key, now) if outcome is None else outcome
+
+    def _unmade(self, key: K, now: float) -> Failed[K]:
+        """Return the outcome of a call whose turn never came."""
+        late = self._late()
+        log_failure(late, seconds=0)
+        return Failed(key, late, now, now)
 
 
 async def _finish(run: _Run[Any, Any], workers: int) -> None:

@@ -137,7 +137,8 @@ def tell(event: Callable[[*Ts], object], *facts: *Ts) -> None:
     """Call a method of an observer, whose errors must not become those of a call."""
     try:
         event(*facts)
-    except Exception:
+    except Exception as error:
+        error.__suppress_context__ = True  # of the call, which has its own line
         name = getattr(event, "__qualname__", repr(event))
         if name not in _broken:
             _broken.add(name)

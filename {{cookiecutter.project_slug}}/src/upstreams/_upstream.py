@@ -282,8 +282,8 @@ class Upstream:
         try:
             response = await self._in_time(call, work)
         except BaseException as error:
-            seconds = monotonic() - call.began
-            tell(self.observer.call_ended, self.name, call.method, error_name(error), seconds)
+            name, seconds = _error_of(call, error), monotonic() - call.began
+            tell(self.observer.call_ended, self.name, call.method, name, seconds)
             log_failure(error, seconds=seconds)
             raise
         seconds = monotonic() - call.began
@@ -299,9 +299,6 @@ class Upstream:
         try:
             async with asyncio.timeout(call.deadline.left):
                 return await work
-        except UpstreamError as error:
-            error.attempts = error.attempts or call.tries
-            raise
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
@@ -355,13 +352,17 @@ class Upstream:
         self._budget.note_call()
         is_worth_it = call.may_repeat and not self.breaker.is_hopeless(call.target)
         most = self.max_retries if is_worth_it else 0
-        return await with_retries(
-            once,
-            most=most,
-            budget=self._budget,
-            deadline=call.deadline,
-            on_decision=self._retried,
-        )
+        try:
+            return await with_retries(
+                once,
+                most=most,
+                budget=self._budget,
+                deadline=call.deadline,
+                on_decision=self._retried,
+            )
+        except UpstreamError as error:
+            error.attempts = error.attempts or call.tries
+            raise
 
     async def _hedge(self, call: _Call, pool: Pool) -> httpx.Response:
         if (delay := self._latencies.p95) is None:
@@ -406,8 +407,7 @@ class Upstream:
         try:
             response = await self._sent(call, exchange)
         except BaseException as error:
-            name = error_name(error, call.deadline)
-            seconds = monotonic() - began
+            name, seconds = _error_of(call, error), monotonic() - began
             tell(self.observer.attempt_ended, self.name, call.method, name, seconds)
             raise
         seconds = monotonic() - began
@@ -522,7 +522,10 @@ class Upstream:
 
 
 def _error_of(call: _Call, outcome: httpx.Response | BaseException) -> str | None:
-    return None if isinstance(outcome, httpx.Response) else error_name(outcome, call.deadline)
+    if isinstance(outcome, httpx.Response):
+        return None
+    # A call that others may share goes on after its first caller's time, until all have left.
+    return error_name(outcome, call.deadline if call.deadline.passed else call.announced)
 
 
 def _seconds(timeout: float) -> float:
