@@ -1,7 +1,7 @@
 """A plain `httpx.AsyncClient` over an upstream's pool, for libraries that take a client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from ._deadline import Deadline, DeadlineExceeded
 from ._decoding import BadCoding, TooLarge
 from ._errors import UpstreamBusy, UpstreamError, UpstreamRejected
 from ._failures import log_failure
-from ._observer import OTHER, Attempt, Observer, Trace, error_name, method_name, tell, traced
+from ._observer import OTHER, Attempt, Observer, Trace, error_name, method_name, traced
 from ._pool import Connections, Pool
 from ._slots import NONE_FREE
 from ._urls import origin, with_query
@@ -83,13 +83,13 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def _attempt(self, pool: Pool, request: httpx.Request) -> httpx.Response:
         upstream, began = self.upstream, monotonic()
-        send = partial(self._begin, pool, request)
+        sent: Awaitable[httpx.Response] = self._begin(pool, request)
         if upstream.trace is not None:
             made = Attempt(upstream.name, 1, request)
             own = self._is_own(request)
-            send = partial(traced, upstream.trace, made, send, self._error_of, adds_headers=own)
+            sent = traced(upstream.trace, made, sent, self._error_of, adds_headers=own)
         try:
-            response = await send()
+            response = await sent
         except BaseException as error:
             self._tell(upstream.observer.attempt_ended, request, error, began)
             raise
@@ -104,7 +104,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         began: float,
     ) -> None:
         method = method_name(request.method)
-        tell(event, self.upstream.name, method, self._error_of(outcome), monotonic() - began)
+        event(self.upstream.name, method, self._error_of(outcome), monotonic() - began)
 
     def _error_of(self, outcome: httpx.Response | BaseException) -> str | None:
         error = self._judged(outcome)
@@ -117,7 +117,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     def _broke_off(self, request: httpx.Request, began: float, error: Exception) -> None:
         method, name = method_name(request.method), self._error_of(error)
-        tell(self.upstream.observer.body_failed, self.upstream.name, method, name or OTHER)
+        self.upstream.observer.body_failed(self.upstream.name, method, name or OTHER)
         self._log(error, began)
 
     def _judged(self, outcome: httpx.Response | BaseException) -> BaseException | None:

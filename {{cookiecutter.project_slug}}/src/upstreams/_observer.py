@@ -9,8 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import isfunction
 from types import TracebackType
-from typing import TypeAlias, TypeVarTuple
+from typing import ParamSpec, TypeAlias
 
 import httpx
 
@@ -27,7 +29,7 @@ from ._retries import Refusal
 
 logger = logging.getLogger(__name__)
 
-Ts = TypeVarTuple("Ts")
+P = ParamSpec("P")
 
 # Whatever is not in the lists below: a bug's exception, a method that a client made up. The value
 # is that of OpenTelemetry's conventions for `error.type` and `http.request.method`.
@@ -55,6 +57,26 @@ METHODS = (*_HTTP, OTHER)
 _KNOWN_METHODS = frozenset(_HTTP)
 
 
+_broken: set[str] = set()
+
+
+def harmless(function: Callable[P, object]) -> Callable[P, None]:
+    """Return a function that logs what `function` raises, once, instead of raising it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Exception as error:
+            error.__suppress_context__ = True  # that of the call, which has its own line
+            name = getattr(function, "__qualname__", repr(function))
+            if name not in _broken:
+                _broken.add(name)
+                logger.exception("%s failed, and is not reported when it fails again", name)
+
+    return call
+
+
 class Observer:
     """Is told what the calls of an upstream do. Every method does nothing; override some of them.
 
@@ -64,6 +86,14 @@ class Observer:
     The methods run in the middle of a call, on its event loop, so they must be quick. What they
     raise is logged, once for each method, and does not reach the call.
     """
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Keep the errors of the methods of a subclass from the calls that they are told of."""
+        super().__init_subclass__(**kwargs)
+        for name in vars(Observer).keys() & vars(cls).keys():
+            method = vars(cls)[name]
+            if isfunction(method) and not name.startswith("_"):
+                setattr(cls, name, harmless(method))
 
     def call_ended(self, upstream: str, method: str, error: str | None, seconds: float) -> None:
         """Note the end of a call, with its waits and retries.
@@ -130,20 +160,6 @@ class Observer:
 
 NOBODY = Observer()
 
-_broken: set[str] = set()
-
-
-def tell(event: Callable[[*Ts], object], *facts: *Ts) -> None:
-    """Call a method of an observer, whose errors must not become those of a call."""
-    try:
-        event(*facts)
-    except Exception as error:
-        error.__suppress_context__ = True  # of the call, which has its own line
-        name = getattr(event, "__qualname__", repr(event))
-        if name not in _broken:
-            _broken.add(name)
-            logger.exception("%s failed, and is not reported when it fails again", name)
-
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -183,14 +199,13 @@ class _Block:
         self._attempt = attempt
         self._inner: AbstractContextManager[object] | None = None
 
+    @harmless
     def __enter__(self) -> None:
-        tell(self._enter)
-
-    def _enter(self) -> None:
         inner = self._trace(self._attempt)
         inner.__enter__()
         self._inner = inner
 
+    @harmless
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -198,26 +213,27 @@ class _Block:
         traceback: TracebackType | None,
     ) -> None:
         if self._inner is not None:
-            tell(self._inner.__exit__, kind, error, traceback)
+            self._inner.__exit__(kind, error, traceback)
 
 
 async def traced(
     trace: Trace,
     attempt: Attempt,
-    send: Callable[[], Awaitable[httpx.Response]],
+    sent: Awaitable[httpx.Response],
     error_of: Callable[[httpx.Response | BaseException], str | None],
     *,
     adds_headers: bool = True,
 ) -> httpx.Response:
-    """Return what `send` returns, called in the block of `trace`, and raise what it raises.
+    """Return the outcome of `sent`, awaited in the block of `trace`; `error_of` names its error.
 
-    `error_of` names the error of either.
+    `sent` is a coroutine, which has not begun.
     """
     with _Block(trace, attempt):
         if adds_headers:
-            attempt.request.headers.update(attempt.headers)
+            for name, value in attempt.headers.items():
+                attempt.request.headers[name] = value
         try:
-            response = await send()
+            response = await sent
         except BaseException as error:
             attempt.status = getattr(error, "status", None)
             attempt.error = error_of(error)

@@ -7,7 +7,7 @@ from time import monotonic
 
 from ._deadline import request_number
 from ._errors import UpstreamBusy
-from ._observer import NOBODY, Observer, tell
+from ._observer import NOBODY, Observer
 
 # Seconds. The `retry_after` of a refused call: a queue empties within a moment.
 COME_BACK = 1.0
@@ -50,13 +50,13 @@ class Slots:
             self._free -= 1
         else:
             await self._wait(patience)
-        tell(self._observer.connection_taken, self._upstream)
+        self._observer.connection_taken(self._upstream)
         return monotonic()
 
     async def _wait(self, patience: float) -> None:
         waiter = self._join(patience)
         began = monotonic()
-        tell(self._observer.wait_began, self._upstream)
+        self._observer.wait_began(self._upstream)
         timer = asyncio.get_running_loop().call_later(patience, _settle, waiter[2])
         try:
             is_mine = await waiter[2]
@@ -68,7 +68,7 @@ class Slots:
             raise
         finally:
             timer.cancel()
-            tell(self._observer.wait_ended, self._upstream, monotonic() - began)
+            self._observer.wait_ended(self._upstream, monotonic() - began)
         if not is_mine:
             self._leave(waiter)
             raise self._busy()
@@ -78,7 +78,7 @@ class Slots:
         held = monotonic() - taken_at
         self._mean_hold += _WEIGHT * (held - self._mean_hold)
         self._hand_on()
-        tell(self._observer.connection_released, self._upstream, held)
+        self._observer.connection_released(self._upstream, held)
 
     def _join(self, patience: float) -> _Waiter:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -27,7 +27,7 @@ from ._deadline import BUDGET_HEADER, Deadline, DeadlineExceeded
 from ._errors import UpstreamError, UpstreamTimeout
 from ._failures import log_failure
 from ._hedging import Latencies, hedged
-from ._observer import NOBODY, Attempt, Observer, Trace, error_name, method_name, tell, traced
+from ._observer import NOBODY, Attempt, Observer, Trace, error_name, method_name, traced
 from ._options import GetOptions, RequestOptions, pairs
 from ._pool import Connections, OpenCache, Pool, Transport
 from ._retries import IDEMPOTENT, Refusal, RetryBudget, with_retries
@@ -283,16 +283,16 @@ class Upstream:
             response = await self._in_time(call, work)
         except BaseException as error:
             name, seconds = _error_of(call, error), monotonic() - call.began
-            tell(self.observer.call_ended, self.name, call.method, name, seconds)
+            self.observer.call_ended(self.name, call.method, name, seconds)
             log_failure(error, seconds=seconds)
             raise
         seconds = monotonic() - call.began
-        tell(self.observer.call_ended, self.name, call.method, None, seconds)
+        self.observer.call_ended(self.name, call.method, None, seconds)
         return response
 
     def _broke_off(self, call: _Call, error: UpstreamError) -> None:
         error.attempts = call.tries
-        tell(self.observer.body_failed, self.name, call.method, error_name(error))
+        self.observer.body_failed(self.name, call.method, error_name(error))
         log_failure(error, seconds=monotonic() - call.began)
 
     async def _in_time(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
@@ -336,12 +336,12 @@ class Upstream:
         async def fetch() -> httpx.Response:
             nonlocal is_hit
             is_hit = False
-            tell(self.observer.cache_missed, self.name)
+            self.observer.cache_missed(self.name)
             return await self._fetch(call, once)
 
         response = await pool.cache(call.request, fetch)
         if is_hit:
-            tell(self.observer.cache_hit, self.name)
+            self.observer.cache_hit(self.name)
         response.request = call.request
         return response
 
@@ -404,27 +404,25 @@ class Upstream:
         began = monotonic()
         left = call.announced.left if call.announced.left > 0 else call.deadline.left
         call.request.headers[BUDGET_HEADER] = str(max(0, int(left * 1000)))
+        sent = attempt(self.name, exchange, call.request, accept=call.accept, auth=call.auth)
         try:
-            response = await self._sent(call, exchange)
+            response = await (sent if self.trace is None else self._traced(self.trace, call, sent))
         except BaseException as error:
             name, seconds = _error_of(call, error), monotonic() - began
-            tell(self.observer.attempt_ended, self.name, call.method, name, seconds)
+            self.observer.attempt_ended(self.name, call.method, name, seconds)
             raise
         seconds = monotonic() - began
-        tell(self.observer.attempt_ended, self.name, call.method, None, seconds)
+        self.observer.attempt_ended(self.name, call.method, None, seconds)
         # Only the quick answers reach a caller with little time: they would make others seem slow.
         if not call.announced.is_early:
             self._latencies.note(seconds)
         return response
 
-    def _sent(self, call: _Call, exchange: Exchange) -> Awaitable[httpx.Response]:
-        send = partial(
-            attempt, self.name, exchange, call.request, accept=call.accept, auth=call.auth
-        )
-        if self.trace is None:
-            return send()
+    def _traced(
+        self, trace: Trace, call: _Call, sent: Awaitable[httpx.Response]
+    ) -> Awaitable[httpx.Response]:
         made = Attempt(self.name, call.tries, call.request)
-        return traced(self.trace, made, send, partial(_error_of, call))
+        return traced(trace, made, sent, partial(_error_of, call))
 
     def _slots(self) -> Slots:
         return Slots(
@@ -435,27 +433,28 @@ class Upstream:
         )
 
     def _coalesced(self) -> None:
-        tell(self.observer.coalesced, self.name)
+        self.observer.coalesced(self.name)
 
     def _retried(self, refused_by: Refusal | None) -> None:
         if refused_by is None:
-            tell(self.observer.retried, self.name)
+            self.observer.retried(self.name)
         else:
-            tell(self.observer.retry_refused, self.name, refused_by)
+            self.observer.retry_refused(self.name, refused_by)
 
     def _may_hedge(self) -> bool:
         may = self._budget.spend()
-        tell(self.observer.hedged if may else self.observer.hedge_refused, self.name)
+        tell = self.observer.hedged if may else self.observer.hedge_refused
+        tell(self.name)
         return may
 
     def _hedge_won(self) -> None:
-        tell(self.observer.hedge_won, self.name)
+        self.observer.hedge_won(self.name)
 
     def _breaker_changed(self, state: State) -> None:
-        tell(self.observer.breaker_changed, self.name, state)
+        self.observer.breaker_changed(self.name, state)
 
     def _breaker_refused(self) -> None:
-        tell(self.observer.breaker_refused, self.name)
+        self.observer.breaker_refused(self.name)
 
     def _call(
         self,
