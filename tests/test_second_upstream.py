@@ -71,6 +71,14 @@ def insert(path: Path, after: str, line: str) -> None:
     path.write_text(text.replace(f"\n{after}\n", f"\n{after}\n{line}\n"), encoding="utf-8")
 
 
+def import_the_first(settings: Path) -> None:
+    """Imports `UpstreamSettings`, which a service without an upstream does not."""
+    text = settings.read_text(encoding="utf-8")
+    former, imported = "ServiceSettings\n", "ServiceSettings, UpstreamSettings\n"
+    assert text.count(former) + text.count(imported) == 1
+    settings.write_text(text.replace(f", {former}", f", {imported}"), encoding="utf-8")
+
+
 @pytest.fixture(
     scope="module",
     params=[
@@ -92,6 +100,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     insert(
         package / "settings.py", f"    # Upstreams are a line each: `{setting}`.", f"    {setting}"
     )
+    import_the_first(package / "settings.py")
     module = textwrap.dedent(module.replace(method, f'        """Orders."""\n\n{method}'))
     (package / "clients/orders.py").write_text(
         f'"""The order service."""\n\n{module.rstrip()}\n', encoding="utf-8"

@@ -81,6 +81,20 @@ def test_an_override_leaves_the_other_parts_of_a_group_as_they_are(give: Give) -
     assert (orders.max_retries, orders.hedge) == (7, True)
 
 
+class Patient(ServiceSettings):
+    """An upstream with a default of its own."""
+
+    orders: UpstreamSettings = UpstreamSettings(timeout_seconds=5)
+
+
+def test_a_part_that_is_set_leaves_the_defaults_of_the_others(give: Give) -> None:
+    give("ORDERS__MAX_RETRIES", "7")
+
+    orders = Patient.load().orders
+
+    assert (orders.max_retries, orders.timeout_seconds) == (7, 5)
+
+
 @pytest.mark.parametrize("name", ["PORT", *PARTS, "ORDERS", "ORDERS_BASE_URL", "ORDERS__UNKNOWN"])
 def test_an_empty_variable_counts_as_not_set(give: Give, name: str) -> None:
     without = Shop.load()

@@ -5,8 +5,13 @@ from typing import Annotated, Any, Literal
 
 from flask_asgi import Networks
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+# jinja: if cookiecutter.include_example
 from upstreams import Count, Delay, Host, Seconds, ServiceSettings, UpstreamSettings
 
+# jinja: else
+from upstreams import Count, Delay, Host, Seconds, ServiceSettings
+
+# jinja: endif
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
 

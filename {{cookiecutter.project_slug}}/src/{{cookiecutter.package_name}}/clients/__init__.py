@@ -2,8 +2,9 @@
 
 A new one takes three steps:
 
-1. In `settings.py`, `orders: UpstreamSettings = UpstreamSettings()`. The service then reads
-   `ORDERS__BASE_URL`, `ORDERS__TIMEOUT_SECONDS` and so on.
+1. In `settings.py`, `orders: UpstreamSettings = UpstreamSettings()`; the first one needs its import
+   from `upstreams`, too. The service then reads `ORDERS__BASE_URL`, `ORDERS__TIMEOUT_SECONDS` and
+   so on.
 2. Here, `orders.py` with a class that has the upstream, and a method for each kind of call:
 
     from flask_asgi import ids_to_pass_on
