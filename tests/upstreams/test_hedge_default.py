@@ -44,7 +44,7 @@ async def test_a_call_that_does_not_say_is_as_the_upstream_was_made(
     )
     async with upstream.open():
         for number in range(FOR_A_PERCENTILE):
-            await upstream.get(f"/{number}")
+            await upstream.get(f"/{number}", timeout=30)
         # Nobody answers the first try, so without a second the call runs out of time.
         with nullcontext() if hedged else pytest.raises(UpstreamTimeout):
             await upstream.get("/slow", hedge=call)
