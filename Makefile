@@ -28,7 +28,7 @@ test: lint
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not heavy"
 
 # The same, and then one by one the heavy tests: a bake's own on every other Python that is found,
-# and those that build and run what is deployed.
+# those that build and run what is deployed, and the rest of long tables.
 test-all: test
 	@$(RUN) pytest -m heavy
 
