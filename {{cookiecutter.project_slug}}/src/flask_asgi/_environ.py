@@ -140,7 +140,7 @@ _variables: Memo[bytes, str] = Memo(most=256, longest=64)
 
 def _target(scope: HTTPScope, query: str) -> str:
     raw_path = scope.get("raw_path")
-    path = quote(scope["path"]) if raw_path is None else raw_path.decode("latin-1")
+    path = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
     return f"{path}?{query}" if query else path
 
 

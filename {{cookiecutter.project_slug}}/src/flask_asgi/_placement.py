@@ -15,7 +15,8 @@ import flask
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ._marks import EXTENSION, may_block
+from ._hooks import guard_views
+from ._marks import may_block
 from ._url_cache import AsyncViewCache, Names
 
 # What Flask sends for each request. Receivers are functions of others, like hooks.
@@ -27,6 +28,9 @@ SIGNALS = (
     flask.appcontext_tearing_down,
     flask.appcontext_popped,
 )
+
+# Whether a signal has any is asked for each request.
+_RECEIVERS = [signal.receivers for signal in SIGNALS]
 
 # Methods that a subclass of `Flask` can override with code that blocks.
 _METHODS = (
@@ -48,13 +52,15 @@ class Placement:
         self._app = app
         self._names_of_async_view = AsyncViewCache(app)
         self._verdicts: dict[Names, bool] = {}
-        self._stamp: tuple[object, ...] = ()
+        self._sessions: object = None
+        self._wsgi_app: object = None
 
     def is_on_loop(self, environ: dict[str, Any]) -> bool:
         """Tell whether the request with this WSGI environ runs on the event loop."""
         if "wsgi_app" in vars(self._app) and self._middleware() is not None:
             # It may give the request another path or method. So Flask looks for the view, and a
-            # view that is not async is handed to a thread: see `_hooks`.
+            # view that is not async is handed to a thread.
+            guard_views(self._app)
             return self.is_free_of_blocking(self.all_names())
         names = self._names_of_async_view(environ)
         return names is not None and self.is_free_of_blocking(names)
@@ -64,11 +70,12 @@ class Placement:
 
         ``names`` are those of the view's blueprints, and None for the application itself.
         """
-        if any(signal.receivers for signal in SIGNALS) and any(self.blocking_receivers()):
+        if any(_RECEIVERS) and any(self.blocking_receivers()):
             return False
-        stamp = self._present_stamp()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        # Flask refuses hooks after the first request, but not these two.
+        app = self._app
+        if app.session_interface is not self._sessions or app.wsgi_app != self._wsgi_app:
+            self._sessions, self._wsgi_app = app.session_interface, app.wsgi_app
             self._verdicts.clear()
         if (verdict := self._verdicts.get(names)) is None:
             verdict = self._verdicts[names] = not any(self.blocking_code(names))
@@ -119,18 +126,3 @@ class Placement:
         while type(middleware) in _READS_HEADERS:
             middleware = middleware.app
         return None if getattr(middleware, "__func__", None) is Flask.wsgi_app else middleware
-
-    def _present_stamp(self) -> tuple[object, ...]:
-        # Flask refuses hooks after the first request, yet some code adds them to its lists.
-        app = self._app
-        return (
-            vars(app).get("wsgi_app"),
-            app.session_interface,
-            len(app.before_request_funcs.get(None, ())),
-            len(app.after_request_funcs.get(None, ())),
-            len(app.teardown_request_funcs.get(None, ())),
-            len(app.url_value_preprocessors.get(None, ())),
-            len(app.teardown_appcontext_funcs),
-            len(app.blueprints),
-            len(app.extensions[EXTENSION]),
-        )
