@@ -10,13 +10,14 @@ from .uv import on_python, run
 FOLDER = ROOT / ".cache" / "libraries"
 
 
-def locked(version: str) -> dict[str, str]:
+def locked(version: str, group: str = "libraries") -> dict[str, str]:
     """The variables that make `uv run` use the environment of a Python, with what we lock.
 
     The test is skipped where this machine has no such Python.
     """
-    env = on_python(version) | {"UV_PROJECT_ENVIRONMENT": str(FOLDER / version)}
-    run("uv", "sync", "--locked", "--only-group", "libraries", cwd=ROOT, env=env)
+    folder = ROOT / ".cache" / group / version
+    env = on_python(version) | {"UV_PROJECT_ENVIRONMENT": str(folder)}
+    run("uv", "sync", "--locked", "--only-group", group, cwd=ROOT, env=env)
     return env | sources()
 
 

@@ -10,21 +10,21 @@ from .compat import suites
 
 DOCUMENT = (ROOT / "docs" / "flask-compatibility.md").read_text(encoding="utf-8")
 
-Run = Callable[[str, str], dict[str, str]]
+Run = Callable[[suites.Suite, str], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
     """Runs the tests of a package, each way once; skips where they cannot be had."""
-    known: dict[tuple[str, str], dict[str, str]] = {}
+    known: dict[tuple[suites.Suite, str], dict[str, str]] = {}
 
-    def outcomes(package: str, way: str) -> dict[str, str]:
-        if (package, way) not in known:
+    def outcomes(suite: suites.Suite, way: str) -> dict[str, str]:
+        if (suite, way) not in known:
             try:
-                known[package, way] = suites.outcomes(package, way)
+                known[suite, way] = suites.outcomes(suite, way)
             except suites.IndexUnreachableError as error:
-                pytest.skip(f"the package index did not give the sources of {package}: {error}")
-        return known[package, way]
+                pytest.skip(f"the package index did not give the sources of a suite: {error}")
+        return known[suite, way]
 
     return outcomes
 
@@ -36,15 +36,16 @@ def documented(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "way"),
+    ("suite", "way"),
     [
-        ("flask", "bridge"),
-        pytest.param("flask", "bridge-async", marks=pytest.mark.heavy),
-        ("asgiref", "bridge"),
+        (suites.FLASK, "bridge"),
+        pytest.param(suites.FLASK, "bridge-async", marks=pytest.mark.heavy),
+        (suites.ASGIREF, "bridge"),
     ],
+    ids=lambda value: getattr(value, "package", value),
 )
-def test_exactly_the_documented_tests_differ(package: str, way: str, run: Run) -> None:
-    native, bridged = run(package, "nothing"), run(package, way)
+def test_exactly_the_documented_tests_differ(suite: suites.Suite, way: str, run: Run) -> None:
+    package, native, bridged = suite.package, run(suite, "nothing"), run(suite, way)
 
     assert documented(package) == suites.differing(bridged, native)
     # The counts in the document.

@@ -1,1 +1,1 @@
-"""Flask's and asgiref's own tests, run through the bridge."""
+"""The own tests of Flask, of asgiref and of extensions, run through the bridge."""

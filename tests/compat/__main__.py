@@ -5,16 +5,16 @@
 
 from . import suites
 
-WAYS = {"flask": ("asgiref", "bridge", "bridge-async"), "asgiref": ("bridge",)}
+WAYS = {suites.FLASK: ("asgiref", "bridge", "bridge-async"), suites.ASGIREF: ("bridge",)}
 
 
 def main() -> None:
     """Compares."""
-    for package, ways in WAYS.items():
-        native = suites.outcomes(package, "nothing")
+    for suite, ways in WAYS.items():
+        package, native = suite.package, suites.outcomes(suite, "nothing")
         print(f"{package}: {suites.passed(native)} of {len(native)} pass natively")
         for way in ways:
-            noted = suites.outcomes(package, way)
+            noted = suites.outcomes(suite, way)
             print(f"{package}: {suites.passed(noted)} pass through {way}; they differ in")
             for test in sorted(suites.differing(noted, native)):
                 print(f"  {test}")

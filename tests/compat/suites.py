@@ -1,4 +1,4 @@
-"""Gets the test suites of Flask and asgiref, and runs them through the bridge."""
+"""Gets the tests of Flask, asgiref and extensions, and runs them through the bridge."""
 
 import contextlib
 import json
@@ -6,20 +6,51 @@ import os
 import subprocess
 import tarfile
 import tomllib
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests import libraries
 from tests.baking import OLDEST, ROOT
 
 SDISTS = ROOT / ".cache" / "sdists"
 
-# What is run of each; of asgiref's, what is about WSGI.
-TESTS = {"flask": "tests", "asgiref": "tests/test_wsgi.py"}
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of a package of which `uv.lock` has the version and the source distribution.
+
+    Args:
+        package: its name in `uv.lock`.
+        tests: the files and folders that are run.
+        options: more of what pytest is called with. No plugin is loaded that is not named here.
+        without: fixtures of servers that are not there, Redis for example. The tests that ask for
+            one are left out.
+        group: the group of `pyproject.toml` that the tests need.
+    """
+
+    package: str
+    tests: tuple[str, ...] = ("tests",)
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    group: str = "libraries"
+
+
+FLASK = Suite("flask")
+ASGIREF = Suite("asgiref", tests=("tests/test_wsgi.py",))  # of its tests, those about WSGI
 
 
 class IndexUnreachableError(Exception):
     """The package index gave no source distribution."""
+
+
+@cache
+def lock() -> dict[str, dict[str, Any]]:
+    """The packages that we lock, by name."""
+    content = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    return {package["name"]: package for package in content["package"]}
 
 
 def sources(package: str) -> Path:
@@ -28,19 +59,21 @@ def sources(package: str) -> Path:
     Raises:
         IndexUnreachableError: they are not there yet, and the package index does not give them.
     """
-    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
-    locked = next(entry for entry in lock["package"] if entry["name"] == package)
+    locked = lock()[package]
     folder = SDISTS / f"{package}-{locked['version']}"
     if not folder.exists():
-        download(f"{package}=={locked['version']} --hash={locked['sdist']['hash']}")
+        download(f"{package}=={locked['version']} --hash={locked['sdist']['hash']}", folder)
     return folder
 
 
-def download(requirement: str) -> None:
-    """Unpacks a source distribution into `SDISTS`; uv cannot fetch one, so pip does."""
+def download(requirement: str, to: Path) -> None:
+    """Unpacks a source distribution; uv cannot fetch one, so pip does."""
     pip = ("uv", "run", "--no-project", "--with", "pip", "--", "python", "-m", "pip")
     options = ("--no-deps", "--no-binary", ":all:", "--require-hashes")
     SDISTS.mkdir(parents=True, exist_ok=True)
+    # pytest looks for its settings in the folders above too, and must not find those of this
+    # repository.
+    (SDISTS / "pytest.ini").touch()
     with TemporaryDirectory(dir=SDISTS) as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(requirement, encoding="utf-8")
@@ -60,21 +93,22 @@ def download(requirement: str) -> None:
             tar.extractall(folder, filter="data")
         unpacked = archive.with_name(archive.name.removesuffix(".tar.gz"))
         with contextlib.suppress(OSError):  # another test process was first
-            unpacked.rename(SDISTS / unpacked.name)
+            unpacked.rename(to)
 
 
-def outcomes(package: str, way: str) -> dict[str, str]:
-    """How every test of a package ends when its requests go this `way` (`through_asgi.WAYS`)."""
-    folder = sources(package)
+def outcomes(suite: Suite, way: str) -> dict[str, str]:
+    """How every test of a suite ends when its requests go this `way` (`through_asgi.WAYS`)."""
+    folder = sources(suite.package)
     # Flask's tests look for what `.env` files need.
     uv = ("uv", "run", "--project", str(ROOT), "--no-sync", "--with", "python-dotenv")
-    pytest = (*uv, "--", "pytest")
-    plugin = ("-p", "through_asgi", "--through", way, "-p", "no:anyio", "-p", "no:cacheprovider")
-    env = libraries.locked(OLDEST)
+    pytest = (*uv, "--", "python", "-m", "pytest", "--rootdir", ".", "--override-ini", "addopts=")
+    plugin = ("-p", "through_asgi", "--through", way, "-p", "no:cacheprovider")
+    without = [option for fixture in suite.without for option in ("--without", fixture)]
+    env = environment(suite.group)
     with TemporaryDirectory() as report:
         file = Path(report, "outcomes.json")
         done = subprocess.run(
-            (*pytest, *plugin, "--outcomes", str(file), TESTS[package]),
+            (*pytest, *plugin, "--outcomes", str(file), *suite.options, *without, *suite.tests),
             cwd=folder,
             env={**os.environ, **env, **libraries.sources(Path(__file__).parent)},
             stdout=subprocess.PIPE,
@@ -86,6 +120,12 @@ def outcomes(package: str, way: str) -> dict[str, str]:
         noted: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     assert noted, done.stdout
     return noted
+
+
+@cache
+def environment(group: str) -> dict[str, str]:
+    """The variables of a process that has what a group of `pyproject.toml` locks."""
+    return libraries.locked(OLDEST, group) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def passed(noted: dict[str, str]) -> int:

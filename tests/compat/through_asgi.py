@@ -1,9 +1,10 @@
-"""A pytest plugin for Flask's and asgiref's tests that has them run through a bridge.
+"""A pytest plugin that has the tests of Flask, asgiref and extensions run through a bridge.
 
 With ``--through bridge`` it is `FlaskToAsgi`, with ``--through asgiref`` asgiref's
 own `WsgiToAsgi`. ``--through bridge-async`` is the former with every view made ``async def``, so
 that it runs on the loop. ``--through nothing`` leaves the tests as they are. The outcome of every
-test is written as JSON to the file that ``--outcomes`` names.
+test is written as JSON to the file that ``--outcomes`` names. ``--without`` names a fixture; tests
+that use it are left out.
 """
 # ruff: noqa: ANN401 - WSGI and ASGI deal in anything
 
@@ -34,7 +35,7 @@ BODY_PART = 65536
 
 Environ = dict[str, Any]
 Message = dict[str, Any]
-Response = tuple[Iterable[bytes], str, Headers]
+Response = tuple[list[bytes], str, Headers]
 
 # What a test client hands to the application, which is in the same process. No server does.
 HANDED_OVER = {"werkzeug.debug.preserve_context", "wsgi.errors"}
@@ -45,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's options."""
     parser.addoption("--through", choices=WAYS, required=True)
     parser.addoption("--outcomes", type=Path, required=True)
+    parser.addoption("--without", action="append", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,6 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
             send_requests_through(FlaskToAsgi, prepare=make_views_async)
         case "asgiref":
             send_requests_through(asgiref.wsgi.WsgiToAsgi)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need what is not there."""
+    absent = {*config.getoption("--without")}
+    items[:] = [item for item in items if absent.isdisjoint(getattr(item, "fixturenames", ()))]
 
 
 class Outcomes:
@@ -146,7 +154,9 @@ def send_requests_through(
             asgi.wsgi_application = with_what_was_handed_over(app)
             if isinstance(asgi, FlaskToAsgi):
                 asgi.engine = replace(asgi.engine, wsgi_application=asgi.wsgi_application)
-        return answer(app.extensions["asgi"], environ)
+        body, status, headers = answer(app.extensions["asgi"], environ)
+        # Without a length it is a stream, as it is to a client that did not ask to read it all.
+        return body if buffered else iter(body), status, headers
 
     werkzeug.test.run_wsgi_app = run_wsgi_app
 

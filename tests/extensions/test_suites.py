@@ -1,0 +1,99 @@
+"""The extensions' own tests end through the bridge as they do natively, but for those listed.
+
+`suites.toml` lists them with the reason of each. A difference that is not listed fails a test, and
+so does a listed one that is none any more.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.baking import ROOT
+from tests.compat import suites
+from tests.compat.suites import Suite
+
+SUITES: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("suites.toml").read_text(encoding="utf-8")
+)
+WAYS = ("nothing", "bridge", "bridge-async")  # natively first
+DOCUMENT = ROOT / "docs" / "extensions.md"
+
+Outcomes = dict[str, str]
+
+
+def suite(package: str) -> Suite:
+    """The suite of an extension as `suites.toml` describes it."""
+    described = SUITES[package]
+    return Suite(
+        package,
+        tests=tuple(described.get("tests", ["tests"])),
+        options=tuple(described.get("options", [])),
+        without=tuple(described.get("without", [])),
+        group="extension-suites",
+    )
+
+
+def listed(package: str, way: str) -> set[str]:
+    """The tests of an extension that are listed to differ this way."""
+    return {
+        test
+        for entry in SUITES[package].get("differs", [])
+        if way in entry["ways"]
+        for test in entry["tests"]
+    }
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Outcomes]]:
+    """Runs ahead, on every core, what the selected tests are about; gives the outcomes of each."""
+    cases = [item.callspec.params for item in request.session.items if is_run(item)]  # type: ignore[attr-defined]
+    wanted = [(case["package"], way) for case in cases for way in ("nothing", case["way"])]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running: dict[tuple[str, str], Future[Outcomes]] = {
+            (package, way): pool.submit(suites.outcomes, suite(package), way)
+            for package, way in dict.fromkeys(wanted)
+        }
+        yield lambda package, way: running[package, way].result()
+        pool.shutdown(cancel_futures=True)
+
+
+def is_run(item: pytest.Item) -> bool:
+    """Whether a selected test is one of an extension in one way."""
+    return getattr(item, "originalname", "") == test_exactly_the_listed_tests_differ.__name__
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("package", SUITES)
+def test_exactly_the_listed_tests_differ(
+    package: str, way: str, run: Callable[[str, str], Outcomes]
+) -> None:
+    try:
+        native, found = run(package, "nothing"), run(package, way)
+    except suites.IndexUnreachableError as error:
+        pytest.skip(f"the package index did not give the sources of {package}: {error}")
+
+    if way == "nothing":
+        assert {test for test, outcome in found.items() if outcome == "failed"} == listed(
+            package, way
+        )
+        assert suites.passed(found) == SUITES[package]["passed"]
+    else:
+        assert suites.differing(found, native) == listed(package, way)
+
+
+@pytest.mark.parametrize("package", SUITES)
+def test_the_list_is_of_the_locked_version(package: str) -> None:
+    assert suites.lock()[package]["version"] == SUITES[package]["version"]
+
+
+def test_every_difference_has_a_reason() -> None:
+    entries = [entry for each in SUITES.values() for entry in each.get("differs", [])]
+
+    assert all(entry["ways"] and {*entry["ways"]} <= {*WAYS} for entry in entries)
+    assert all(entry["tests"] and entry["reason"].endswith(".") for entry in entries)
