@@ -251,12 +251,20 @@ class ByRequest:
         return state
 
 
-def peewee_app(file: Path, state: ByRequest | None) -> Flask:
-    """An application whose hooks connect and close; each view waits until all are inside."""
-    app = Flask(__name__)
+def database(file: Path, state: ByRequest | None) -> peewee.SqliteDatabase:
+    """A database; without a `state`, peewee keeps its state by thread."""
     db = peewee.SqliteDatabase(str(file), check_same_thread=False)
     if state is not None:
         vars(db)["_state"] = state  # there is no other place to say it
+    return db
+
+
+def peewee_app(db: peewee.SqliteDatabase) -> Flask:
+    """An application whose hooks connect and close, as peewee's documentation has them.
+
+    Each request to the async view stays inside until all are, or have failed.
+    """
+    app = Flask(__name__)
     inside: list[bool] = []
     all_inside = asyncio.Event()
 
@@ -269,33 +277,43 @@ def peewee_app(file: Path, state: ByRequest | None) -> Flask:
         if not db.is_closed():
             db.close()
 
-    def query() -> str:
-        is_closed = db.is_closed()  # a query would open another connection
-        return f"{db.execute_sql('select 1').fetchone()[0]} {is_closed=}"
-
-    @app.get("/sync")
-    def sync() -> str:
-        return query()
-
-    @app.get("/async")
-    async def asynchronous() -> str:
+    async def arrive() -> None:
         inside.append(True)
         if len(inside) == CLIENTS:
             all_inside.set()
+
+    @app.get("/sync")
+    def sync() -> str:
+        return query(db)
+
+    @app.get("/async")
+    async def asynchronous() -> str:
+        await arrive()
         await all_inside.wait()
-        return query()
+        return query(db)
+
+    @app.errorhandler(peewee.OperationalError)
+    async def answer(error: peewee.OperationalError) -> str:
+        await arrive()  # so that the others do not wait for this one
+        return str(error)
 
     return app
 
 
+def query(db: peewee.SqliteDatabase) -> str:
+    """The answer to a query, and whether the connection was there before."""
+    is_closed = db.is_closed()
+    return f"{db.execute_sql('select 1').fetchone()[0]} {is_closed=}"
+
+
 def test_connections_by_thread_are_right_for_sync_views(tmp_path: Path) -> None:
-    with live(peewee_app(tmp_path / "db", None)) as server:
+    with live(peewee_app(database(tmp_path / "db", None))) as server:
         for _ in range(3):  # the threads are used again
             assert server.at_once(CLIENTS, "/sync") == {"200 1 is_closed=False": CLIENTS}
 
 
 def test_connections_by_request_are_right_for_async_views(tmp_path: Path) -> None:
-    with live(peewee_app(tmp_path / "db", ByRequest())) as server:
+    with live(peewee_app(database(tmp_path / "db", ByRequest()))) as server:
         for _ in range(3):
             assert server.at_once(CLIENTS, "/async") == {"200 1 is_closed=False": CLIENTS}
 
@@ -304,5 +322,5 @@ def test_connections_by_request_are_right_for_async_views(tmp_path: Path) -> Non
     strict=True, reason="hook and view do not share a thread: docs/extensions.md says what to write"
 )
 def test_connections_by_thread_are_right_for_async_views(tmp_path: Path) -> None:
-    with live(peewee_app(tmp_path / "db", None)) as server:
+    with live(peewee_app(database(tmp_path / "db", None))) as server:
         assert server.at_once(CLIENTS, "/async") == {"200 1 is_closed=False": CLIENTS}

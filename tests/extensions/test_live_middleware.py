@@ -1,0 +1,170 @@
+"""Where a view runs is decided by what Flask dispatches, not by what came over the wire."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from flask import request
+
+from .decorated import Watched
+from .live import PATIENCE, barrier, live, place
+
+pytestmark = pytest.mark.heavy
+
+CLIENTS = 4
+
+WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+dispatched = pytest.mark.xfail(
+    strict=True, reason="issue 13: where a view runs is decided before middleware"
+)
+
+
+class HTTPMethodOverrideMiddleware:
+    """As Flask's documentation has it."""
+
+    allowed_methods = frozenset(["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"])
+    bodyless_methods = frozenset(["GET", "HEAD", "OPTIONS", "DELETE"])
+
+    def __init__(self, app: WSGIApp) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        method = environ.get("HTTP_X_HTTP_METHOD_OVERRIDE", "").upper()
+        if method in self.allowed_methods:
+            environ["REQUEST_METHOD"] = method
+        if method in self.bodyless_methods:
+            environ["CONTENT_LENGTH"] = "0"
+        return self.app(environ, start_response)
+
+
+def override(app: Watched) -> dict[str, Any]:
+    """A method in a header; returns how the view at ``DELETE /x`` is then asked for."""
+    app.wsgi_app = HTTPMethodOverrideMiddleware(app.wsgi_app)  # type: ignore[method-assign]
+    return {
+        "path": "/x",
+        "method": "POST",
+        "headers": {"X-HTTP-Method-Override": "DELETE"},
+    }
+
+
+def strip_prefix(app: Watched) -> dict[str, Any]:
+    """A part of the path that belongs to a proxy."""
+    inner = app.wsgi_app
+
+    def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith("/v1/"):
+            environ["SCRIPT_NAME"] += "/v1"
+            environ["PATH_INFO"] = path.removeprefix("/v1")
+        return inner(environ, start_response)
+
+    app.wsgi_app = call  # type: ignore[method-assign]
+    return {"path": "/v1/x", "method": "DELETE"}
+
+
+def rewrite_path(app: Watched) -> dict[str, Any]:
+    """Another path than the one that was asked for, which has a view of the other kind."""
+    inner = app.wsgi_app
+
+    def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/old":
+            environ["PATH_INFO"] = "/x"
+        return inner(environ, start_response)
+
+    app.wsgi_app = call  # type: ignore[method-assign]
+    return {"path": "/old", "method": "DELETE"}
+
+
+def nothing(_app: Watched) -> dict[str, Any]:
+    """No middleware."""
+    return {"path": "/x", "method": "DELETE"}
+
+
+MIDDLEWARE = (nothing, override, strip_prefix, rewrite_path)
+
+
+def make_app(view: Callable[[], Any], other: Callable[[], Any]) -> Watched:
+    """An application with `view` at ``DELETE /x``, and `other` where a request seems to go."""
+    app = Watched(__name__)
+    app.delete("/x")(view)
+    app.add_url_rule("/x", "other", other, methods=["GET", "POST"])
+    app.add_url_rule("/old", "old", other, methods=["GET", "POST", "DELETE"])
+    return app
+
+
+async def async_view() -> str:
+    await asyncio.sleep(0)
+    return "async"
+
+
+def sync_view() -> str:
+    return "sync"
+
+
+@pytest.mark.parametrize(
+    "middleware",
+    [nothing, *(pytest.param(each, marks=dispatched) for each in (override, rewrite_path))],
+    ids=lambda each: each.__name__,
+)
+def test_a_view_that_blocks_never_does_so_on_the_loop(
+    middleware: Callable[[Watched], dict[str, Any]],
+) -> None:
+    meeting = barrier(CLIENTS)
+
+    def blocks() -> str:
+        meeting.wait()
+        return place()
+
+    app = make_app(blocks, async_view)
+    asked = middleware(app)
+    with live(app) as server:
+        answers = server.at_once(CLIENTS, **asked)
+
+    assert answers == {"200 thread": CLIENTS}
+
+
+@pytest.mark.parametrize(
+    "middleware",
+    [
+        nothing,
+        *(pytest.param(each, marks=dispatched) for each in (override, strip_prefix, rewrite_path)),
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_an_async_view_runs_on_the_loop(
+    middleware: Callable[[Watched], dict[str, Any]],
+) -> None:
+    app = make_app(async_view, sync_view)
+    asked = middleware(app)
+    with live(app) as server:
+        answers = server.at_once(1, **asked)
+
+    assert answers == {"200 async": 1}
+    assert app.places == ["loop"]
+
+
+@dispatched
+def test_the_loop_answers_others_while_an_overridden_view_blocks() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def blocks() -> str:
+        entered.set()
+        release.wait(PATIENCE)
+        return request.method
+
+    app = make_app(blocks, async_view)
+    asked = override(app)
+    with live(app) as server:
+        (blocked,) = server.begin(1, **asked)
+        assert entered.wait(PATIENCE)
+        try:
+            assert server.get("/x").text == "async"
+        finally:
+            done_before = blocked.done()
+            release.set()
+        assert blocked.result().text == "DELETE"
+
+    assert not done_before
