@@ -189,13 +189,15 @@ def with_what_was_handed_over(app: Flask) -> Callable[..., Iterable[bytes]]:
 def answer(asgi: Any, environ: Environ) -> Response:
     """Return how an ASGI application answers, in the way that Werkzeug's `run_wsgi_app` does."""
     sent: list[Message] = []
+    body = environ["wsgi.input"]
+    start = body.tell() if body.seekable() else None
     more = True
 
     async def receive() -> Message:
         nonlocal more
         if not more:  # the client stays
             await asyncio.Event().wait()
-        part = environ["wsgi.input"].read(BODY_PART)
+        part = body.read(BODY_PART)
         more = len(part) == BODY_PART
         return {"type": "http.request", "body": part, "more_body": more}
 
@@ -208,13 +210,13 @@ def answer(asgi: Any, environ: Environ) -> Response:
     finally:
         if isinstance(asgi, FlaskToAsgi):
             asgi.engine.threads.close()
-    start, *bodies = sent
-    status = HTTPStatus(start["status"])
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]
-    ]
-    body = [message["body"] for message in bodies if message.get("body")]
-    return body, f"{status} {status.phrase.upper()}", Headers(headers)
+        if start is not None:  # a client that is redirected sends its body again
+            body.seek(start)
+    head, *bodies = sent
+    status = HTTPStatus(head["status"])
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head["headers"]]
+    parts = [message["body"] for message in bodies if message.get("body")]
+    return parts, f"{status} {status.phrase.upper()}", Headers(headers)
 
 
 def scope_of(environ: Environ) -> dict[str, Any]:

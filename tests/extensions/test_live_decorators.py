@@ -4,47 +4,59 @@
 applications.
 """
 
+import asyncio
 import gc
-import tomllib
-from pathlib import Path
+import socket
+import threading
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import flask_asgi
 import pytest
 
-from tests.baking import ROOT
+from tests.serving import wait_until
 
 from . import decorated
 from .decorated import ANSWER, MADE, Watched
-from .live import live
-
-ROWS: dict[str, dict[str, str]] = tomllib.loads(
-    Path(__file__).with_name("decorators.toml").read_text(encoding="utf-8")
-)
-DOCUMENT = ROOT / "docs" / "extensions.md"
-IN_WORDS = {"loop": "on the loop", "thread": "in a thread", "broken": "broken natively too"}
+from .live import PATIENCE, live
+from .tables import DECORATORS
 
 # What is to make a demoted view run on the loop, put outermost; and what is to let a decorator that
 # breaks coroutines have the view, put innermost. TODO-NAMES
 OUTERMOST: Any = getattr(flask_asgi, "async_view", None)
 INNERMOST: Any = getattr(flask_asgi, "sync_view", None)
 
+pytestmark = pytest.mark.heavy
+
 PATH = "/sizes?size=7"
+LONG = 2.0  # seconds
 
 
 def rows(runs: str) -> list[str]:
     """The names of those that run there."""
-    return [name for name, row in ROWS.items() if row["runs"] == runs]
+    return [name for name, row in DECORATORS.items() if row["runs"] == runs]
 
 
-def cases() -> list[Any]:
-    """The names; those that today's engine does otherwise are expected to fail."""
-    wrong = pytest.mark.xfail(strict=True, reason="issue 13: silent demotion")
+Row = dict[str, str]
+
+
+def cases(is_wrong: Callable[[Row], bool]) -> list[Any]:
+    """The names of those that work; those that today's engine has wrong are expected to fail."""
+    mark = pytest.mark.xfail(strict=True, reason="issue 13: silent demotion")
     return [
-        pytest.param(name, marks=[wrong] if "today" in row else [])
-        for name, row in ROWS.items()
+        pytest.param(name, marks=[mark] if is_wrong(row) else [])
+        for name, row in DECORATORS.items()
         if row["runs"] != "broken"
     ]
+
+
+def is_elsewhere_today(row: Row) -> bool:
+    return "today" in row
+
+
+def is_in_a_thread_today(row: Row) -> bool:
+    return row.get("today", row["runs"]) == "thread"
 
 
 def natively(app: Watched) -> int:
@@ -53,11 +65,10 @@ def natively(app: Watched) -> int:
 
 
 def test_every_application_has_a_row() -> None:
-    assert [*ROWS] == [*MADE]
+    assert [*DECORATORS] == [*MADE]
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", cases(is_elsewhere_today))
 def test_a_view_runs_where_the_table_says(name: str) -> None:
     native, app = MADE[name](), MADE[name]()
     with live(app) as server:
@@ -65,10 +76,9 @@ def test_a_view_runs_where_the_table_says(name: str) -> None:
 
     assert natively(native) == 200
     assert response.json() == ANSWER
-    assert app.places == [ROWS[name]["runs"]]
+    assert app.places == [DECORATORS[name]["runs"]]
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", rows("broken"))
 def test_a_broken_view_is_never_awaited_under_any_server(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -90,13 +100,11 @@ def test_a_broken_view_is_never_awaited_under_any_server(
     assert len(warned) == 2
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("name", rows("broken"))
 def test_what_breaks_an_async_view_is_right_for_a_sync_one(name: str) -> None:
     assert natively(MADE[name](decorated.sync_view)) == 200
 
 
-@pytest.mark.heavy
 @pytest.mark.skipif(OUTERMOST is None, reason="flask_asgi has no such marker yet")
 @pytest.mark.parametrize("name", rows("thread"))
 def test_a_marker_outermost_sends_a_view_to_the_loop(name: str) -> None:
@@ -109,7 +117,6 @@ def test_a_marker_outermost_sends_a_view_to_the_loop(name: str) -> None:
     assert app.places == ["loop"]
 
 
-@pytest.mark.heavy
 @pytest.mark.skipif(INNERMOST is None, reason="flask_asgi has no such helper yet")
 @pytest.mark.parametrize("name", rows("broken"))
 def test_a_helper_innermost_lets_a_decorator_work(name: str) -> None:
@@ -122,8 +129,57 @@ def test_a_helper_innermost_lets_a_decorator_work(name: str) -> None:
     assert response.json() == ANSWER
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_the_document_has_the_row(name: str) -> None:
-    row = ROWS[name]
+# A view in a thread loses nothing
 
-    assert f"| {row['code']} | {IN_WORDS[row['runs']]} |" in DOCUMENT.read_text(encoding="utf-8")
+
+class Waiting:
+    """A view that waits for long, and how that ended."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.ended: list[str] = []
+
+    async def view(self, *_args: Any, **_values: Any) -> dict[str, int]:
+        self.entered.set()
+        try:
+            await asyncio.sleep(LONG)
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("by itself")
+        return ANSWER
+
+
+def waiting_view(waiting: Waiting) -> Any:
+    """The view, as a function."""
+
+    async def view(*args: Any, **values: Any) -> dict[str, int]:
+        return await waiting.view(*args, **values)
+
+    return view
+
+
+@pytest.mark.parametrize("name", cases(is_in_a_thread_today))
+def test_a_view_is_cancelled_when_its_time_is_over(name: str) -> None:
+    waiting = Waiting()
+    app = MADE[name](waiting_view(waiting))
+    with live(app, request_timeout=LONG / 10) as server:
+        status = server.get(PATH, headers=app.headers).status_code
+
+    assert status == 504
+    assert waiting.ended in (["cancelled"], [])  # on a slow machine it has not begun
+
+
+@pytest.mark.parametrize("name", cases(is_in_a_thread_today))
+def test_a_view_is_cancelled_when_its_client_leaves(name: str) -> None:
+    waiting = Waiting()
+    app = MADE[name](waiting_view(waiting))
+    with live(app) as server:
+        host, port = urlsplit(server.server.url).netloc.split(":")
+        lines = [f"GET {PATH} HTTP/1.1", "Host: x", *map(": ".join, app.headers.items()), "", ""]
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall("\r\n".join(lines).encode())
+            assert waiting.entered.wait(PATIENCE)
+        wait_until(lambda: waiting.ended, PATIENCE)
+
+    assert waiting.ended == ["cancelled"]

@@ -5,23 +5,15 @@ so does a listed one that is none any more.
 """
 
 import os
-import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.baking import ROOT
 from tests.compat import suites
 from tests.compat.suites import Suite
 
-SUITES: dict[str, dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("suites.toml").read_text(encoding="utf-8")
-)
-WAYS = ("nothing", "bridge", "bridge-async")  # natively first
-DOCUMENT = ROOT / "docs" / "extensions.md"
+from .tables import SUITES, WAYS, listed
 
 Outcomes = dict[str, str]
 
@@ -36,16 +28,6 @@ def suite(package: str) -> Suite:
         without=tuple(described.get("without", [])),
         group="extension-suites",
     )
-
-
-def listed(package: str, way: str) -> set[str]:
-    """The tests of an extension that are listed to differ this way."""
-    return {
-        test
-        for entry in SUITES[package].get("differs", [])
-        if way in entry["ways"]
-        for test in entry["tests"]
-    }
 
 
 @pytest.fixture(scope="module")
@@ -85,26 +67,3 @@ def test_exactly_the_listed_tests_differ(
         assert suites.passed(found) == SUITES[package]["passed"]
     else:
         assert suites.differing(found, native) == listed(package, way)
-
-
-@pytest.mark.parametrize("package", SUITES)
-def test_the_list_is_of_the_locked_version(package: str) -> None:
-    assert suites.lock()[package]["version"] == SUITES[package]["version"]
-
-
-def test_every_difference_has_a_reason() -> None:
-    entries = [entry for each in SUITES.values() for entry in each.get("differs", [])]
-
-    assert all(entry["ways"] and {*entry["ways"]} <= {*WAYS} for entry in entries)
-    assert all(entry["tests"] and entry["reason"].endswith(".") for entry in entries)
-
-
-@pytest.mark.parametrize("package", SUITES)
-def test_the_document_says_how_many_pass(package: str) -> None:
-    described = SUITES[package]
-    natively = described["passed"]
-    # Whatever differs does not pass.
-    bridged, on_loop = (natively - len(listed(package, way)) for way in WAYS[1:])
-    row = f"| {described['title']} {described['version']} | {natively} | {bridged} | {on_loop} |"
-
-    assert row in DOCUMENT.read_text(encoding="utf-8")

@@ -1,0 +1,11 @@
+"""Spares a run without the heavy tests the import of all the extensions."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the modules of which every test is heavy."""
+    left_out = config.getoption("markexpr") == "not heavy"
+    return True if left_out and collection_path.name.startswith("test_live_") else None

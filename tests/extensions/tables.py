@@ -1,0 +1,26 @@
+"""The two tables: how the extensions' own tests end, and where a decorated async view runs."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+SUITES: dict[str, dict[str, Any]] = tomllib.loads(
+    (FOLDER / "suites.toml").read_text(encoding="utf-8")
+)
+DECORATORS: dict[str, dict[str, str]] = tomllib.loads(
+    (FOLDER / "decorators.toml").read_text(encoding="utf-8")
+)
+
+WAYS = ("nothing", "bridge", "bridge-async")  # natively first
+
+
+def listed(package: str, way: str) -> set[str]:
+    """The tests of an extension that are listed to differ this way."""
+    return {
+        test
+        for entry in SUITES[package].get("differs", [])
+        if way in entry["ways"]
+        for test in entry["tests"]
+    }
