@@ -19,10 +19,6 @@ with warnings.catch_warnings():  # of Starlette's test client, which connexion i
 
 pytestmark = pytest.mark.heavy
 
-asks_the_engine = pytest.mark.xfail(
-    strict=True, reason="issue 13: asgiref's async_to_sync does not ask the engine"
-)
-
 
 async def which_loop() -> int:
     """The event loop that this runs on, once it has waited."""
@@ -38,7 +34,6 @@ def loop_of(server: RunningServer) -> int:
 # A framework that calls `ensure_sync` when something is registered
 
 
-@asks_the_engine
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_async_error_processor_of_apiflask_answers(kind: str) -> None:
     app: Any = APIFlask(__name__)  # its types know no async functions
@@ -62,7 +57,6 @@ def test_an_async_error_processor_of_apiflask_answers(kind: str) -> None:
     assert response.json() == {"loop": expected}
 
 
-@asks_the_engine
 def test_an_async_spec_processor_of_apiflask_answers_an_async_view() -> None:
     """The document is asked for in a view of a service's own."""
     app: Any = APIFlask(__name__)  # its types know no async functions
@@ -108,7 +102,6 @@ def make_app() -> Flask:
     return app
 
 
-@asks_the_engine
 @pytest.mark.parametrize("path", ["/sync", "/async"])
 def test_async_to_sync_in_a_hook_runs_on_the_servers_loop(path: str) -> None:
     with live(make_app()) as server:
@@ -172,7 +165,6 @@ def ask_for_loop(server: Live) -> tuple[set[int], int]:
     return {server.get("/loop").json()["loop"] for _ in range(3)}, loop_of(server.server)
 
 
-@asks_the_engine
 def test_async_handlers_of_connexion_run_on_the_servers_loop(tmp_path: Path) -> None:
     app = connexion.FlaskApp(__name__, specification_dir=tmp_path)
     app.add_api(SPECIFICATION, resolver=connexion.Resolver(lambda _: loop_handler))

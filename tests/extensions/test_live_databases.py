@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 import pytest
 from flask import Flask, request
-from flask.globals import app_ctx
+from flask_asgi import request_scope
 from flask_login import LoginManager, UserMixin, current_user
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Engine, Integer, create_engine, select
@@ -19,7 +19,6 @@ from sqlalchemy.pool import QueuePool
 from tests.serving import wait_until
 
 from .live import PATIENCE, live
-from .test_live_hooks import needs_hooks_in_threads
 
 pytestmark = pytest.mark.heavy
 
@@ -30,7 +29,6 @@ POOL = 15  # connections: what SQLAlchemy's pool has by default, 5 and 10 more
 # A pool of connections that the hooks wait for
 
 
-@needs_hooks_in_threads
 def test_requests_that_wait_for_a_connection_do_not_keep_the_loop_from_freeing_one(
     tmp_path: Path,
 ) -> None:
@@ -155,18 +153,13 @@ def documented(engine: Engine, scopefunc: Callable[[], Any] | None) -> Flask:
     return app
 
 
-def app_context() -> int:
-    """What a session belongs to: the application's context of this request."""
-    return id(app_ctx._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy
-
-
 def committed(engine: Engine) -> list[int]:
     """The rows in the database."""
     with engine.connect() as connection:
         return [*connection.scalars(select(Row.number).order_by(Row.number))]
 
 
-@pytest.mark.parametrize("scopefunc", [None, app_context], ids=["by-thread", "by-request"])
+@pytest.mark.parametrize("scopefunc", [None, request_scope], ids=["by-thread", "by-request"])
 def test_sync_views_have_a_session_each(
     engine: Engine, scopefunc: Callable[[], Any] | None
 ) -> None:
@@ -188,7 +181,7 @@ def test_sync_views_have_a_session_each(
                 reason="the views on the loop share its thread: see docs/extensions.md",
             ),
         ),
-        pytest.param(app_context, id="by-request"),
+        pytest.param(request_scope, id="by-request"),
     ],
 )
 def test_async_views_have_a_session_each(
@@ -209,7 +202,7 @@ def test_a_session_by_request_is_removed_by_teardown(engine: Engine) -> None:
     """Teardown sees the same registry as the view, wherever it runs."""
     registries: list[dict[Any, Any]] = []
     app = Flask(__name__)
-    db_session = scoped_session(sessionmaker(engine), scopefunc=app_context)
+    db_session = scoped_session(sessionmaker(engine), scopefunc=request_scope)
 
     @app.teardown_appcontext
     def shutdown_session(_error: BaseException | None = None) -> None:

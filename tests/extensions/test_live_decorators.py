@@ -8,12 +8,11 @@ import asyncio
 import gc
 import socket
 import threading
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import flask_asgi
 import pytest
+from flask_asgi import async_to_sync, on_loop
 
 from tests.serving import wait_until
 
@@ -21,11 +20,6 @@ from . import decorated
 from .decorated import ANSWER, MADE, Watched
 from .live import PATIENCE, live
 from .tables import DECORATORS
-
-# What is to make a demoted view run on the loop, put outermost; and what is to let a decorator that
-# breaks coroutines have the view, put innermost. TODO-NAMES
-OUTERMOST: Any = getattr(flask_asgi, "async_view", None)
-INNERMOST: Any = getattr(flask_asgi, "sync_view", None)
 
 pytestmark = pytest.mark.heavy
 
@@ -38,25 +32,14 @@ def rows(runs: str) -> list[str]:
     return [name for name, row in DECORATORS.items() if row["runs"] == runs]
 
 
-Row = dict[str, str]
+working = pytest.mark.parametrize(
+    "name", [name for name, row in DECORATORS.items() if row["runs"] != "broken"]
+)
 
 
-def cases(is_wrong: Callable[[Row], bool]) -> list[Any]:
-    """The names of those that work; those that today's engine has wrong are expected to fail."""
-    mark = pytest.mark.xfail(strict=True, reason="issue 13: silent demotion")
-    return [
-        pytest.param(name, marks=[mark] if is_wrong(row) else [])
-        for name, row in DECORATORS.items()
-        if row["runs"] != "broken"
-    ]
-
-
-def is_elsewhere_today(row: Row) -> bool:
-    return "today" in row
-
-
-def is_in_a_thread_today(row: Row) -> bool:
-    return row.get("today", row["runs"]) == "thread"
+def modules(name: str) -> list[str]:
+    """The module of which the hooks never block, if the row names one."""
+    return [DECORATORS[name]["module"]] if "module" in DECORATORS[name] else []
 
 
 def natively(app: Watched) -> int:
@@ -68,7 +51,7 @@ def test_every_application_has_a_row() -> None:
     assert [*DECORATORS] == [*MADE]
 
 
-@pytest.mark.parametrize("name", cases(is_elsewhere_today))
+@working
 def test_a_view_runs_where_the_table_says(name: str) -> None:
     native, app = MADE[name](), MADE[name]()
     with live(app) as server:
@@ -76,7 +59,7 @@ def test_a_view_runs_where_the_table_says(name: str) -> None:
 
     assert natively(native) == 200
     assert response.json() == ANSWER
-    assert app.places == [DECORATORS[name]["runs"]]
+    assert app.places == ["loop" if DECORATORS[name]["runs"] == "loop" else "thread"]
 
 
 @pytest.mark.parametrize("name", rows("broken"))
@@ -105,11 +88,20 @@ def test_what_breaks_an_async_view_is_right_for_a_sync_one(name: str) -> None:
     assert natively(MADE[name](decorated.sync_view)) == 200
 
 
-@pytest.mark.skipif(OUTERMOST is None, reason="flask_asgi has no such marker yet")
+@pytest.mark.parametrize("name", rows("hook"))
+def test_hooks_that_never_block_leave_a_view_on_the_loop(name: str) -> None:
+    app = MADE[name]()
+    with live(app, on_loop=modules(name)) as server:
+        response = server.get(PATH, headers=app.headers)
+
+    assert response.json() == ANSWER
+    assert app.places == ["loop"]
+
+
 @pytest.mark.parametrize("name", rows("thread"))
-def test_a_marker_outermost_sends_a_view_to_the_loop(name: str) -> None:
-    native, app = MADE[name](outer=OUTERMOST), MADE[name](outer=OUTERMOST)
-    with live(app) as server:
+def test_a_mark_outermost_sends_a_view_to_the_loop(name: str) -> None:
+    native, app = MADE[name](outer=on_loop), MADE[name](outer=on_loop)
+    with live(app, on_loop=modules(name)) as server:
         response = server.get(PATH, headers=app.headers)
 
     assert natively(native) == 200
@@ -117,10 +109,9 @@ def test_a_marker_outermost_sends_a_view_to_the_loop(name: str) -> None:
     assert app.places == ["loop"]
 
 
-@pytest.mark.skipif(INNERMOST is None, reason="flask_asgi has no such helper yet")
 @pytest.mark.parametrize("name", rows("broken"))
-def test_a_helper_innermost_lets_a_decorator_work(name: str) -> None:
-    view = INNERMOST and INNERMOST(decorated.view)
+def test_async_to_sync_innermost_lets_a_decorator_work(name: str) -> None:
+    view = async_to_sync(decorated.view)
     native, app = MADE[name](view), MADE[name](view)
     with live(app) as server:
         response = server.get(PATH, headers=app.headers)
@@ -159,7 +150,7 @@ def waiting_view(waiting: Waiting) -> Any:
     return view
 
 
-@pytest.mark.parametrize("name", cases(is_in_a_thread_today))
+@working
 def test_a_view_is_cancelled_when_its_time_is_over(name: str) -> None:
     waiting = Waiting()
     app = MADE[name](waiting_view(waiting))
@@ -170,7 +161,7 @@ def test_a_view_is_cancelled_when_its_time_is_over(name: str) -> None:
     assert waiting.ended in (["cancelled"], [])  # on a slow machine it has not begun
 
 
-@pytest.mark.parametrize("name", cases(is_in_a_thread_today))
+@working
 def test_a_view_is_cancelled_when_its_client_leaves(name: str) -> None:
     waiting = Waiting()
     app = MADE[name](waiting_view(waiting))

@@ -36,10 +36,6 @@ CLIENTS = 4
 
 Block = Callable[[], None]
 
-needs_hooks_in_threads = pytest.mark.xfail(
-    strict=True, reason="issue 13: hooks of an async view run on the loop"
-)
-
 
 def before_request(app: Flask, block: Block) -> None:
     app.before_request(block)
@@ -199,7 +195,7 @@ def make_app() -> Flask:
     return app
 
 
-@pytest.mark.parametrize("view", ["sync", pytest.param("async", marks=needs_hooks_in_threads)])
+@pytest.mark.parametrize("view", ["sync", "async"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_what_blocks_is_inside_for_several_requests_at_once(
     kind: Callable[[Flask, Block], None], view: str
@@ -222,7 +218,7 @@ def test_what_blocks_is_inside_for_several_requests_at_once(
     assert not meeting.broken
 
 
-@pytest.mark.parametrize("path", ["/", pytest.param("/awaits", marks=needs_hooks_in_threads)])
+@pytest.mark.parametrize("path", ["/", "/awaits"])
 def test_a_loader_of_users_is_inside_for_several_users_at_once(path: str) -> None:
     app, meeting = make_app(), barrier(CLIENTS)
     manager = LoginManager(app)
@@ -261,8 +257,7 @@ def session_of(response: Response) -> tuple[Any, Response]:
     return session._get_current_object(), response  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy
 
 
-def test_a_users_loader_runs_where_the_user_is_first_asked_for() -> None:
-    """An async view that is the first to ask has the loader run on the loop: see the document."""
+def test_a_loader_of_users_runs_in_a_thread_where_an_async_view_asks_first() -> None:
     app = make_app()
     places: list[str] = []
     manager = LoginManager(app)
@@ -279,7 +274,7 @@ def test_a_users_loader_runs_where_the_user_is_first_asked_for() -> None:
     with live(app) as server:
         assert server.get("/asks").text == "True"
 
-    assert places == ["loop"]
+    assert places == ["thread"]
 
 
 # The thread is given everything that belongs to the request
@@ -321,27 +316,26 @@ def test_hooks_and_view_see_the_same_context(way: str) -> None:
         assert text == "before, view after before, after view"
 
 
-@pytest.mark.parametrize("path", ["/", pytest.param("/awaits", marks=needs_hooks_in_threads)])
-def test_the_hooks_of_one_stage_share_a_thread_and_so_a_hop(path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/awaits"])
+def test_all_hooks_of_a_request_share_a_thread(path: str) -> None:
     app = make_app()
-    stages: dict[str, list[int]] = {"before": [], "after": []}
+    threads: list[int] = []
 
     for _ in range(3):
-        app.before_request(lambda: stages["before"].append(threading.get_ident()))
+        app.before_request(lambda: threads.append(threading.get_ident()))
 
         @app.after_request
         def after(response: Response) -> Response:
-            stages["after"].append(threading.get_ident())
+            threads.append(threading.get_ident())
             return response
 
     with live(app) as server:
         loop_thread = server.server.run(current_thread())
         assert server.get(path).is_success
 
-    for threads in stages.values():
-        assert len(threads) == 3
-        assert len({*threads}) == 1
-        assert loop_thread not in threads
+    assert len(threads) == 6
+    assert len({*threads}) == 1
+    assert loop_thread not in threads
 
 
 async def current_thread() -> int:
@@ -375,7 +369,6 @@ def test_async_hooks_stay_on_the_loop() -> None:
     assert places == ["loop"] * 3
 
 
-@needs_hooks_in_threads
 def test_the_loop_goes_on_while_a_hook_blocks() -> None:
     app = make_app()
     entered, release = threading.Event(), threading.Event()

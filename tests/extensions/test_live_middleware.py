@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import request
+from flask_asgi import on_loop
 
 from .decorated import Watched
 from .live import PATIENCE, barrier, live, place
@@ -16,10 +17,6 @@ pytestmark = pytest.mark.heavy
 CLIENTS = 4
 
 WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
-
-dispatched = pytest.mark.xfail(
-    strict=True, reason="issue 13: where a view runs is decided before middleware"
-)
 
 
 class HTTPMethodOverrideMiddleware:
@@ -104,13 +101,19 @@ def sync_view() -> str:
     return "sync"
 
 
-@pytest.mark.parametrize(
-    "middleware",
-    [nothing, *(pytest.param(each, marks=dispatched) for each in (override, rewrite_path))],
-    ids=lambda each: each.__name__,
-)
+def marked(app: Watched) -> None:
+    """Let the application's middleware run on the loop."""
+    if "wsgi_app" in vars(app):
+        on_loop(app.wsgi_app)
+
+
+every_middleware = pytest.mark.parametrize("middleware", MIDDLEWARE, ids=lambda each: each.__name__)
+
+
+@every_middleware
+@pytest.mark.parametrize("is_marked", [False, True])
 def test_a_view_that_blocks_never_does_so_on_the_loop(
-    middleware: Callable[[Watched], dict[str, Any]],
+    middleware: Callable[[Watched], dict[str, Any]], *, is_marked: bool
 ) -> None:
     meeting = barrier(CLIENTS)
 
@@ -120,25 +123,21 @@ def test_a_view_that_blocks_never_does_so_on_the_loop(
 
     app = make_app(blocks, async_view)
     asked = middleware(app)
+    if is_marked:
+        marked(app)
     with live(app) as server:
         answers = server.at_once(CLIENTS, **asked)
 
     assert answers == {"200 thread": CLIENTS}
 
 
-@pytest.mark.parametrize(
-    "middleware",
-    [
-        nothing,
-        *(pytest.param(each, marks=dispatched) for each in (override, strip_prefix, rewrite_path)),
-    ],
-    ids=lambda each: each.__name__,
-)
-def test_an_async_view_runs_on_the_loop(
+@every_middleware
+def test_all_of_an_async_view_runs_on_the_loop_behind_marked_middleware(
     middleware: Callable[[Watched], dict[str, Any]],
 ) -> None:
     app = make_app(async_view, sync_view)
     asked = middleware(app)
+    marked(app)
     with live(app) as server:
         answers = server.at_once(1, **asked)
 
@@ -146,7 +145,6 @@ def test_an_async_view_runs_on_the_loop(
     assert app.places == ["loop"]
 
 
-@dispatched
 def test_the_loop_answers_others_while_an_overridden_view_blocks() -> None:
     entered, release = threading.Event(), threading.Event()
 

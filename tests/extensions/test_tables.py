@@ -8,7 +8,12 @@ from tests.compat import suites
 from .tables import DECORATORS, SUITES, WAYS, listed
 
 DOCUMENT = (ROOT / "docs" / "extensions.md").read_text(encoding="utf-8")
-IN_WORDS = {"loop": "on the loop", "thread": "in a thread", "broken": "broken natively too"}
+IN_WORDS = {
+    "loop": "on the loop",
+    "hook": "in a thread, for its hooks",
+    "thread": "in a thread",
+    "broken": "broken natively too",
+}
 
 
 @pytest.mark.parametrize("package", SUITES)

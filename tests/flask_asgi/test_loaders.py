@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_asgi import FlaskToAsgi, on_loop
-from flask_login import (  # type: ignore[import-untyped] # it has none
+from flask_login import (
     LoginManager,
     UserMixin,
     current_user,
