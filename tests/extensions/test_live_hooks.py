@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import flask_asgi
 import pytest
 from flask import (
     Blueprint,
@@ -390,3 +391,97 @@ def test_the_loop_goes_on_while_a_hook_blocks() -> None:
         assert blocked.result().text == "loop"
 
     assert not done_before
+
+
+# What stays on the loop
+
+
+def no_hooks(_app: Flask) -> None:
+    pass
+
+
+def async_hooks(app: Flask) -> None:
+    @app.before_request
+    async def before() -> None:
+        await asyncio.sleep(0)
+
+    @app.after_request
+    async def after(response: Response) -> Response:
+        await asyncio.sleep(0)
+        return response
+
+
+def marked_hooks(app: Flask) -> None:
+    """Hooks that say that they never block."""
+    app.before_request(ON_LOOP(lambda: None))
+    app.after_request(ON_LOOP(lambda response: response))
+    app.teardown_request(ON_LOOP(lambda _error: None))
+    app.teardown_appcontext(ON_LOOP(lambda _error: None))
+    app.url_value_preprocessor(ON_LOOP(lambda _endpoint, _values: None))
+
+
+ON_LOOP: Any = getattr(flask_asgi, "on_loop", None)
+
+needs_marker = pytest.mark.skipif(ON_LOOP is None, reason="flask_asgi has no such marker yet")
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [no_hooks, async_hooks, pytest.param(marked_hooks, marks=needs_marker)],
+    ids=lambda hooks: hooks.__name__,
+)
+def test_an_async_view_needs_no_thread_where_none_of_its_hooks_does(
+    hooks: Callable[[Flask], None],
+) -> None:
+    """The only thread is busy."""
+    app = Flask(__name__)
+    entered, release = threading.Event(), threading.Event()
+
+    @app.get("/")
+    def block() -> str:
+        entered.set()
+        release.wait(PATIENCE)
+        return "ok"
+
+    @app.get("/awaits")
+    async def awaits() -> str:
+        await asyncio.sleep(0)
+        return place()
+
+    hooks(app)
+    with live(app, threads=1) as server:
+        (blocked,) = server.begin(1)
+        assert entered.wait(PATIENCE)
+        try:
+            assert server.get("/awaits").text == "loop"
+        finally:
+            done_before = blocked.done()
+            release.set()
+        assert blocked.result().text == "ok"
+
+    assert not done_before
+
+
+@needs_marker
+def test_marked_hooks_run_on_the_loop() -> None:
+    app = make_app()
+    places: list[str] = []
+
+    def note(*_: object) -> None:
+        places.append(place())
+
+    app.before_request(ON_LOOP(note))
+    app.teardown_request(ON_LOOP(note))
+    app.teardown_appcontext(ON_LOOP(note))
+    app.url_value_preprocessor(ON_LOOP(note))
+
+    @app.after_request
+    @ON_LOOP
+    def after(response: Response) -> Response:
+        note()
+        return response
+
+    with live(app) as server:
+        assert server.get("/awaits").text == "loop"
+
+    assert places == ["loop"] * 5
