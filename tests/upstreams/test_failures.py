@@ -375,6 +375,23 @@ async def test_lines_that_a_later_line_counts_are_not_counted_again(
     assert counted == [100 - failures.BURST]
 
 
+def test_while_a_flood_goes_on_its_lines_have_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(failures, "monotonic", lambda: now)
+    allowance = failures.Allowance()
+    for _ in range(int(failures.BURST) + 5):
+        allowance.take("kind")
+    written, _ = allowance.state("kind")
+    now += 1
+    assert allowance.take("kind") == 5
+    for _ in range(3):
+        assert allowance.take("kind") is None
+
+    assert allowance.count("kind", written) == 0
+    assert allowance.count("kind", written + 1) == 3
+    assert allowance.count("kind", written + 1) == 0
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_every_failure_is_a_line_or_is_counted_once(
     seed: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -572,7 +572,8 @@ POLICY: dict[str, Any] = {
 async def test_every_event_of_the_interface_is_told() -> None:
     async with serve() as served, calling(served, **POLICY) as upstream:
         served.plan.append(http_reply(b"hello", "Cache-Control: max-age=60"))
-        await every_event(upstream, served)
+        async with asyncio.timeout(60):
+            await every_event(upstream, served)
 
         assert {*recorder(upstream).counts} == {*EVENTS}
         assert_consistent(recorder(upstream), traced(upstream), served.requests)
@@ -627,7 +628,8 @@ async def test_what_they_raise_does_not_reach_the_call(
         policy = POLICY | {"observer": observer, "trace": trace}
         async with serve() as served, calling(served, **policy) as upstream:
             served.plan.append(http_reply(b"hello", "Cache-Control: max-age=60"))
-            ends.append(await every_event(upstream, served))
+            async with asyncio.timeout(60):
+                ends.append(await every_event(upstream, served))
             await settle()
             assert observer.count("connection_taken") == observer.count("connection_released")
             pool = upstream._connections.kept  # noqa: SLF001
