@@ -14,6 +14,7 @@ from upstreams import (
     Attempt,
     DeadlineExceeded,
     Observer,
+    Trace,
     Upstream,
     UpstreamError,
     UpstreamSettings,
@@ -608,11 +609,23 @@ def swallows(_: Attempt) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def adds_what_is_no_header(attempt: Attempt) -> Iterator[None]:
+    attempt.headers["traceparent"] = None  # type: ignore[assignment]
+    yield
+
+
 def is_no_block(_: Attempt) -> AbstractContextManager[None]:
     raise ZeroDivisionError
 
 
-BAD_TRACES = {each.__name__: each for each in (fails_to_begin, fails_to_end, swallows, is_no_block)}
+BAD_TRACES: dict[str, Trace] = {
+    "fails to begin": fails_to_begin,
+    "fails to end": fails_to_end,
+    "swallows": swallows,
+    "is no block": is_no_block,
+    "adds what is no header": adds_what_is_no_header,
+}
 
 
 @pytest.mark.parametrize("bad", ["observer", *BAD_TRACES])

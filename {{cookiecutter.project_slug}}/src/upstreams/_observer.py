@@ -56,8 +56,7 @@ _HTTP = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", 
 METHODS = (*_HTTP, OTHER)
 _KNOWN_METHODS = frozenset(_HTTP)
 
-
-_broken: set[str] = set()
+_broken: set[str] = set()  # the functions whose errors were logged
 
 
 def harmless(function: Callable[P, object]) -> Callable[P, None]:
@@ -194,9 +193,10 @@ Trace: TypeAlias = Callable[[Attempt], AbstractContextManager[object]]
 class _Block:
     """The block of a trace, whose errors must not become those of a call."""
 
-    def __init__(self, trace: Trace, attempt: Attempt) -> None:
+    def __init__(self, trace: Trace, attempt: Attempt, *, adds_headers: bool) -> None:
         self._trace = trace
         self._attempt = attempt
+        self._adds_headers = adds_headers
         self._inner: AbstractContextManager[object] | None = None
 
     @harmless
@@ -204,6 +204,9 @@ class _Block:
         inner = self._trace(self._attempt)
         inner.__enter__()
         self._inner = inner
+        if self._adds_headers:
+            for name, value in self._attempt.headers.items():
+                self._attempt.request.headers[name] = value
 
     @harmless
     def __exit__(
@@ -228,10 +231,7 @@ async def traced(
 
     `sent` is a coroutine, which has not begun.
     """
-    with _Block(trace, attempt):
-        if adds_headers:
-            for name, value in attempt.headers.items():
-                attempt.request.headers[name] = value
+    with _Block(trace, attempt, adds_headers=adds_headers):
         try:
             response = await sent
         except BaseException as error:
