@@ -13,6 +13,7 @@ from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2.rfc6750 import BearerTokenValidator
 from flask import Flask
 from flask.views import MethodView, View
+from flask_asgi import on_loop
 from flask_caching import Cache
 from flask_compress import Compress
 from flask_cors import CORS, cross_origin
@@ -56,13 +57,19 @@ class Watched(Flask):
         self.places: list[str] = []
         self.headers: dict[str, str] = {}
 
+    @on_loop
     def dispatch_request(self) -> Any:
         self.places.append(place())
         return super().dispatch_request()
 
 
 class WatchedAPIFlask(Watched, APIFlask):
-    """The same for APIFlask."""
+    """The same for APIFlask, whose own method is not marked."""
+
+    def dispatch_request(self) -> Any:
+        return super().dispatch_request()
+
+    dispatch_request.__module__ = APIFlask.dispatch_request.__module__
 
 
 class WatchedOpenAPI(Watched, OpenAPI):

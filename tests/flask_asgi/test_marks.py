@@ -211,10 +211,19 @@ def test_the_async_method_of_a_class_is_found_behind_what_hides_it(view: type[Bo
 def without_wraps(function: Callable[..., Any]) -> Callable[..., Any]:
     """Do what careless decorators do."""
 
-    def wrapper() -> Any:
-        return function()
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
 
     return wrapper
+
+
+def using_a_coroutine() -> Callable[[], str]:
+    """Make a view that is not async, and runs a coroutine that it can see."""
+
+    async def inner() -> str:
+        return "inner"
+
+    return lambda: asyncio.run(inner())
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,9 @@ def test_an_async_function_is_found_behind_decorators(view: Any) -> None:
     assert hidden_async_function(view, "GET") is coroutine
 
 
-@pytest.mark.parametrize("view", [function, wrapping(function), without_wraps(function), len])
+@pytest.mark.parametrize(
+    "view", [function, wrapping(function), without_wraps(function), using_a_coroutine(), len]
+)
 def test_nothing_is_found_behind_a_view_that_is_not_async(view: Any) -> None:
     assert hidden_async_function(view, "GET") is None
 

@@ -12,7 +12,7 @@ from flask import Flask, Response, after_this_request, render_template_string, s
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_asgi import FlaskToAsgi, in_thread, on_loop
 from flask_asgi._greenlets import is_on_loop
-from flask_asgi._placement import SIGNALS
+from flask_asgi._placement import _METHODS, SIGNALS
 from flask_asgi._threads import ThreadPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -280,6 +280,29 @@ async def test_a_context_processor_runs_in_a_thread_unless_it_is_marked(
     assert (where["processor"][0] == threading.get_ident()) is marked
 
 
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("marked", [False, True])
+async def test_an_overridden_method_runs_in_a_thread_unless_it_is_marked(
+    where: dict[str, tuple[int, bool]], method: str, *, marked: bool
+) -> None:
+    def overriding(self: Flask, *args: Any, **kwargs: Any) -> Any:
+        where["method"] = threading.get_ident(), is_on_loop()
+        return getattr(Flask, method)(self, *args, **kwargs)
+
+    override = on_loop(overriding) if marked else overriding
+    overridden = type("Overridden", (Flask,), {method: override})
+    app: Flask = await asyncio.to_thread(overridden, "tested")
+
+    @app.get("/")
+    async def view() -> str:
+        return "ok"
+
+    assert await ask(app, http_scope()) == (200, b"ok")
+
+    assert where["method"][1] is marked
+    assert (where["method"][0] == threading.get_ident()) is marked
+
+
 # Middleware
 
 
@@ -465,6 +488,33 @@ async def test_threads_that_wait_for_a_view_leave_their_places_to_others(app: Fl
 
     assert answers == [(200, b"met")] * 20
     assert bridge.engine.threads._away == 0  # noqa: SLF001 - all are back
+
+
+async def test_a_health_check_is_answered_while_all_threads_are_busy(app: Flask) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    @app.before_request
+    def before() -> None:
+        """Make the request need a thread."""
+
+    @app.get("/busy")
+    def busy() -> str:
+        entered.set()
+        release.wait(20)
+        return "free"
+
+    @app.get("/livez")
+    async def livez() -> str:
+        return "alive"
+
+    bridge = FlaskToAsgi(app, threads=1, max_waiting=0, always_answer=["/livez"])
+    blocked = asyncio.create_task(ask(bridge, http_scope("/busy")))
+    await asyncio.to_thread(entered.wait, 20)
+
+    assert await ask(bridge, http_scope("/livez")) == (200, b"alive")
+    assert (await ask(bridge, http_scope("/busy")))[0] == 503
+    release.set()
+    assert await blocked == (200, b"free")
 
 
 async def test_only_so_many_threads_can_be_away() -> None:

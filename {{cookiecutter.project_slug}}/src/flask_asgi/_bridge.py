@@ -24,7 +24,7 @@ from ._placement import Placement
 from ._report import report
 from ._threads import ThreadPool
 
-# Enough for refusals, each of which takes only as long as the application's hooks.
+# Enough for refusals and health checks, which take as long as the application's hooks.
 SPARE_THREADS = 4
 
 
@@ -46,7 +46,8 @@ class FlaskToAsgi(WsgiToAsgi):
         max_waiting: how many such requests may wait for a thread; more are answered 503.
         max_in_flight: how many requests may be under way in all; more are answered 503. While the
             event loop does not keep up, requests wait in line for a moment before they begin.
-        always_answer: paths, such as health checks, that are answered above `max_in_flight` too.
+        always_answer: paths, such as health checks, that are answered above `max_in_flight` too,
+            and while all threads are busy.
         request_timeout: seconds. A body of at most 64 KiB that has not arrived by then is answered
             408. An ``async def`` view that has not begun to respond is cancelled, and its request
             answered 504. A thread cannot be interrupted, so the views that run there have no such
@@ -80,7 +81,6 @@ class FlaskToAsgi(WsgiToAsgi):
         self.app = app
         self.lifespan = lifespan or _no_lifespan
         self.admission = Admission(max_in_flight)
-        self.always_answer = frozenset(always_answer)
         self.refuse_hidden_views = refuse_hidden_views
         install_hooks(app, on_loop)
         send_loaders_to_threads(app)
@@ -92,6 +92,7 @@ class FlaskToAsgi(WsgiToAsgi):
             threads=ThreadPool(threads, max_waiting),
             placement=Placement(app),
             spare_threads=ThreadPool(SPARE_THREADS, max_waiting),
+            always_answer=frozenset(always_answer),
             request_timeout=request_timeout,
             duplicate_header_limit=duplicate_header_limit,
         )
@@ -107,7 +108,7 @@ class FlaskToAsgi(WsgiToAsgi):
         """
         if scope["type"] == "http":
             admission = self.admission
-            may_begin = admission.is_open() or scope["path"] in self.always_answer
+            may_begin = admission.is_open() or scope["path"] in self.engine.always_answer
             if not (may_begin or await admission.wait()):
                 await Exchange(self.engine, scope, receive, send).refuse_for_load()
                 return

@@ -21,7 +21,9 @@ class Engine:
         wsgi_application: called for each request; `app`, or a wrapper of it.
         threads: runs the requests that may block.
         placement: tells which requests run on the event loop.
-        spare_threads: run the refusals whose hooks may block, as `threads` may be full.
+        spare_threads: run what must be answered while `threads` are busy: refusals, and requests of
+            the paths in `always_answer`, where their hooks may block.
+        always_answer: paths.
         request_timeout: seconds; None is no limit.
         duplicate_header_limit: how often a header may be repeated; None is no limit.
     """
@@ -31,5 +33,6 @@ class Engine:
     threads: ThreadPool
     placement: Placement
     spare_threads: ThreadPool
+    always_answer: frozenset[str]
     request_timeout: float | None
     duplicate_header_limit: int | None

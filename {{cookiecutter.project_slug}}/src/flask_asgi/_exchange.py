@@ -92,6 +92,8 @@ class Exchange:
         self.scope = scope
         self.server_send = send
         self.task = cast("asyncio.Task[None]", asyncio.current_task())
+        is_spare = scope["path"] in engine.always_answer
+        self.threads = engine.spare_threads if is_spare else engine.threads
         self.incoming = Incoming(receive, on_disconnect=self.task.cancel)
         # The application runs in a copy of the server's context. A server may start the next
         # request of the connection from within `receive` or `send`, which must therefore not see
@@ -130,7 +132,7 @@ class Exchange:
                 self.patience.stop()
                 self.patience = None  # it refers to this object: together they form a cycle
             if self.visits is not None:
-                self.engine.threads.release(self.visits)
+                self.threads.release(self.visits)
                 self.visits = None  # the same
 
     async def refuse_for_load(self) -> None:
@@ -174,7 +176,7 @@ class Exchange:
         """Call the application on the loop or in a thread, and send its response."""
         engine = self.engine
         environ = self.environ = build_environ(self.scope, request_body)
-        environ[THREADS] = engine.threads
+        environ[THREADS] = self.threads
         if "upgrade" in environ.get("HTTP_CONNECTION", "").lower():
             # Not every server continues to parse HTTP after such a request: uvicorn with httptools
             # takes its body for the next request.
@@ -183,7 +185,7 @@ class Exchange:
             await self.refuse(BadRequest("A header is repeated too often."))
         elif engine.placement.is_on_loop(environ):
             await self.send_response(engine.wsgi_application, self.run_on_loop)
-        elif engine.threads.is_full():
+        elif self.threads.is_full():
             await self.refuse_for_load()
         else:
             await self.send_response(engine.wsgi_application, self.run_in_thread)
@@ -297,12 +299,11 @@ class Exchange:
 
     async def run_in_thread(self, call: Callable[[], T]) -> T:
         """Return the result of `call`, run in a thread in the application's context."""
-        threads = self.engine.threads
         if self.visits is None:
             loop = asyncio.get_running_loop()
             # As long as Flask's context is there, so that the request's functions share a thread.
-            self.visits = Visits(loop, self, threads, keeps_thread=has_request_context)
-        return await threads.run(call, self.context, self.visits)
+            self.visits = Visits(loop, self, self.threads, keeps_thread=has_request_context)
+        return await self.threads.run(call, self.context, self.visits)
 
     def run_in_spare_thread(self, call: Callable[[], T]) -> Awaitable[T]:
         """Do the same for a refusal."""

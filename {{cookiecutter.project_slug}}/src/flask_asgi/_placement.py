@@ -35,7 +35,11 @@ _RECEIVERS = [signal.receivers for signal in SIGNALS]
 # Methods that a subclass of `Flask` can override with code that blocks.
 _METHODS = (
     "wsgi_app",
+    "full_dispatch_request",
     "preprocess_request",
+    "dispatch_request",
+    "make_response",
+    "finalize_request",
     "process_response",
     "do_teardown_request",
     "do_teardown_appcontext",

@@ -1,7 +1,7 @@
 """Tells which views are asynchronous: ``async def`` functions, and classes with such methods."""
 
-from inspect import isasyncgenfunction, iscoroutinefunction, unwrap
-from types import CodeType
+from inspect import CO_VARARGS, CO_VARKEYWORDS, isasyncgenfunction, iscoroutinefunction, unwrap
+from types import CodeType, FunctionType
 from typing import Any
 
 from flask import Flask
@@ -53,7 +53,8 @@ def is_async_view(view: Any, method: str) -> bool:  # noqa: ANN401 - whatever is
 def hidden_async_function(view: Any, method: str) -> Any:  # noqa: ANN401 - as above
     """Return the ``async def`` function that the synchronous ``view`` wraps; None without one.
 
-    It is found behind `functools.wraps`, or in the closure of a decorator that does without.
+    It is found behind `functools.wraps`, or in the closure of a decorator that does without. Such a
+    decorator's function takes any arguments; a view with others just uses what it can see.
     """
     if (view_class := getattr(view, "view_class", None)) is not None:
         is_method_view = issubclass(view_class, MethodView)
@@ -65,7 +66,10 @@ def _hidden(view: Any, depth: int) -> Any:  # noqa: ANN401 - as above
     inner = unwrap(view, stop=_is_async)
     if _is_async(inner):
         return inner
-    for cell in getattr(inner, "__closure__", None) or ():
+    flags = inner.__code__.co_flags if isinstance(inner, FunctionType) else 0
+    if not (flags & CO_VARARGS and flags & CO_VARKEYWORDS):
+        return None
+    for cell in inner.__closure__ or ():
         try:
             held = cell.cell_contents
         except ValueError:  # an empty cell
