@@ -2,7 +2,13 @@
 
 An ``async def`` view runs on the server's event loop, everything else in a worker thread. The names
 in `__all__` are the public API; modules that begin with an underscore can change at any time.
+
+`MetricsServer` and `GarbageCounters` need prometheus-client. They are imported at their first use,
+and are not part of `from flask_asgi import *`.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 # The exit code of a process that failed to start and would fail again: uvicorn's supervisor and
 # gunicorn, which has the same number, then stop instead of starting it again.
@@ -22,6 +28,7 @@ from ._garbage import tuned_garbage_collector
 from ._lifespan import Lifespan, Resource
 from ._marks import async_to_sync, in_thread, on_loop
 from ._networks import Networks
+from ._observer import METHODS, Load, ServerObserver, method_name
 from ._problems import ABOUT_BLANK, handle_errors, http_problem, init_problems, problem
 from ._protocol import HttpProtocol
 from ._readiness import Readiness, State, drain_on_signal
@@ -34,9 +41,14 @@ from ._strict_json import StrictProvider, StrictRequest
 from ._testing import RunningServer, serve_in_thread
 from ._text_formatter import TextFormatter
 
+if TYPE_CHECKING:
+    from ._prometheus import GarbageCounters as GarbageCounters
+    from ._prometheus import MetricsServer as MetricsServer
+
 __all__ = [
     "ABOUT_BLANK",
     "CLIENT_CLOSED_REQUEST",
+    "METHODS",
     "STARTUP_FAILURE",
     "Background",
     "EndedRequest",
@@ -44,11 +56,13 @@ __all__ = [
     "HiddenViewError",
     "HttpProtocol",
     "Lifespan",
+    "Load",
     "Networks",
     "Readiness",
     "Resource",
     "RunningServer",
     "Server",
+    "ServerObserver",
     "State",
     "StrictProvider",
     "StrictRequest",
@@ -62,6 +76,7 @@ __all__ = [
     "in_thread",
     "init_problems",
     "logged_ids",
+    "method_name",
     "on_loop",
     "problem",
     "request_id",
@@ -73,3 +88,11 @@ __all__ = [
     "without_host",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs prometheus-client at its first use."""
+    if name in {"GarbageCounters", "MetricsServer"}:
+        return getattr(import_module("._prometheus", __name__), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -60,9 +60,13 @@ def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
     """Give every request an id, its answer the header `X-Request-ID`, and call `ended` once.
 
     To be called before the application has other hooks: what they do is then part of the request.
+    A further call only adds another `ended`, unless that is one already.
     """
+    if (ends := app.extensions.get(__name__)) is not None:
+        ends.add(ended)
+        return
     app.before_request(_start)
-    ends = _Ends(ended)
+    ends = app.extensions[__name__] = _Ends(ended)
     app.after_request(ends.note_status)
     app.teardown_request(ends.tear_down)
 
@@ -110,7 +114,11 @@ class _Ends:
     """Finds out when requests are over."""
 
     def __init__(self, ended: Callable[[EndedRequest], None]) -> None:
-        self._ended = ended
+        self._ended = [ended]
+
+    def add(self, ended: Callable[[EndedRequest], None]) -> None:
+        if ended not in self._ended:
+            self._ended.append(ended)
 
     @on_loop
     def note_status(self, response: Response) -> Response:
@@ -141,6 +149,8 @@ class _Ends:
 
         def end() -> None:
             duration_ms = round((time.perf_counter() - started) * 1000, 1)
-            self._ended(EndedRequest(method, route, path, status, client, duration_ms, ids))
+            request = EndedRequest(method, route, path, status, client, duration_ms, ids)
+            for ended in self._ended:
+                ended(request)
 
         return end

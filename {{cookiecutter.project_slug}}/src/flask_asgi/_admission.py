@@ -66,9 +66,18 @@ class Admission:
         is_late = self._late or now - began >= LONG_TURN
         return not (self._line or is_late or self.in_flight >= self.most)
 
+    @property
+    def queued(self) -> int:
+        """The number of requests in line."""
+        return sum(not turn.done() for turn in self._line)
+
+    def is_full(self) -> bool:
+        """Tell whether no further request may stand in line."""
+        return self.in_flight + len(self._line) >= self.most
+
     async def wait(self) -> bool:
         """Wait in line. Return whether the request may begin; if not, refuse it."""
-        if self.in_flight + len(self._line) >= self.most:
+        if self.is_full():
             return False
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         now = self._clock()

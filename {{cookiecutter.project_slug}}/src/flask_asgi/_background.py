@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from ._observer import NOBODY, ServerObserver, TaskOutcome
 from ._tasks import contained
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,16 @@ class Background:
     Args:
         on_start: called before each piece of work begins, in a copy of the context of the code that
             starts it.
+        observer: is told when tasks begin and end, for metrics; it can be set later.
     """
 
-    def __init__(self, on_start: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_start: Callable[[], object] = lambda: None,
+        observer: ServerObserver = NOBODY,
+    ) -> None:
         self._on_start = on_start
+        self.observer = observer
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,9 +87,13 @@ class Background:
         name = getattr(work, "__qualname__", None)
         task = asyncio.get_running_loop().create_task(contained(work), name=name)
         self._tasks.add(task)
+        self.observer.task_began()
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             logger.error("background work failed", exc_info=error)
+        outcome: TaskOutcome = "cancelled" if task.cancelled() else "error" if error else "ok"
+        self.observer.task_ended(outcome)

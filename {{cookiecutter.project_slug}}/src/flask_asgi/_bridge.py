@@ -7,19 +7,22 @@ The protocols are `ASGI <https://asgi.readthedocs.io/en/latest/specs/www.html>`_
 and WSGI (PEP 3333) towards Flask.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
 from . import _asgiref
+from ._access import watch_requests
 from ._admission import Admission
 from ._engine import Engine
 from ._exchange import Exchange
 from ._extensions import send_loaders_to_threads
 from ._hooks import install_hooks
+from ._observer import NOBODY, Load, ServerObserver, ShedReason, sampled
 from ._placement import Placement
 from ._report import report
 from ._threads import ThreadPool
@@ -60,6 +63,8 @@ class FlaskToAsgi(WsgiToAsgi):
             extensions that use it themselves wait for the server's loop: see `_asgiref`.
         duplicate_header_limit: a request that repeats a header more often is answered 400; None is
             no limit.
+        observer: is told what happens, for metrics. With one, every request has an id: see
+            `watch_requests`.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, each with a default
@@ -76,6 +81,7 @@ class FlaskToAsgi(WsgiToAsgi):
         refuse_hidden_views: bool = False,
         teach_asgiref: bool = True,
         duplicate_header_limit: int | None = 100,
+        observer: ServerObserver = NOBODY,
     ) -> None:
         super().__init__(app, duplicate_header_limit)  # type: ignore[no-untyped-call] # asgiref's
         self.app = app
@@ -95,7 +101,10 @@ class FlaskToAsgi(WsgiToAsgi):
             always_answer=frozenset(always_answer),
             request_timeout=request_timeout,
             duplicate_header_limit=duplicate_header_limit,
+            observer=observer,
         )
+        if observer is not NOBODY:
+            watch_requests(app, observer.request_ended)
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -109,8 +118,7 @@ class FlaskToAsgi(WsgiToAsgi):
         if scope["type"] == "http":
             admission = self.admission
             may_begin = admission.is_open() or scope["path"] in self.engine.always_answer
-            if not (may_begin or await admission.wait()):
-                await Exchange(self.engine, scope, receive, send).refuse_for_load()
+            if not (may_begin or await self._may_begin_later(scope, receive, send)):
                 return
             admission.in_flight += 1
             try:
@@ -126,6 +134,31 @@ class FlaskToAsgi(WsgiToAsgi):
             message = f"FlaskToAsgi serves http and lifespan, not {scope['type']!r}"
             raise ValueError(message)
 
+    async def _may_begin_later(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> bool:
+        """Return whether the request may begin after a wait in line; if not, it was refused."""
+        reason: ShedReason | None = "max_in_flight"
+        if not self.admission.is_full():
+            began = time.monotonic()
+            reason = None if await self.admission.wait() else "queue"
+            self.engine.observer.request_queued(time.monotonic() - began)
+        if reason is not None:
+            await Exchange(self.engine, scope, receive, send).refuse_for_load(reason)
+        return reason is None
+
+    def load(self) -> Load:
+        """Return how busy this is at the moment."""
+        threads = self.engine.threads
+        return Load(
+            in_flight=self.admission.in_flight,
+            queued=self.admission.queued,
+            threads_busy=threads.threads_busy,
+            threads_away=threads.threads_away,
+            threads_idle=threads.threads_idle,
+            calls_waiting=threads.calls_waiting,
+        )
+
     async def _run_lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await receive()
         phase = "startup"
@@ -137,10 +170,11 @@ class FlaskToAsgi(WsgiToAsgi):
                 self.engine.threads.size,
                 refuse_hidden_views=self.refuse_hidden_views,
             )
-            async with self.lifespan(self.app):
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                phase = "shutdown"
+            with sampled(self.engine.observer, self.load):
+                async with self.lifespan(self.app):
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                    phase = "shutdown"
         except Exception as error:
             self.app.logger.exception("%s failed", phase)
             reason = f"{phase} failed: {type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from ._observer import NOBODY, ServerObserver
 from ._placement import Placement
 from ._threads import ThreadPool
 
@@ -26,6 +27,7 @@ class Engine:
         always_answer: paths.
         request_timeout: seconds; None is no limit.
         duplicate_header_limit: how often a header may be repeated; None is no limit.
+        observer: is told what happens, for metrics.
     """
 
     app: Flask
@@ -36,3 +38,4 @@ class Engine:
     always_answer: frozenset[str]
     request_timeout: float | None
     duplicate_header_limit: int | None
+    observer: ServerObserver = NOBODY

@@ -37,6 +37,7 @@ from ._environ import (
     repeats_a_header,
 )
 from ._greenlets import run_on_loop
+from ._observer import CancelReason, ShedReason
 from ._patience import Patience, Wait
 from ._refusals import refuse
 from ._request_body import COMPLETE, GONE, SLOW_BODY, WITHHELD, Incoming, Reader, RequestBody
@@ -135,11 +136,12 @@ class Exchange:
                 self.threads.release(self.visits)
                 self.visits = None  # the same
 
-    async def refuse_for_load(self) -> None:
+    async def refuse_for_load(self, reason: ShedReason) -> None:
         """Answer 503 because too many requests are under way, with `Retry-After` in seconds.
 
         That header is defined in RFC 9110 section 10.2.3.
         """
+        self.engine.observer.request_shed(reason)
         if declares_body(self.scope):  # left unread, it would be taken for the next request
             self.connection = Connection.CLOSE
         detail = "The server has as many requests under way as it can take."
@@ -186,7 +188,7 @@ class Exchange:
         elif engine.placement.is_on_loop(environ):
             await self.send_response(engine.wsgi_application, self.run_on_loop)
         elif self.threads.is_full():
-            await self.refuse_for_load()
+            await self.refuse_for_load("threads")
         else:
             await self.send_response(engine.wsgi_application, self.run_in_thread)
 
@@ -276,6 +278,8 @@ class Exchange:
             message = "the response waited for a task that other code had cancelled"
             raise RuntimeError(message) from error
         self.task.uncancel()
+        if self.environ is not None:
+            self.engine.observer.request_cancelled(self.cancel_reason())
         if self.incoming.is_disconnected or self.has_begun() or self.environ is None:
             return
         self.connection = Connection.CLOSE
@@ -285,9 +289,16 @@ class Exchange:
         else:
             await self.send_response(response, self.run_on_loop)
 
+    def cancel_reason(self) -> CancelReason:
+        """Return why the request was cancelled."""
+        if self.incoming.is_disconnected:
+            return "disconnect"
+        is_late = self.patience is not None and self.patience.wait is Wait.OVER
+        return "timeout" if is_late else "stop"
+
     def why_cancelled(self) -> HTTPException:
         """Return the answer to a cancelled request whose client still waits: 408, 503 or 504."""
-        if self.patience is None or self.patience.wait is not Wait.OVER:
+        if self.cancel_reason() == "stop":
             return ServiceUnavailable("The server is stopping.")
         if self.incoming.reader is Reader.WAITING:
             return RequestTimeout(SLOW_BODY)

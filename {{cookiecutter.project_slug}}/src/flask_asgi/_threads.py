@@ -63,7 +63,8 @@ class ThreadPool:
         self._outcomes: set[_ThreadOutcome] = set()
         self._parked: dict[asyncio.Task[Any], Callable[[], float]] = {}
         self._threads = 0
-        self._away = 0
+        self._away = 0  # calls that wait for the loop
+        self._kept = 0  # threads that wait for the next call of their request
 
     def is_full(self) -> bool:
         """Tell whether ``max_waiting`` calls already wait for a thread."""
@@ -89,14 +90,14 @@ class ThreadPool:
             self._start_thread_if_needed()
             self._calls.put(functools.partial(_work, outcome, outcome.visits, call, context))
         else:
-            self._away -= 1
+            self._kept -= 1
             outcome.visits.kept.put(functools.partial(_settle, outcome, call, context, visits))
         try:
             return cast("T", await _taken(outcome))
         finally:
             self._outcomes.discard(outcome)
             if outcome.visits.kept is not None:
-                self._away += 1
+                self._kept += 1
             self._end_thread_if_spare()
 
     def release(self, visits: Visits) -> None:
@@ -104,7 +105,7 @@ class ThreadPool:
         if visits.kept is not None:
             visits.kept.put(None)
             visits.kept = None
-            self._away -= 1
+            self._kept -= 1
             self._end_thread_if_spare()
 
     async def park(self, wait: Coroutine[Any, Any, None], worth: Callable[[], float]) -> None:
@@ -151,13 +152,33 @@ class ThreadPool:
 
     def can_be_away(self) -> bool:
         """Tell whether one more call may do so."""
-        return self._away < self.size * MOST_AWAY
+        return self._away + self._kept < self.size * MOST_AWAY
+
+    @property
+    def threads_away(self) -> int:
+        """The threads whose request waits: for the loop, its client or its next call."""
+        return len(self._parked) + self._away + self._kept
+
+    @property
+    def threads_busy(self) -> int:
+        """The threads that run a call."""
+        return max(0, min(self._working_calls(), self._working_threads()))
+
+    @property
+    def threads_idle(self) -> int:
+        """The threads that wait for a call."""
+        return max(0, self._working_threads() - self.threads_busy)
+
+    @property
+    def calls_waiting(self) -> int:
+        """The calls that wait for a thread."""
+        return max(0, self._working_calls() - self.threads_busy)
 
     def _working_calls(self) -> int:
         return len(self._outcomes) - len(self._parked) - self._away
 
     def _working_threads(self) -> int:
-        return self._threads - len(self._parked) - self._away
+        return self._threads - self.threads_away
 
     def _start_thread_if_needed(self) -> None:
         if self._working_threads() < min(self._working_calls(), self.size):
