@@ -3,7 +3,7 @@
 An ``async def`` view runs on the server's event loop, everything else in a worker thread. The names
 in `__all__` are the public API; modules that begin with an underscore can change at any time.
 
-`MetricsServer` and `GarbageCounters` need prometheus-client. They are imported at their first use,
+`MetricsServer` and `ServerMetrics` need prometheus-client. They are imported at their first use,
 and are not part of `from flask_asgi import *`.
 """
 
@@ -42,8 +42,8 @@ from ._testing import RunningServer, serve_in_thread
 from ._text_formatter import TextFormatter
 
 if TYPE_CHECKING:
-    from ._prometheus import GarbageCounters as GarbageCounters
     from ._prometheus import MetricsServer as MetricsServer
+    from ._server_metrics import ServerMetrics as ServerMetrics
 
 __all__ = [
     "ABOUT_BLANK",
@@ -90,9 +90,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+_OPTIONAL = {"MetricsServer": "._prometheus", "ServerMetrics": "._server_metrics"}
+
+
 def __getattr__(name: str) -> object:
     """Import what needs prometheus-client at its first use."""
-    if name in {"GarbageCounters", "MetricsServer"}:
-        return getattr(import_module("._prometheus", __name__), name)
+    if name in _OPTIONAL:
+        return getattr(import_module(_OPTIONAL[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

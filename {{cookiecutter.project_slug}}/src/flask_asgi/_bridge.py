@@ -81,7 +81,7 @@ class FlaskToAsgi(WsgiToAsgi):
         refuse_hidden_views: bool = False,
         teach_asgiref: bool = True,
         duplicate_header_limit: int | None = 100,
-        observer: ServerObserver = NOBODY,
+        observer: ServerObserver | None = None,
     ) -> None:
         super().__init__(app, duplicate_header_limit)  # type: ignore[no-untyped-call] # asgiref's
         self.app = app
@@ -101,9 +101,9 @@ class FlaskToAsgi(WsgiToAsgi):
             always_answer=frozenset(always_answer),
             request_timeout=request_timeout,
             duplicate_header_limit=duplicate_header_limit,
-            observer=observer,
+            observer=observer or NOBODY,
         )
-        if observer is not NOBODY:
+        if observer is not None:
             watch_requests(app, observer.request_ended)
 
     async def __call__(
@@ -152,10 +152,12 @@ class FlaskToAsgi(WsgiToAsgi):
         threads = self.engine.threads
         return Load(
             in_flight=self.admission.in_flight,
+            most_in_flight=self.admission.most,
             queued=self.admission.queued,
             threads_busy=threads.threads_busy,
             threads_away=threads.threads_away,
             threads_idle=threads.threads_idle,
+            most_threads=threads.size,
             calls_waiting=threads.calls_waiting,
         )
 

@@ -46,6 +46,8 @@ class Load:
 
     in_flight: int
     """Requests that have begun and not ended."""
+    most_in_flight: int
+    """The most that may be in flight and in line together."""
     queued: int
     """Requests in line, which have not begun."""
     threads_busy: int
@@ -53,6 +55,8 @@ class Load:
     threads_away: int
     """Worker threads whose request waits: for the event loop, its client or its next call."""
     threads_idle: int
+    most_threads: int
+    """The most worker threads that may be busy."""
     calls_waiting: int
     """Calls that wait for a worker thread."""
 

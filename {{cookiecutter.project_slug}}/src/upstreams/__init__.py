@@ -1,8 +1,9 @@
 """Calls to other services: concurrent, within a deadline, with retries and typed errors.
 
 `open_cache` needs hishel, anysqlite and redis, `ServiceSettings` and `SettingsError` need
-pydantic-settings, and `UpstreamSettings` and the types of settings need pydantic. They are imported
-at their first use, and are not part of `from upstreams import *`.
+pydantic-settings, `UpstreamSettings` and the types of settings need pydantic, and `UpstreamMetrics`
+needs prometheus-client. They are imported at their first use, and are not part of
+`from upstreams import *`.
 """
 
 from importlib import import_module
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ._setting_types import Host as Host
     from ._setting_types import Seconds as Seconds
     from ._settings import UpstreamSettings as UpstreamSettings
+    from ._upstream_metrics import UpstreamMetrics as UpstreamMetrics
 
 __all__ = [
     "BUDGET_HEADER",
@@ -89,6 +91,7 @@ _OPTIONAL = {
     "Seconds": "._setting_types",
     "ServiceSettings": "._service_settings",
     "SettingsError": "._service_settings",
+    "UpstreamMetrics": "._upstream_metrics",
     "UpstreamSettings": "._settings",
     "open_cache": "._cache",
 }

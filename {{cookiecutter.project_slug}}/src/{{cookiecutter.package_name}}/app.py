@@ -18,7 +18,7 @@ from flask_asgi import (
 )
 from upstreams import lift_deadline
 
-from . import deadline, logs, problems, views
+from . import deadline, logs, metrics, problems, views
 from .clients import Clients
 from .parts import Parts, parts
 from .settings import Settings, load_settings
@@ -76,6 +76,7 @@ def create_asgi(app: Flask) -> FlaskToAsgi:
         max_in_flight=settings.max_in_flight,
         always_answer=("/livez", "/readyz"),
         request_timeout=settings.request_timeout_seconds,
+        observer=metrics.observe(parts(app)),
     )
 
 

@@ -4,13 +4,14 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from . import missing_package
 
 try:
     import uvicorn
-    from flask_asgi import HttpProtocol, run
+    from flask_asgi import STARTUP_FAILURE, HttpProtocol, MetricsServer, run
     from upstreams import SettingsError
 
     from . import logs
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     logs.configure(settings)
-    run(_config(settings, reload=reload))
+    config = _config(settings, reload=reload)
+    with _metrics_served(settings, in_children=reload or config.workers > 1):
+        run(config)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
         "--reload", action="store_true", help="start again, with one worker, when a source changes"
     )
     return parser
+
+
+def _metrics_served(settings: Settings, *, in_children: bool) -> AbstractContextManager[object]:
+    host, port = settings.metrics_host, settings.metrics_port
+    if not port:
+        return nullcontext()
+    try:
+        return MetricsServer(host, port, in_children=in_children)
+    except OSError as error:
+        sys.stderr.write(f"METRICS_PORT: cannot serve on {host}, port {port}: {error.strerror}.\n")
+        sys.exit(STARTUP_FAILURE)
 
 
 def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:

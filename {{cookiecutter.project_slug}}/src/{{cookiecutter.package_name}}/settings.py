@@ -60,6 +60,17 @@ class Settings(ServiceSettings):
         default="127.0.0.1", description="the address to listen on; a container needs 0.0.0.0"
     )
     port: int = Field(default=8000, ge=0, le=65535, description="the TCP port to listen on")
+    metrics_host: Host = Field(
+        default="127.0.0.1",
+        description="the address to serve /metrics on; a container needs 0.0.0.0",
+    )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="the TCP port to serve /metrics on, which is not for the public; 0 for none, "
+        "and then nothing is counted",
+    )
     web_concurrency: Count = Field(default=1, description="the number of worker processes")
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         default="INFO",
@@ -124,6 +135,14 @@ class Settings(ServiceSettings):
         description="the callers whose X-Envoy-Expected-Rq-Timeout-Ms is believed, as addresses or "
         "networks separated by commas; * for all, and nobody unless set",
     )
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _not_the_public_port(cls, value: int, info: ValidationInfo) -> int:
+        if value and value == info.data.get("port"):
+            message = "must not be that of PORT, where everybody could read the metrics"
+            raise ValueError(message)
+        return value
 
     @field_validator("debug")
     @classmethod

@@ -1,0 +1,46 @@
+"""The metrics of the service: those of its libraries, and its own. docs/observing.md lists them.
+
+A metric of your own is defined here like `BUILD`, and counted in a view: `ORDERS.inc()`. A gauge
+needs a `multiprocess_mode` for several workers; "livesum" adds up those that run. Labels need few
+values: never an id, a path, or anything else that a client makes up.
+"""
+
+import platform
+from importlib import metadata
+
+from flask_asgi import ServerMetrics, ServerObserver
+from prometheus_client import Gauge
+from upstreams import UpstreamMetrics
+
+from .parts import Parts
+
+NAME = "{{ cookiecutter.project_slug }}"
+
+BUILD = Gauge(
+    "service_build_info",
+    "Always 1; the version of the service that runs, and its Python.",
+    ("service", "version", "python_version"),
+    multiprocess_mode="livemax",
+)
+
+
+def observe(service: Parts) -> ServerObserver | None:
+    """Count what the service does from now on. Return the observer for its `FlaskToAsgi`.
+
+    Without METRICS_PORT nothing is counted, which costs nothing.
+    """
+    if not service.settings.metrics_port:
+        return None
+    BUILD.labels(NAME, _version(), platform.python_version()).set(1)
+    upstreams = UpstreamMetrics()
+    for upstream in service.clients.upstreams:
+        upstreams.observe(upstream)
+    observer = service.background.observer = ServerMetrics()
+    return observer
+
+
+def _version() -> str:
+    try:
+        return metadata.version(NAME)
+    except metadata.PackageNotFoundError:  # the sources are on the path, and not installed
+        return "unknown"
