@@ -5,7 +5,9 @@ import contextvars
 import threading
 
 import pytest
+from flask_asgi._greenlets import NoObserver
 from flask_asgi._threads import ThreadPool
+from flask_asgi._visits import Visits
 from flask_asgi._waiting import block_on, waiter
 
 pytestmark = pytest.mark.anyio
@@ -106,3 +108,16 @@ async def test_a_task_cannot_block_on_its_own_loop() -> None:
     assert waiter() is None
     with pytest.raises(RuntimeError, match="only the code of a view"):
         block_on(asyncio.sleep(0))
+
+
+async def test_a_thread_that_waits_for_its_next_call_leaves_its_place_to_another_call() -> None:
+    pool = ThreadPool(1, max_waiting=1)
+    loop = asyncio.get_running_loop()
+    visits = Visits(loop, NoObserver(), pool, keeps_thread=lambda: True)
+    await pool.run(lambda: None, contextvars.copy_context(), visits)
+
+    assert (1, 0) == (pool.threads_away, pool.threads_busy)
+    async with asyncio.timeout(20):
+        assert "ran" == await pool.run(lambda: "ran", contextvars.copy_context())
+    pool.release(visits)
+    pool.close()
