@@ -71,7 +71,7 @@ class Client:
         self.messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self.messages.put_nowait({"type": "http.request", "body": b"", "more_body": False})
         self.send = AsyncMock()
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": path}
+        scope: Any = {"type": "http", "http_version": "1.1", "method": "GET", "path": path}
         scope |= {"query_string": b"", "headers": [], **more}
         serving: Any = asgi(scope, self.messages.get, self.send)  # type: ignore[arg-type] # plain dicts
         self.task = asyncio.create_task(serving)
@@ -299,7 +299,7 @@ async def serving(asgi: FlaskToAsgi) -> AsyncIterator[None]:
     received: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     received.put_nowait({"type": "lifespan.startup"})
     send = AsyncMock()
-    task: Any = asyncio.create_task(asgi({"type": "lifespan"}, received.get, send))  # type: ignore[arg-type, typeddict-item] # plain dicts
+    task: Any = asyncio.create_task(asgi({"type": "lifespan"}, received.get, send))  # type: ignore[arg-type] # plain dicts
     await until(lambda: send.called)
     yield
     received.put_nowait({"type": "lifespan.shutdown"})
@@ -340,7 +340,7 @@ async def test_without_an_observer_nothing_is_done(
 ) -> None:
     monkeypatch.setattr(module, "time", None)  # whoever looks at the clock fails
     asgi = FlaskToAsgi(app)
-    with sampled(NOBODY, lambda: pytest.fail("looked at")):  # type: ignore[arg-type, return-value]
+    with sampled(NOBODY, lambda: pytest.fail("looked at")):
         await Client(asgi, "/async").task
 
     assert {} == {name: found for name, found in app.extensions.items() if "access" in name}

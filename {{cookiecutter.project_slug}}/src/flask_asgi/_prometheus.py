@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,7 +16,6 @@ from multiprocessing import active_children
 from pathlib import Path
 from shutil import rmtree
 from socketserver import TCPServer, ThreadingMixIn
-from tempfile import mkdtemp
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -83,7 +83,7 @@ class MetricsServer:
         registry = REGISTRY
         if in_children:
             try:
-                self._directory = Path(mkdtemp(prefix="metrics-"))
+                self._directory = Path(tempfile.mkdtemp(prefix="metrics-"))
             except OSError:
                 self._server.server_close()
                 raise
