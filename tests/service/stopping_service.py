@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from flask_asgi import State
 
@@ -46,6 +47,19 @@ async def forever() -> str:
 @app.get("/inside/<view>")
 async def is_inside(view: str) -> dict[str, object]:
     return {"inside": view in inside}
+
+
+def until_released() -> None:
+    release = Path(os.environ["RELEASE"])
+    release.with_name("inside").touch()
+    while not release.exists():
+        time.sleep(0.01)
+
+
+@app.get("/block")
+async def block() -> str:
+    until_released()  # blocks the event loop
+    return "released"
 
 
 @app.get("/worker")

@@ -25,6 +25,7 @@ OPTIONAL = {
     "_service_settings.py": {"pydantic", "pydantic_settings"},
     "_setting_types.py": {"pydantic"},
     "_settings.py": {"pydantic"},
+    "_upstream_metrics.py": {"prometheus_client"},
     "_variables.py": {"pydantic"},
 }
 

@@ -34,9 +34,9 @@ def compose_settings() -> dict[str, str]:
 
 
 def test_the_image_listens_where_it_says() -> None:
-    (port,) = found("Dockerfile", r"PORT=(\d+)")
+    port, metrics_port = found("Dockerfile", r"PORT=(\d+)")
 
-    assert [port] == found("Dockerfile", r"^EXPOSE (\d+)$")
+    assert [f"{port} {metrics_port}"] == found("Dockerfile", r"^EXPOSE ([\d ]+)$")
     assert [port] == found("compose.yaml", r'^ +- "127\.0\.0\.1:.*:(\d+)"$')
 
 

@@ -45,7 +45,7 @@ def test_an_overlay_sets_nothing_that_the_service_does_not_know(name: str) -> No
 
 
 def test_the_pod_listens_where_it_says(overlay: Settings) -> None:
-    assert [overlay.port] == numbers(r"containerPort: (\d+)")
+    assert [overlay.port, overlay.metrics_port] == numbers(r"containerPort: (\d+)")
     assert overlay.web_concurrency == 1  # replicas, not workers
 
 
