@@ -153,7 +153,8 @@ def test_everything_refers_to_what_there_is(manifests: Manifests) -> None:
         "name": names["Deployment"],
     }
     (port,) = manifests["Service"]["spec"]["ports"]
-    (container_port,) = container["ports"]
+    container_port, metrics_port = container["ports"]
+    assert metrics_port["name"] == "metrics"
     assert port["targetPort"] == container_port["name"]
     (ingress,) = manifests["NetworkPolicy"]["spec"]["ingress"]
     assert ingress["ports"] == [{"port": container_port["name"]}]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from flask_asgi import METHODS, EndedRequest, Load, ServerMetrics, ServerObserver
-from flask_asgi._server_metrics import STATUSES
+from flask_asgi._server_metrics import STATUSES, _requests
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
@@ -57,6 +57,7 @@ def test_whatever_clients_send_the_labels_stay_few(
     ServerMetrics().request_ended(replace(ENDED, method=method, route=route, status=status))
 
     known = {*map(str, STATUSES), "_OTHER"}
+    assert _requests.cache_info().currsize <= len(list(series()))
     for labels in series():
         assert labels["http_request_method"] in METHODS
         assert labels["http_route"] in {"/ok", "_OTHER"}

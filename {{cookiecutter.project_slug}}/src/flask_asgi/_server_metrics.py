@@ -88,7 +88,8 @@ class ServerMetrics(ServerObserver):
     def request_ended(self, request: EndedRequest) -> None:
         """Count it by method, route and status."""
         method, route = method_name(request.method), request.route or OTHER
-        _requests(method, route, request.status).observe(request.duration_ms / 1000)
+        status = request.status if request.status in STATUSES else OTHER
+        _requests(method, route, status).observe(request.duration_ms / 1000)
 
     def request_queued(self, seconds: float) -> None:
         """Count its time in line."""
@@ -132,5 +133,5 @@ class ServerMetrics(ServerObserver):
 
 
 @cache  # as many as there are series
-def _requests(method: str, route: str, status: int) -> Histogram:
-    return REQUESTS.labels(method, route, status if status in STATUSES else OTHER)
+def _requests(method: str, route: str, status: int | str) -> Histogram:
+    return REQUESTS.labels(method, route, status)

@@ -32,9 +32,9 @@ def observe(service: Parts) -> ServerObserver | None:
     if not service.settings.metrics_port:
         return None
     BUILD.labels(NAME, _version(), platform.python_version()).set(1)
-    upstreams = UpstreamMetrics()
+    calls = UpstreamMetrics()
     for upstream in service.clients.upstreams:
-        upstreams.observe(upstream)
+        calls.observe(upstream)
     observer = service.background.observer = ServerMetrics()
     return observer
 
