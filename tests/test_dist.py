@@ -155,6 +155,16 @@ def test_a_distribution_carries_the_licence_of_its_library(library: str, built: 
     assert licence == files[f"{info}/licenses/LICENSE"]
 
 
+# Several distributions share the package `opentelemetry`.
+SHARED = {"opentelemetry.sdk": "opentelemetry-sdk", "opentelemetry": "opentelemetry-api"}
+
+
+def distribution(module: str) -> str:
+    """The name of the distribution that has a module."""
+    shared = (name for start, name in SHARED.items() if f"{module}.".startswith(f"{start}."))
+    return next(shared, module.partition(".")[0])
+
+
 def imported(library: str) -> set[str]:
     """The packages of others that a library imports, by the names of their distributions."""
     names: set[str] = set()
@@ -165,7 +175,7 @@ def imported(library: str) -> set[str]:
                     names |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     names.add(node.module or "")
-    first = {name.partition(".")[0] for name in names}
+    first = {distribution(name) for name in names}
     return {canonicalize_name(name) for name in first - sys.stdlib_module_names - {"_typeshed"}}
 
 

@@ -10,7 +10,7 @@ from .checks import knowing_types
 from .uv import on_python, run
 
 # They start many processes, which takes long.
-PROCESSES = ("test_serve",)
+PROCESSES = ("test_serve", "test_tracing")
 
 
 @pytest.fixture(scope="module")

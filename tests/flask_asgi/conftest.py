@@ -13,7 +13,7 @@ from tests import serving
 # What Flask, the servers and their tests read from the environment of whoever runs the tests.
 _NOT_FOR_TESTS = re.compile(
     r"(FLASK|UVICORN|WERKZEUG|PROMETHEUS)_\w+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|ENGINE_OPTIONS"
-    r"|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)"
+    r"|OTEL_\w+|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)"
 )
 
 

@@ -16,6 +16,7 @@ _NOT_FOR_TESTS = re.compile(
     r"""
     (https?|all|ftp|no)_proxy                           # asked by HTTP clients
     | SSL_CERT_(FILE|DIR) | SSLKEYLOGFILE | OPENSSL_CONF | (REQUESTS|CURL)_CA_BUNDLE
+    | OTEL_\w+                                          # of OpenTelemetry
     | (FLASK|UVICORN|WERKZEUG|PYDANTIC|PROMETHEUS)_\w+
     | LISTEN_(FDS|PID|FDNAMES) | NOTIFY_SOCKET | WATCHDOG_(USEC|PID)     # from systemd
     | PYTHON(?!PATH$|HOME$|DONTWRITEBYTECODE$|PYCACHEPREFIX$)\w+         # for the services started

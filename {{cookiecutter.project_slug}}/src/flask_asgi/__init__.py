@@ -3,8 +3,9 @@
 An ``async def`` view runs on the server's event loop, everything else in a worker thread. The names
 in `__all__` are the public API; modules that begin with an underscore can change at any time.
 
-`MetricsServer` and `ServerMetrics` need prometheus-client. They are imported at their first use,
-and are not part of `from flask_asgi import *`.
+`MetricsServer` and `ServerMetrics` need prometheus-client, the extra `prometheus`. `SpanExport`,
+`background_spans` and `trace_requests` need OpenTelemetry, the extra `otel`. They are imported at
+their first use, and are not part of `from flask_asgi import *`.
 """
 
 from importlib import import_module
@@ -40,10 +41,14 @@ from ._server import Server, Supervisor
 from ._strict_json import StrictProvider, StrictRequest
 from ._testing import RunningServer, serve_in_thread
 from ._text_formatter import TextFormatter
+from ._trace import wants_traces
 
 if TYPE_CHECKING:
     from ._prometheus import MetricsServer as MetricsServer
     from ._server_metrics import ServerMetrics as ServerMetrics
+    from ._span_export import SpanExport as SpanExport
+    from ._tracing import background_spans as background_spans
+    from ._tracing import trace_requests as trace_requests
 
 __all__ = [
     "ABOUT_BLANK",
@@ -84,17 +89,24 @@ __all__ = [
     "run",
     "serve_in_thread",
     "tuned_garbage_collector",
+    "wants_traces",
     "watch_requests",
     "without_host",
 ]
 __version__ = "0.1.0"
 
 
-_OPTIONAL = {"MetricsServer": "._prometheus", "ServerMetrics": "._server_metrics"}
+_OPTIONAL = {
+    "MetricsServer": "._prometheus",
+    "ServerMetrics": "._server_metrics",
+    "SpanExport": "._span_export",
+    "background_spans": "._tracing",
+    "trace_requests": "._tracing",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs prometheus-client at its first use."""
+    """Import what has optional dependencies at its first use."""
     if name in _OPTIONAL:
         return getattr(import_module(_OPTIONAL[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"

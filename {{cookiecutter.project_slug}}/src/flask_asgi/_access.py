@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
-from flask import Flask, Response, g, has_app_context, request
+from flask import Flask, Response, current_app, g, has_app_context, request
 
 from ._marks import on_loop
+from ._trace import TRACE, Trace
 
 # nginx's status for a client that closed the connection before its response. HTTP defines no such
 # status, and it is never sent: it is for logs and metrics.
@@ -33,7 +34,7 @@ _PASSED_ON = {
     "traceparent": "traceparent",
     "tracestate": "tracestate",
 }
-_LOGGED = ("request_id", "trace_id")
+_LOGGED = ("request_id", "trace_id")  # and those of the current span, where requests are traced
 
 LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request without a route
 LONGEST_METHOD = 32  # characters; the longest registered one, UPDATEREDIRECTREF, has 17
@@ -81,13 +82,17 @@ def request_id() -> str:
 def logged_ids() -> dict[str, str]:
     """Return `request_id` and `trace_id` of the current request, as far as there are any.
 
+    Where requests are traced, `trace_id` and `span_id` are those of the current span.
+
     They come from Flask's context and not from a variable of our own: it is there in a sync
     view's thread, in `asyncio.to_thread` and in child tasks, which all run in copies of the
     context, and Flask takes it away at the end, also where threads are used again (WSGI).
     """
     if not has_app_context():
         return {}
-    return {name: value for name in _LOGGED if (value := g.get(name))}
+    ids = {name: value for name in _LOGGED if (value := g.get(name))}
+    trace: Trace | None = current_app.extensions.get(TRACE)
+    return ids if trace is None else ids | trace.ids()
 
 
 def ids_to_pass_on() -> list[tuple[str, str]]:

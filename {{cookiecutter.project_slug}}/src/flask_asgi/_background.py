@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 from ._observer import NOBODY, ServerObserver, TaskOutcome
@@ -21,6 +21,9 @@ class Background:
     asyncio keeps only weak references to tasks, so a task without another reference can vanish
     before it has ended. This keeps references, logs errors, and lets the lifespan wait for tasks.
 
+    `trace` may be set to a function that takes the name of each piece of work, and returns a block
+    in which it runs: see `background_spans`.
+
     Args:
         on_start: called before each piece of work begins, in a copy of the context of the code that
             starts it.
@@ -36,6 +39,7 @@ class Background:
         self.observer = observer
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.trace: Callable[[str], AbstractContextManager[object]] | None = None
 
     def open(self) -> None:
         """Accept work for the running event loop, the server's. Call this in the lifespan.
@@ -85,6 +89,8 @@ class Background:
     def _create_task(self, work: Coroutine[Any, Any, object]) -> None:
         self._on_start()
         name = getattr(work, "__qualname__", None)
+        if self.trace is not None:
+            work = _inside(self.trace(name or "background"), work)
         task = asyncio.get_running_loop().create_task(contained(work), name=name)
         self._tasks.add(task)
         self.observer.task_began()
@@ -97,3 +103,10 @@ class Background:
             logger.error("background work failed", exc_info=error)
         outcome: TaskOutcome = "cancelled" if task.cancelled() else "error" if error else "ok"
         self.observer.task_ended(outcome)
+
+
+async def _inside(
+    block: AbstractContextManager[object], work: Coroutine[Any, Any, object]
+) -> object:
+    with block:
+        return await work

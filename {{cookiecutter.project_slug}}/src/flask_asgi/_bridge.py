@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
 from flask import Flask
 
@@ -26,6 +26,7 @@ from ._observer import NOBODY, Load, ServerObserver, ShedReason, sampled
 from ._placement import Placement
 from ._report import report
 from ._threads import ThreadPool
+from ._trace import TRACE, Trace
 
 # Enough for refusals and health checks, which take as long as the application's hooks.
 SPARE_THREADS = 4
@@ -116,15 +117,13 @@ class FlaskToAsgi(WsgiToAsgi):
             RuntimeError: the application did what would end the server: see `Exchange.run`.
         """
         if scope["type"] == "http":
-            admission = self.admission
-            may_begin = admission.is_open() or scope["path"] in self.engine.always_answer
-            if not (may_begin or await self._may_begin_later(scope, receive, send)):
-                return
-            admission.in_flight += 1
-            try:
-                await Exchange(self.engine, scope, receive, send).run()
-            finally:
-                admission.in_flight -= 1
+            exchange = Exchange(self.engine, scope, receive, send)
+            trace: Trace | None = self.app.extensions.get(TRACE)
+            if trace is None:
+                await self._serve(exchange)
+            else:
+                with trace(exchange):
+                    await self._serve(exchange)
         elif scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -134,9 +133,18 @@ class FlaskToAsgi(WsgiToAsgi):
             message = f"FlaskToAsgi serves http and lifespan, not {scope['type']!r}"
             raise ValueError(message)
 
-    async def _may_begin_later(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> bool:
+    async def _serve(self, exchange: Exchange) -> None:
+        admission = self.admission
+        may_begin = admission.is_open() or exchange.scope["path"] in self.engine.always_answer
+        if not (may_begin or await self._may_begin_later(exchange)):
+            return
+        admission.in_flight += 1
+        try:
+            await exchange.run()
+        finally:
+            admission.in_flight -= 1
+
+    async def _may_begin_later(self, exchange: Exchange) -> bool:
         """Return whether the request may begin after a wait in line; if not, it was refused."""
         reason: ShedReason | None = "max_in_flight"
         if not self.admission.is_full():
@@ -144,7 +152,7 @@ class FlaskToAsgi(WsgiToAsgi):
             reason = None if await self.admission.wait() else "queue"
             self.engine.observer.request_queued(time.monotonic() - began)
         if reason is not None:
-            await Exchange(self.engine, scope, receive, send).refuse_for_load(reason)
+            await exchange.refuse_for_load(reason)
         return reason is None
 
     def load(self) -> Load:

@@ -80,6 +80,7 @@ class Exchange:
     patience: Patience | None = None  # from the first wait of the view on
     visits: Visits | None = None  # once a thread works for the request
     is_overdue = False  # its time is over, and the thread is busy
+    is_cut_off = False  # its response was not sent to its end, or not at all
     connection = KEEP
 
     def __init__(
@@ -281,6 +282,7 @@ class Exchange:
         if self.environ is not None:
             self.engine.observer.request_cancelled(self.cancel_reason())
         if self.incoming.is_disconnected or self.has_begun() or self.environ is None:
+            self.is_cut_off = True
             return
         self.connection = Connection.CLOSE
         response = self.environ.pop(LATE_RESPONSE, None)

@@ -1,9 +1,9 @@
 """Calls to other services: concurrent, within a deadline, with retries and typed errors.
 
 `open_cache` needs hishel, anysqlite and redis, `ServiceSettings` and `SettingsError` need
-pydantic-settings, `UpstreamSettings` and the types of settings need pydantic, and `UpstreamMetrics`
-needs prometheus-client. They are imported at their first use, and are not part of
-`from upstreams import *`.
+pydantic-settings, `UpstreamSettings` and the types of settings need pydantic, `UpstreamMetrics`
+needs prometheus-client and `attempt_spans` OpenTelemetry. They are imported at their first use, and
+are not part of `from upstreams import *`.
 """
 
 from importlib import import_module
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ._setting_types import Host as Host
     from ._setting_types import Seconds as Seconds
     from ._settings import UpstreamSettings as UpstreamSettings
+    from ._spans import attempt_spans as attempt_spans
     from ._upstream_metrics import UpstreamMetrics as UpstreamMetrics
 
 __all__ = [
@@ -93,6 +94,7 @@ _OPTIONAL = {
     "SettingsError": "._service_settings",
     "UpstreamMetrics": "._upstream_metrics",
     "UpstreamSettings": "._settings",
+    "attempt_spans": "._spans",
     "open_cache": "._cache",
 }
 

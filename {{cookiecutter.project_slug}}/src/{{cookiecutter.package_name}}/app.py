@@ -18,7 +18,7 @@ from flask_asgi import (
 )
 from upstreams import lift_deadline
 
-from . import deadline, logs, metrics, problems, views
+from . import deadline, logs, metrics, problems, tracing, views
 from .clients import Clients
 from .parts import Parts, parts
 from .settings import Settings, load_settings
@@ -46,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     background = Background(on_start=lift_deadline)
     Parts(settings, readiness, background, lifespan, Clients(settings)).keep_in(app)
 
+    tracing.init_app(app)
     logs.init_app(app)  # first, so that every other part's work is inside the access line
     app.after_request(_add_headers)
     deadline.init_app(app, Networks(settings.deadline_allow_ips))

@@ -1,0 +1,36 @@
+"""What is known of traces without OpenTelemetry: whether they are wanted, and who makes them."""
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+# Where `_tracing` puts a `Trace`, among the extensions of an application.
+TRACE = "flask_asgi.trace"
+
+# Each says where traces go.
+_DESTINATIONS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_TRACES_EXPORTER",
+)
+
+
+def wants_traces() -> bool:
+    """Tell whether the standard variables of OpenTelemetry say where traces go.
+
+    Its specification has a default, a collector on this machine. But a program that finds none
+    there would lose every span, so here the absence of a destination means no traces.
+    """
+    is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    is_none = os.environ.get("OTEL_TRACES_EXPORTER") == "none"
+    return not (is_disabled or is_none) and any(map(os.environ.get, _DESTINATIONS))
+
+
+class Trace(Protocol):
+    """Traces the requests of an application."""
+
+    def __call__(self, exchange: Any) -> AbstractContextManager[object]:  # noqa: ANN401 - an `Exchange`, which imports this module
+        """Return the block in which the exchange runs, with its wait for admission."""
+
+    def ids(self) -> dict[str, str]:
+        """Return `trace_id` and `span_id` of the current span, in hexadecimal, for the log."""

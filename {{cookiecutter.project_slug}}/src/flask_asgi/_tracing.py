@@ -1,0 +1,264 @@
+"""Spans of OpenTelemetry for requests and for background work. It needs the extra `otel`.
+
+The names of attributes are those of the "Semantic conventions for HTTP spans", version 1.23 and
+later. What a client chooses is cut to a length, and the query, which may hold secrets, is left out.
+"""
+
+import logging
+import os
+import re
+from asyncio import CancelledError
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
+from random import getrandbits
+from traceback import format_tb
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, got_request_exception, request
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.propagate import extract, get_global_textmap
+from opentelemetry.propagators.textmap import Getter
+
+from ._exchange import Exchange
+from ._marks import on_loop
+from ._trace import TRACE
+
+# The paths that are not traced, as regular expressions separated by commas. These are the variables
+# of OpenTelemetry's own instrumentation of Flask, the first one that is set.
+EXCLUDED = ("OTEL_PYTHON_FLASK_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS")
+
+# The loggers that warn of each header of a client that cannot be read, and repeat it.
+_READERS = ("opentelemetry.baggage.propagation", "opentelemetry.trace.span")
+
+# Characters of what a client chooses.
+LONGEST = 256
+LONGEST_METHOD = 32
+
+_METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+_RULE = "flask_asgi.rule"  # in the environ: the rule that the URL matches, or None
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def trace_requests(app: Flask, provider: trace.TracerProvider, *, excluded: str = "") -> None:
+    """Let `provider` make a span for each request that a `FlaskToAsgi` of `app` serves.
+
+    The span begins before the request waits for admission, and ends with the last byte of its
+    response. It is the current one in all code of the request, on the loop and in threads, and in
+    the tasks that it starts. Its parent is that of the request's headers, read by the propagators
+    that `OTEL_PROPAGATORS` names.
+
+    Args:
+        app: the Flask application.
+        provider: makes the spans.
+        excluded: the paths that have no span, as regular expressions separated by commas, unless
+            one of the variables `EXCLUDED` says it. Nor do calls have one that such requests make.
+
+    Raises:
+        ValueError: a variable holds no regular expression.
+    """
+    tracer = provider.get_tracer("flask_asgi")
+    app.extensions[TRACE] = _Requests(tracer, _pattern(excluded))
+    got_request_exception.connect(_note_failure, app)
+    app.teardown_request(_note_rule)
+    for name in _READERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def background_spans(
+    provider: trace.TracerProvider,
+) -> Callable[[str], AbstractContextManager[object]]:
+    """Return a `Background.trace` that makes a span for each piece of work.
+
+    The span's parent is that of the code which starts the work, often a request. So the trace of a
+    request shows the work, which may end later.
+    """
+    tracer = provider.get_tracer("flask_asgi")
+
+    @contextmanager
+    def span_of(name: str) -> Iterator[None]:
+        started = tracer.start_as_current_span(
+            name, record_exception=False, set_status_on_exception=False
+        )
+        with started as span:
+            try:
+                yield
+            except BaseException as error:
+                note_error(span, error)
+                raise
+
+    return span_of
+
+
+def note_error(span: trace.Span, error: BaseException) -> None:
+    """Mark `span` as failed, and keep the type of `error` and where it was raised.
+
+    Not its message, which may hold what a log may have and a tracing service may not: the log has
+    it, with the ids of the span.
+    """
+    if span.is_recording():
+        kind = type(error)
+        name = kind.__qualname__
+        if kind.__module__ != "builtins" and not isinstance(error, CancelledError):
+            name = f"{kind.__module__}.{name}"
+        span.set_attribute("error.type", name)
+        span.set_status(trace.StatusCode.ERROR)
+        if not isinstance(error, CancelledError):
+            where = "".join(format_tb(error.__traceback__))
+            span.add_event("exception", {"exception.type": name, "exception.stacktrace": where})
+
+
+class _Requests:
+    """Makes the spans of requests: a `Trace`."""
+
+    def __init__(self, tracer: trace.Tracer, excluded: re.Pattern[str] | None) -> None:
+        self._tracer = tracer
+        self._excluded = excluded
+        self._read = {field.lower().encode() for field in get_global_textmap().fields}
+
+    def __call__(self, exchange: Exchange) -> "_Block":
+        return _Block(self._begin(exchange), exchange)
+
+    def ids(self) -> dict[str, str]:
+        current = trace.get_current_span().get_span_context()
+        if not current.is_valid:
+            return {}
+        return {
+            "trace_id": trace.format_trace_id(current.trace_id),
+            "span_id": trace.format_span_id(current.span_id),
+        }
+
+    def _begin(self, exchange: Exchange) -> trace.Span:
+        scope: Any = exchange.scope
+        parent, headers = otel.Context(), scope["headers"]
+        if any(name in self._read for name, _ in headers):
+            parent = extract(headers, parent, _HEADERS)
+        path = _path(scope)
+        if self._excluded is not None and self._excluded.search(path):
+            span = _unsampled(parent)
+        else:
+            method = scope["method"]
+            name = method if method in _METHODS else "HTTP"
+            attributes = {
+                "http.request.method": method if method in _METHODS else "_OTHER",
+                "url.path": path[:LONGEST],
+                "url.scheme": scope.get("scheme", "http"),
+            }
+            span = self._tracer.start_span(name, parent, trace.SpanKind.SERVER, attributes)
+            if span.is_recording():
+                span.set_attributes(_further_attributes(scope))
+        # In the context of the request alone, which ends with it: there is nothing to detach.
+        exchange.context.run(otel.attach, trace.set_span_in_context(span, parent))
+        return span
+
+
+class _Block:
+    """The block in which a request is served, within its span."""
+
+    __slots__ = ("_exchange", "_span")
+
+    def __init__(self, span: trace.Span, exchange: Exchange) -> None:
+        self._span = span
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        span, exchange = self._span, self._exchange
+        if not span.is_recording():  # nor is there an end to note
+            return
+        method = exchange.scope["method"]
+        rule = (exchange.environ or {}).get(_RULE)
+        if rule is not None:
+            span.set_attribute("http.route", rule.rule)
+            span.update_name(f"{method if method in _METHODS else 'HTTP'} {rule.rule}")
+        if exchange.has_begun() and exchange.response is not None:
+            status = exchange.response.start["status"]
+            span.set_attribute("http.response.status_code", status)
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.set_status(trace.StatusCode.ERROR)
+                if "error.type" not in (getattr(span, "attributes", None) or {}):
+                    span.set_attribute("error.type", str(status))
+        if error is not None:
+            note_error(span, error)
+        elif exchange.is_cut_off or not exchange.has_begun():
+            note_error(span, CancelledError())
+        span.end()
+
+
+class _HeaderGetter(Getter[Headers]):
+    """Reads the headers of an ASGI scope, whose names are in lower case."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        wanted = key.lower().encode()
+        return [value.decode("latin-1") for name, value in carrier if name == wanted] or None
+
+    def keys(self, carrier: Headers) -> list[str]:
+        return [name.decode("latin-1") for name, _ in carrier]
+
+
+_HEADERS = _HeaderGetter()
+
+
+def _path(scope: Any) -> str:  # noqa: ANN401 - a scope, also of a server that leaves out parts
+    raw_path = scope.get("raw_path")
+    return quote(scope["path"]) if raw_path is None else str(raw_path.decode("latin-1"))
+
+
+def _further_attributes(scope: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    attributes: dict[str, Any] = {"network.protocol.version": scope["http_version"]}
+    if scope["method"] not in _METHODS:
+        attributes["http.request.method_original"] = scope["method"][:LONGEST_METHOD]
+    if client := scope.get("client"):
+        attributes["client.address"] = client[0]
+    if (server := scope.get("server")) and server[1]:
+        attributes["server.address"], attributes["server.port"] = server
+    if agent := _HEADERS.get(scope["headers"], "user-agent"):
+        attributes["user_agent.original"] = agent[0][:LONGEST]
+    return attributes
+
+
+def _unsampled(parent: otel.Context) -> trace.Span:
+    """Return a span that is not recorded, and makes a usual sampler record none below it."""
+    above = trace.get_current_span(parent).get_span_context()
+    ids = (above.trace_id, above.span_id) if above.is_valid else (_id(128), _id(64))
+    return trace.NonRecordingSpan(trace.SpanContext(*ids, is_remote=False))
+
+
+def _id(bits: int) -> int:
+    return getrandbits(bits) or 1  # zero is no id: W3C Trace Context section 3.2.2
+
+
+def _pattern(excluded: str) -> re.Pattern[str] | None:
+    variable = next((name for name in EXCLUDED if name in os.environ), None)
+    if variable is not None:
+        excluded = os.environ[variable]
+    patterns = [each.strip() for each in excluded.split(",") if each.strip()]
+    try:
+        return re.compile("|".join(patterns)) if patterns else None
+    except re.error as error:
+        message = f"{variable}: {error}; accepted: regular expressions separated by commas"
+        raise ValueError(message) from None
+
+
+@on_loop
+def _note_rule(_error: BaseException | None) -> None:
+    request.environ[_RULE] = request.url_rule
+
+
+@on_loop
+def _note_failure(_app: Flask, exception: Exception, **_: object) -> None:
+    note_error(trace.get_current_span(), exception)
