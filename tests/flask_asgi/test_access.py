@@ -1,9 +1,11 @@
 """When a request is over, what is said of it then, and its ids wherever its code runs."""
 
 import asyncio
+import io
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
+from unittest import mock
 from unittest.mock import AsyncMock
 
 import httpx
@@ -261,7 +263,9 @@ def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, p
     response = under_asgi(app, lambda client: client.get(path))
 
     assert response.text.startswith("ab")
-    assert [(each.route, each.status) for each in ended] == [(path, 200)]
+    [each] = ended
+    assert (each.route, each.status, each.is_complete) == (path, 200, True)
+    assert each.bytes_sent == len(response.content)
 
 
 def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> None:
@@ -284,7 +288,9 @@ def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> 
 
     under_asgi(app, leave)
 
-    assert [(each.route, each.status) for each in ended] == [("/endless", 200)]
+    [each] = ended
+    assert (each.route, each.status) == ("/endless", 200)
+    assert (each.bytes_sent, each.is_complete) == (1, False)
 
 
 def test_an_error_after_a_stream_was_returned_is_one_end(app: Flask, ended: Ended) -> None:
@@ -346,7 +352,9 @@ def test_a_request_whose_client_left_has_a_status_of_its_own(app: Flask, ended: 
 
     asyncio.run(leave())
 
-    assert [(each.route, each.status) for each in ended] == [("/hang", CLIENT_CLOSED_REQUEST)]
+    [each] = ended
+    assert (each.route, each.status) == ("/hang", CLIENT_CLOSED_REQUEST)
+    assert (each.bytes_sent, each.is_complete) == (0, False)
 
 
 def test_a_request_that_took_too_long_is_a_504(app: Flask, ended: Ended) -> None:
@@ -360,6 +368,131 @@ def test_a_request_that_took_too_long_is_a_504(app: Flask, ended: Ended) -> None
 
     assert response.status_code == 504
     assert [(each.route, each.status) for each in ended] == [("/hang", 504)]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("served", [True, False])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "x" * 100_000,
+        "",
+        {"a": "é"},
+        ("", 204),
+        ("", 304),
+        ("refused", 503),
+        "a file",
+    ],
+    ids=str,
+)
+def test_the_bytes_of_a_response_are_those_that_were_sent(
+    app: Flask, ended: Ended, answer: Any, method: str, *, served: bool
+) -> None:
+    def view() -> Any:
+        return send_file(__file__) if answer == "a file" else answer
+
+    app.add_url_rule("/answer", view_func=view)
+
+    if served:
+        response = under_asgi(app, lambda client: client.request(method, "/answer"))
+        sent = len(response.content)
+    else:
+        sent = len(app.test_client().open("/answer", method=method, buffered=True).data)
+
+    assert [(each.bytes_sent, each.is_complete) for each in ended] == [(sent, True)]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_file_is_over_when_it_is_sent(app: Flask, ended: Ended, *, is_async: bool) -> None:
+    class Part(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert not ended
+            return super().read(size)
+
+    def view() -> Response:
+        return send_file(Part(200_000 * b"x"), "text/plain")
+
+    async def async_view() -> Response:
+        return view()
+
+    app.add_url_rule("/file", "file", async_view if is_async else view)
+
+    response = under_asgi(app, lambda client: client.get("/file"))
+
+    assert len(response.content) == 200_000
+    assert [(each.bytes_sent, each.is_complete) for each in ended] == [(200_000, True)]
+
+
+def test_a_stream_whose_code_fails_is_not_complete(app: Flask, ended: Ended) -> None:
+    @app.get("/breaks")
+    async def breaks() -> Any:
+        async def parts() -> Any:
+            yield "abc"
+            raise ZeroDivisionError
+
+        return app.response_class(parts())
+
+    with pytest.raises(ZeroDivisionError):
+        under_asgi(app, lambda client: client.get("/breaks"))
+
+    [each] = ended
+    assert (each.status, each.bytes_sent, each.is_complete) == (200, 3, False)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("served", [True, False])
+def test_a_session_that_cannot_be_saved_is_one_end(
+    app: Flask, ended: Ended, *, streamed: bool, served: bool
+) -> None:
+    def fail(_app: Flask, _session: object, response: Response) -> None:
+        if response.status_code == 200:
+            raise OSError
+
+    app.secret_key = "x"  # noqa: S105 - it is none
+    vars(app.session_interface)["save_session"] = fail
+    app.add_url_rule("/save", "save", lambda: iter("ab") if streamed else "ab")
+
+    if served:
+        response = under_asgi(app, lambda client: client.get("/save"))
+        assert response.status_code == 500
+    else:
+        assert app.test_client().get("/save", buffered=True).status_code == 500
+
+    assert [each.status for each in ended] == [500]
+
+
+def test_middleware_that_copies_the_environ_changes_nothing(app: Flask, ended: Ended) -> None:
+    wsgi_app = app.wsgi_app
+    vars(app)["wsgi_app"] = lambda environ, start: wsgi_app(dict(environ), start)
+
+    under_asgi(app, lambda client: client.get("/ok"))
+
+    assert [(each.status, each.bytes_sent) for each in ended] == [(200, 2)]
+
+
+def test_a_body_that_comes_slowly_is_part_of_the_duration(app: Flask, ended: Ended) -> None:
+    async def upload() -> None:
+        messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/ok"} | {
+            "query_string": b"",
+            "headers": [(b"content-length", b"1")],
+        }
+        clock = iter(range(1, 1000))
+
+        def now() -> float:
+            return next(clock)
+
+        with mock.patch("time.perf_counter", now):
+            serving = FlaskToAsgi(app)(scope, messages.get, AsyncMock())  # type: ignore[arg-type] # plain dicts
+            task = asyncio.create_task(serving)
+            await asyncio.sleep(0)
+            clock = iter(range(5000, 6000))
+            messages.put_nowait({"type": "http.request", "body": b"x", "more_body": False})
+            await task
+
+    asyncio.run(upload())
+
+    assert [each.duration_ms >= 4_000_000 for each in ended] == [True]
 
 
 def test_a_context_that_somebody_pushed_is_no_request(app: Flask, ended: Ended) -> None:

@@ -26,7 +26,9 @@ from ._access import (
 from ._background import Background
 from ._bridge import FlaskToAsgi
 from ._garbage import tuned_garbage_collector
+from ._json_formatter import JsonFormatter
 from ._lifespan import Lifespan, Resource
+from ._log_sources import log_everything
 from ._marks import async_to_sync, in_thread, on_loop
 from ._networks import Networks
 from ._observer import METHODS, Load, ServerObserver, method_name
@@ -38,6 +40,7 @@ from ._report import HiddenViewError
 from ._run import run
 from ._scope import request_scope
 from ._server import Server, Supervisor
+from ._stderr_writer import StderrWriter, dropped_lines, flush_lines
 from ._strict_json import StrictProvider, StrictRequest
 from ._testing import RunningServer, serve_in_thread
 from ._text_formatter import TextFormatter
@@ -60,6 +63,7 @@ __all__ = [
     "FlaskToAsgi",
     "HiddenViewError",
     "HttpProtocol",
+    "JsonFormatter",
     "Lifespan",
     "Load",
     "Networks",
@@ -69,17 +73,21 @@ __all__ = [
     "Server",
     "ServerObserver",
     "State",
+    "StderrWriter",
     "StrictProvider",
     "StrictRequest",
     "Supervisor",
     "TextFormatter",
     "async_to_sync",
     "drain_on_signal",
+    "dropped_lines",
+    "flush_lines",
     "handle_errors",
     "http_problem",
     "ids_to_pass_on",
     "in_thread",
     "init_problems",
+    "log_everything",
     "logged_ids",
     "method_name",
     "on_loop",

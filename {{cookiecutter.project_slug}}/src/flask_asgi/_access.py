@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, has_app_context, request
 
+from ._environ import ENDING, STARTED, End, Ending
 from ._marks import on_loop
 from ._trace import TRACE, Trace
 
@@ -52,9 +53,15 @@ class EndedRequest:
     """`CLIENT_CLOSED_REQUEST` where the client left before there was one."""
     client: str | None
     duration_ms: float
-    """Until the last byte of a stream was sent."""
+    """From the head of the request, so with the time that its body took, to the last byte that was
+    sent or, outside of `FlaskToAsgi`, to the end of the view and of a stream."""
     ids: dict[str, str]
     """As `logged_ids` gives them."""
+    bytes_sent: int | None = None
+    """Of the response's body. None for a stream outside of `FlaskToAsgi`: nobody counts there."""
+    is_complete: bool = True
+    """Whether all of the response was sent. A stream that its client left, or whose code failed,
+    is not complete, although its status is 200."""
 
 
 def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
@@ -62,6 +69,9 @@ def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
 
     To be called before the application has other hooks: what they do is then part of the request.
     A further call only adds another `ended`, unless that is one already.
+
+    Under `FlaskToAsgi` it is called on the event loop, when the last byte of the response was
+    handed to the server. So it must not block.
     """
     if (ends := app.extensions.get(__name__)) is not None:
         ends.add(ended)
@@ -105,7 +115,7 @@ def ids_to_pass_on() -> list[tuple[str, str]]:
 
 @on_loop
 def _start() -> None:
-    g.started = time.perf_counter()
+    g.started = request.environ.get(STARTED) or time.perf_counter()
     headers = request.headers
     given = headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -129,9 +139,14 @@ class _Ends:
     def note_status(self, response: Response) -> Response:
         response.headers["X-Request-ID"] = request_id()
         g.status = response.status_code
-        if response.is_streamed and not response.direct_passthrough:
-            # Its body is sent after the teardown, and `close` is called when that has ended.
-            response.call_on_close(self._end(g.pop("started"), g.status))
+        # Its body is sent after the teardown, and `close` is called when that has ended.
+        g.ends_later = response.is_streamed and not response.direct_passthrough
+        if (ending := _ending()) is not None:
+            ending.end = self._end(g.started, g.status)
+        elif g.ends_later:
+            response.call_on_close(self._end(g.started, g.status))
+        else:
+            g.bytes_sent = 0 if request.method == "HEAD" else response.content_length
         return response
 
     @on_loop
@@ -143,19 +158,32 @@ class _Ends:
             return
         cancelled = isinstance(error, asyncio.CancelledError)
         otherwise = CLIENT_CLOSED_REQUEST if cancelled else HTTPStatus.INTERNAL_SERVER_ERROR
-        self._end(started, g.get("status", otherwise))()
+        status = g.get("status", otherwise)
+        ending = _ending()
+        if ending is not None and ending.end is None:  # no response was made
+            ending.end = self._end(started, status)
+        elif ending is None and not g.get("ends_later"):
+            self._end(started, status)(g.get("bytes_sent"), is_complete=not cancelled)
 
-    def _end(self, started: float, status: int) -> Callable[[], None]:
+    def _end(self, started: float, status: int) -> End:
         """Take what is to be said of the request now; its context may be gone when it ends."""
         rule = request.url_rule
         path = None if rule else quote(request.root_path + request.path)[:LONGEST_PATH]
         method, client, ids = request.method[:LONGEST_METHOD], request.remote_addr, logged_ids()
         route = rule.rule if rule else None
 
-        def end() -> None:
+        def end(bytes_sent: int | None = None, *, is_complete: bool = True) -> None:
             duration_ms = round((time.perf_counter() - started) * 1000, 1)
-            request = EndedRequest(method, route, path, status, client, duration_ms, ids)
+            request = EndedRequest(
+                method, route, path, status, client, duration_ms, ids, bytes_sent, is_complete
+            )
             for ended in self._ended:
                 ended(request)
 
         return end
+
+
+def _ending() -> Ending | None:
+    """Return what the engine calls when the response is sent; None if nobody does."""
+    ending: Ending | None = request.environ.get(ENDING)
+    return None if ending is None or ending.is_over else ending

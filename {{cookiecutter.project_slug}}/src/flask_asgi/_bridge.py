@@ -24,7 +24,7 @@ from ._extensions import send_loaders_to_threads
 from ._hooks import install_hooks
 from ._observer import NOBODY, Load, ServerObserver, ShedReason, sampled
 from ._placement import Placement
-from ._report import report
+from ._report import HiddenViewError, report
 from ._threads import ThreadPool
 from ._trace import TRACE, Trace
 
@@ -152,7 +152,7 @@ class FlaskToAsgi(WsgiToAsgi):
             reason = None if await self.admission.wait() else "queue"
             self.engine.observer.request_queued(time.monotonic() - began)
         if reason is not None:
-            await exchange.refuse_for_load(reason)
+            await exchange.run_refusal(reason)
         return reason is None
 
     def load(self) -> Load:
@@ -186,8 +186,10 @@ class FlaskToAsgi(WsgiToAsgi):
                     await receive()
                     phase = "shutdown"
         except Exception as error:
-            self.app.logger.exception("%s failed", phase)
             reason = f"{phase} failed: {type(error).__name__}: {error}"
+            # A network, a disk, or a view that is refused: no traceback is needed to see why.
+            is_plain = isinstance(error, OSError | HiddenViewError)
+            self.app.logger.error("%s", reason, exc_info=not is_plain)  # noqa: TRY400
             if phase == "startup":
                 await send({"type": "lifespan.startup.failed", "message": reason})
             else:

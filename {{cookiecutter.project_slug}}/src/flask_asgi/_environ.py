@@ -6,7 +6,7 @@ WSGI is PEP 3333. Its strings are bytes decoded as latin-1.
 import io
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from asgiref.typing import HTTPScope
@@ -16,8 +16,29 @@ from ._memo import Memo
 # Keys of the environ through which the parts of the engine tell each other something.
 CANCELLED = "flask_asgi.cancelled"  # the answer, an `HTTPException`; None if the client has gone
 LATE_RESPONSE = "flask_asgi.late_response"  # Flask's response made of that answer
+ENDING = "flask_asgi.ending"  # the `Ending` of the request
 LEFTOVERS = "flask_asgi.leftovers"  # a list of the errors and requests whose cycles to break
+STARTED = "flask_asgi.started"  # what `time.perf_counter` gave when the request came
 THREADS = "flask_asgi.threads"  # the `ThreadPool` of the server that has the request
+
+
+class End(Protocol):
+    """Says that a request is over, with the bytes of its response's body."""
+
+    def __call__(self, bytes_sent: int | None = None, *, is_complete: bool = True) -> None: ...
+
+
+class Ending:
+    """Where the application leaves what is called when its response is sent.
+
+    An object, so that middleware may copy the environ.
+    """
+
+    __slots__ = ("end", "is_over")
+
+    def __init__(self) -> None:
+        self.end: End | None = None
+        self.is_over = False  # nobody will call `end` any more
 
 
 def declares_body(scope: HTTPScope) -> bool:

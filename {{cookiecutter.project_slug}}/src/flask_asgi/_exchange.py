@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import functools
 import io
+import time
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Any, TypeVar, cast
@@ -28,8 +29,11 @@ from werkzeug.exceptions import (
 from ._engine import Engine
 from ._environ import (
     CANCELLED,
+    ENDING,
     LATE_RESPONSE,
+    STARTED,
     THREADS,
+    Ending,
     announced_length,
     awaits_continue,
     build_environ,
@@ -80,7 +84,8 @@ class Exchange:
     patience: Patience | None = None  # from the first wait of the view on
     visits: Visits | None = None  # once a thread works for the request
     is_overdue = False  # its time is over, and the thread is busy
-    is_cut_off = False  # its response was not sent to its end, or not at all
+    bytes_sent = 0  # of the response's body, by those who are handed it
+    is_complete = False  # all of the response was sent
     connection = KEEP
 
     def __init__(
@@ -90,6 +95,8 @@ class Exchange:
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> None:
+        self.started = time.perf_counter()
+        self.ending = Ending()
         self.engine = engine
         self.scope = scope
         self.server_send = send
@@ -136,6 +143,21 @@ class Exchange:
             if self.visits is not None:
                 self.threads.release(self.visits)
                 self.visits = None  # the same
+            self.tell_end()
+
+    async def run_refusal(self, reason: ShedReason) -> None:
+        """Do no more than `refuse_for_load`."""
+        try:
+            await self.refuse_for_load(reason)
+        finally:
+            self.tell_end()
+
+    def tell_end(self) -> None:
+        """Call what the application has left to be called at the end: see `_access`."""
+        ending = self.ending
+        ending.is_over = True
+        if ending.end is not None:
+            ending.end(self.bytes_sent, is_complete=self.is_complete)
 
     async def refuse_for_load(self, reason: ShedReason) -> None:
         """Answer 503 because too many requests are under way, with `Retry-After` in seconds.
@@ -178,7 +200,7 @@ class Exchange:
     async def respond(self, request_body: io.IOBase) -> None:
         """Call the application on the loop or in a thread, and send its response."""
         engine = self.engine
-        environ = self.environ = build_environ(self.scope, request_body)
+        environ = self.start_environ(request_body)
         environ[THREADS] = self.threads
         if "upgrade" in environ.get("HTTP_CONNECTION", "").lower():
             # Not every server continues to parse HTTP after such a request: uvicorn with httptools
@@ -193,10 +215,17 @@ class Exchange:
         else:
             await self.send_response(engine.wsgi_application, self.run_in_thread)
 
+    def start_environ(self, request_body: io.IOBase) -> dict[str, Any]:
+        """Set and return the environ."""
+        environ = self.environ = build_environ(self.scope, request_body)
+        environ[STARTED] = self.started
+        environ[ENDING] = self.ending
+        return environ
+
     async def refuse(self, error: HTTPException) -> None:
         """Answer with `error`, without calling a view."""
         if self.environ is None:
-            self.environ = build_environ(self.scope, io.BytesIO())
+            self.start_environ(io.BytesIO())
         application = functools.partial(refuse, self.engine.app, error)
         if self.engine.placement.is_free_of_blocking():
             await self.send_response(application, self.run_on_loop)
@@ -222,12 +251,15 @@ class Exchange:
             while not response.is_closed:
                 self.incoming.watch()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self.bytes_sent += len(chunk)
                 chunk = await run(response.next_chunk)
+            self.bytes_sent += len(chunk)
             if lingers:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 await self.linger()
                 chunk = b""
             await send({"type": "http.response.body", "body": chunk, "more_body": False})
+            self.is_complete = True
         finally:
             if not response.is_closed and response.parts is not None:
                 await run(response.close)
@@ -282,7 +314,6 @@ class Exchange:
         if self.environ is not None:
             self.engine.observer.request_cancelled(self.cancel_reason())
         if self.incoming.is_disconnected or self.has_begun() or self.environ is None:
-            self.is_cut_off = True
             return
         self.connection = Connection.CLOSE
         response = self.environ.pop(LATE_RESPONSE, None)

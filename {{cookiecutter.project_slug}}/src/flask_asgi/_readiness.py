@@ -16,6 +16,7 @@ from types import FrameType
 from flask import Response, request
 
 from ._marks import on_loop
+from ._stderr_writer import flush_lines
 
 # Seconds. Two signals this close together count as one: systemd signals every process of a unit,
 # and `uv run` passes on the signals that it receives.
@@ -163,5 +164,6 @@ def _is_repeated(number: int, elapsed: float) -> bool:
 
 def end_by(number: int) -> None:
     """End this process in the way that the signal `number` does by default."""
+    flush_lines()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

@@ -3,6 +3,8 @@
 import logging
 import re
 
+from ._redaction import redacted
+
 # Control characters, line separators, marks that turn the direction of writing, and surrogates,
 # which no terminal and no file can take: what could make a text look like another line.
 _UNSAFE = re.compile(
@@ -16,12 +18,14 @@ class TextFormatter(logging.Formatter):
     So a line that does not begin with a space begins a record, whatever was logged: a client's
     text, such as one in the message of an exception, cannot make up a line. A record with a
     `request_id` has it at the end of the line.
+
+    Values that look secret are written as ``[redacted]``, as in `JsonFormatter`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
         # `logging.Formatter.format` would share the text of a traceback with other formatters.
-        record.message = record.getMessage()
+        record.message = redacted(record.getMessage().rstrip("\n"))
         record.asctime = self.formatTime(record)
         line = self.formatMessage(record)
         if request_id := getattr(record, "request_id", None):
@@ -39,4 +43,4 @@ def _escaped(text: str) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {_escaped(line)}" for line in text.split("\n"))
+    return "\n".join(f"  {_escaped(line)}" for line in redacted(text).split("\n"))

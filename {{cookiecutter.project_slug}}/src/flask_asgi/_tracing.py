@@ -194,7 +194,7 @@ class _Block:
                     span.set_attribute("error.type", str(status))
         if error is not None:
             note_error(span, error)
-        elif exchange.is_cut_off or not exchange.has_begun():
+        elif not exchange.is_complete:
             note_error(span, CancelledError())
         span.end()
 

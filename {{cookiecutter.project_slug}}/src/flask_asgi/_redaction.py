@@ -1,0 +1,104 @@
+"""Takes secrets out of what is logged: credentials in headers, URLs, settings and fields."""
+
+import re
+from typing import Any
+
+REDACTED = "[redacted]"
+
+# What names of secrets have in them, whatever is before and behind it: `Proxy-Authorization`,
+# `Set-Cookie`, `access_token`, `DATABASE__PASSWORD`, `X-Amz-Signature`.
+_NAMES = (
+    r"authori[sz]ation|cookie|token|secret|passw(?:or)?d|passphrase|pwd|credential|signature|jwt"
+    r"|(?:api|private|access|secret|signing|encryption|subscription|session|auth)[-_. ]?key"
+)
+
+
+def _compile(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    return re.compile(pattern.replace("NAMES", _NAMES), re.IGNORECASE | flags)
+
+
+_NAME = _compile("NAMES")
+
+# Every repetition over what clients send is bounded, so that no text takes long.
+_URL_USER = _compile(
+    # RFC 3986 section 3.2.1, and passwords with a slash or an @ that are not encoded.
+    r"(?<=://)(?:[^\s'\"<>/?#:@]{0,64}:(?!\d{1,5}[/?#])[^\s'\"<>?#]{0,512}|[^\s'\"<>/?#@]{0,512})@"
+)
+_PARAMETER = _compile(
+    r"([?&;](?:[\w.~%-]{0,32}(?:NAMES)[\w.~%-]{0,32}"
+    # Short names are secrets in the query of a URL only. Elsewhere they are words.
+    r"|[\w.~%-]{0,32}key|sig|sid|code|auth|pass|session)=)(?!\[redacted\])[^&;#\s'\"<>]+"
+)
+# `Cookie: a=1; b=2` and `Authorization: Digest a="b", c="d"`: all that is on the line.
+_HEADER = _compile(
+    r"((?:authori[sz]ation|cookie)s?\s{0,4}[:=]\s{0,4})"
+    r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])[^\r\n]+"
+)
+# `"token": "x"`, `password='x'`, `token: [b'x']` and `(b"cookie", b"x")`. It may be cut off.
+_QUOTED = _compile(
+    r"((?:NAMES)[\w.-]{0,32}(?:\\{0,7}['\"])?\s{0,4}[:=]\s{0,4}[\[({]{0,2}[bru]?"
+    r"|\(b?['\"][\w.-]{0,32}(?:NAMES)[\w.-]{0,32}['\"],\s?b?)"
+    r"(?P<quote>\\{0,7}['\"])(?!\[redacted\])(?:\\.|.)*?(?P<end>(?P=quote)|\Z)",
+    re.DOTALL,
+)
+# `token=x` and `password: x`
+_PLAIN = _compile(
+    r"((?:NAMES)[\w.-]{0,32}\s{0,4}[:=]\s{0,4})"
+    r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])\S+"
+)
+# RFC 9110 section 11.4, without the name of the header; and JSON Web Tokens (RFC 7519).
+_CREDENTIALS = _compile(r"\b(bearer|basic(?=\s+\S{0,256}(?-i:[\dA-Z=])))(\s{1,4})[\w.~+/-]+=*")
+_JSON_WEB_TOKEN = _compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*")
+
+# A text in lower case without any of these has no secret: a look that costs a microsecond.
+_HINTS = (
+    *("authori", "cookie", "token", "secret", "passw", "passphrase", "pwd", "credential"),
+    *("signature", "jwt", "key", "bearer", "basic", "eyj", "@", "sig=", "sid=", "code=", "auth="),
+    *("pass=", "session="),
+)
+
+
+def may_have_secrets(text: str) -> bool:
+    """Tell whether it is worth to look for secrets in `text`."""
+    return any(map(text.lower().__contains__, _HINTS))
+
+
+def redacted(text: str) -> str:
+    """Return `text` with `[redacted]` instead of each value that looks secret."""
+    if not may_have_secrets(text):
+        return text
+    text = _URL_USER.sub(f"{REDACTED}@", text)
+    text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    text = _HEADER.sub(rf"\1{REDACTED}", text)
+    text = _QUOTED.sub(rf"\1\g<quote>{REDACTED}\g<end>", text)
+    text = _PLAIN.sub(rf"\1{REDACTED}", text)
+    text = _CREDENTIALS.sub(rf"\1\2{REDACTED}", text)
+    return _JSON_WEB_TOKEN.sub(REDACTED, text)
+
+
+def without_secrets(value: Any) -> Any:  # noqa: ANN401 - whatever is logged
+    """Return a value to be written as JSON, with its texts redacted, and its secrets by name."""
+    match value:
+        case str():
+            return redacted(value)
+        case dict():
+            return {name: _named(name, each) for name, each in value.items()}
+        case (name, _) if isinstance(value, tuple) and _is_secret(name):  # a header
+            return [name, REDACTED]
+        case list() | tuple():
+            return [without_secrets(each) for each in value]
+        case None | bool() | int() | float():
+            return value
+    return redacted(str(value))
+
+
+def _named(name: object, value: object) -> object:
+    if value is None or isinstance(value, bool) or not _is_secret(name):
+        return without_secrets(value)
+    return REDACTED
+
+
+def _is_secret(name: object) -> bool:
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    return isinstance(name, str) and _NAME.search(name) is not None
