@@ -53,7 +53,7 @@ TEXTS = [
         ("project_slug", "newline\n", "contains the character U+000A"),
         ("project_slug", "x" * 51, "has 51 characters"),
         ("project_slug", "python", "is a program of every Python environment"),
-        ("project_slug", "python-json-logger", "is a package that the service uses"),
+        ("project_slug", "pydantic-settings", "is a package that the service uses"),
         ("project_slug", "nul", "is a name that Windows keeps for a device"),
         ("package_name", "with-dash", "does not have the right form"),
         ("package_name", "_private", "does not have the right form"),

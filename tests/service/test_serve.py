@@ -117,7 +117,7 @@ def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None
     # An entry of None is how an import of a package that is not installed can be had; this one is
     # imported by no other package.
     without = (
-        "import runpy, sys; sys.modules['pythonjsonlogger'] = None; "
+        "import runpy, sys; sys.modules['aiohttp'] = None; "
         f"sys.argv = {arguments[1:]!r}; runpy.run_module({arguments[1]!r}, run_name='__main__')"
     )
 
@@ -125,7 +125,7 @@ def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None
 
     assert ended.returncode == {"service": 1}.get(command, STARTUP_FAILURE)
     [line] = ended.stderr.splitlines()
-    assert line.startswith(f"{PACKAGE} needs the module 'pythonjsonlogger', which is not installed")
+    assert line.startswith(f"{PACKAGE} needs the module 'aiohttp', which is not installed")
 
 
 def test_a_failed_start_up_stops_the_service_and_says_why() -> None:

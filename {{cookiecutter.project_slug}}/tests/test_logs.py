@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import re
+import warnings
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }} import logs
+from {{ cookiecutter.package_name }}.parts import parts
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from .conftest import Lines, LiveClient
@@ -85,6 +88,7 @@ def test_a_request_is_one_line_with_its_route_and_not_its_path(app: Flask, lines
     app.test_client().get("/users/ann?token=s3cret")
 
     [line] = lines(ACCESS)
+    assert list(line)[:4] == ["time", "level", "logger", "message"]
     assert line.pop("duration_ms") >= 0
     assert re.fullmatch("[0-9a-f]{32}", line.pop("request_id"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", line.pop("time"))
@@ -96,6 +100,7 @@ def test_a_request_is_one_line_with_its_route_and_not_its_path(app: Flask, lines
         "route": "/users/<name>",
         "status": 200,
         "client": "127.0.0.1",
+        "bytes": 3,
     }
 
 
@@ -135,6 +140,64 @@ def test_a_stream_is_one_access_line_when_it_has_ended(
     wait_until(lambda: lines(ACCESS))
     written = [line for line in lines("") if line["logger"] in {"tests", ACCESS}]
     assert [line["logger"] for line in written] == ["tests", ACCESS]
+    assert written[1]["bytes"] == 2
+
+
+def test_a_stream_that_breaks_off_says_so(
+    app: Flask, live_client: LiveClient, lines: Lines
+) -> None:
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "a"
+        raise ConnectionError
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        live_client.get("/stream")
+
+    wait_until(lambda: lines(ACCESS))
+    [line] = lines(ACCESS)
+    assert (line["status"], line["bytes"], line["cut_off"]) == (200, 1, True)
+    assert line["message"].startswith("GET /stream 200 cut off after ")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_a_health_check_is_a_line_if_it_fails_or_at_level_debug(
+    app: Flask, settings: Settings, lines: Lines, path: str
+) -> None:
+    app.test_client().get(path)
+    assert lines(ACCESS) == []
+
+    app.test_client().post(path)
+    parts(app).readiness.draining()
+    app.test_client().get("/readyz")
+    assert [line["status"] for line in lines(ACCESS)] == [405, 503]
+
+    verbose = {"log_format": "json", "log_level": "DEBUG"}
+    logs.configure(settings.model_copy(update=verbose))
+    app.test_client().get("/livez")
+    assert lines(ACCESS)[-1]["level"] == "DEBUG"
+
+
+def test_no_secret_is_logged(app: Flask, lines: Lines) -> None:
+    @app.get("/refused")
+    def refused() -> str:
+        headers = {"Authorization": "Bearer s3cret", "Cookie": "id=s3cret"}
+        logger.info("calling https://ann:s3cret@example.test/?token=s3cret", extra=headers)
+        message = f"refused with {headers}"
+        raise ConnectionError(message)
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.test_client().get("/refused")
+
+    assert "s3cret" not in str(lines(""))
+    assert "[redacted]" in str(lines("tests"))
+
+
+def test_a_warning_is_a_line_like_any_other(lines: Lines) -> None:
+    warnings.showwarning(UserWarning("old"), UserWarning, "module.py", 7)
+
+    [line] = lines("py.warnings")
+    assert line["message"] == "UserWarning: old (module.py:7)"
 
 
 def test_a_failed_request_is_one_access_line_and_one_line_for_its_cause(
@@ -181,10 +244,10 @@ def test_text_logs_are_for_reading(
 ) -> None:
     logs.configure(settings)
 
-    client.get("/livez", headers={"X-Request-ID": "abc"})
+    client.get("/nowhere", headers={"X-Request-ID": "abc"})
 
     written = capsys.readouterr().err
-    assert re.search(r" INFO +\S+: GET /livez 200 in [\d.]+ ms request_id=abc\n", written)
+    assert re.search(r" INFO +\S+: GET /nowhere 404 in [\d.]+ ms request_id=abc\n", written)
 
 
 @pytest.mark.usefixtures("unchanged_logging")
