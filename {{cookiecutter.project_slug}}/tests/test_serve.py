@@ -35,7 +35,7 @@ def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target
         kept.request("GET", "/livez")
         response = kept.getresponse()
         assert (response.status, response.getheader("Connection")) == (200, "close")
-        assert "GET /readyz 503" in server.log
+        wait_until(lambda: "GET /readyz 503" in server.log)  # a thread writes it
         assert "HTTP/1.1" not in server.log  # uvicorn's access log
         server.kill()
 

@@ -7,9 +7,11 @@ REDACTED = "[redacted]"
 
 # What names of secrets have in them, whatever is before and behind it: `Proxy-Authorization`,
 # `Set-Cookie`, `access_token`, `DATABASE__PASSWORD`, `X-Amz-Signature`.
+# Grouped by first letters, and behind a look at the letter, which makes it four times as fast.
 _NAMES = (
-    r"authori[sz]ation|cookie|token|secret|passw(?:or)?d|passphrase|pwd|credential|signature|jwt"
-    r"|(?:api|private|access|secret|signing|encryption|subscription|session|auth)[-_. ]?key"
+    r"(?=[acejpst])(?:authori[sz]ation|c(?:ookie|redential)|token|jwt|p(?:assw(?:or)?d|assphrase|wd)"
+    r"|s(?:ecret|ignature|(?:igning|ession|ubscription)[-_. ]?key)"
+    r"|(?:a(?:pi|ccess|uth)|private|encryption)[-_. ]?key)"
 )
 
 
@@ -25,25 +27,25 @@ _URL_USER = _compile(
     r"(?<=://)(?:[^\s'\"<>/?#:@]{0,64}:(?!\d{1,5}[/?#])[^\s'\"<>?#]{0,512}|[^\s'\"<>/?#@]{0,512})@"
 )
 _PARAMETER = _compile(
-    r"([?&;](?:[\w.~%-]{0,32}(?:NAMES)[\w.~%-]{0,32}"
+    r"([?&;](?:[\w.~%-]{0,32}(?:NAMES)[\w.~%-]{0,32}+"
     # Short names are secrets in the query of a URL only. Elsewhere they are words.
     r"|[\w.~%-]{0,32}key|sig|sid|code|auth|pass|session)=)(?!\[redacted\])[^&;#\s'\"<>]+"
 )
 # `Cookie: a=1; b=2` and `Authorization: Digest a="b", c="d"`: all that is on the line.
 _HEADER = _compile(
-    r"((?:authori[sz]ation|cookie)s?\s{0,4}[:=]\s{0,4})"
+    r"((?:authori[sz]ation|cookie)s?\s{0,4}+[:=]\s{0,4}+)"
     r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])[^\r\n]+"
 )
 # `"token": "x"`, `password='x'`, `token: [b'x']` and `(b"cookie", b"x")`. It may be cut off.
 _QUOTED = _compile(
-    r"((?:NAMES)[\w.-]{0,32}(?:\\{0,7}['\"])?\s{0,4}[:=]\s{0,4}[\[({]{0,2}[bru]?"
-    r"|\(b?['\"][\w.-]{0,32}(?:NAMES)[\w.-]{0,32}['\"],\s?b?)"
+    r"((?:NAMES)[\w.-]{0,32}+(?:\\{0,7}['\"])?\s{0,4}+[:=]\s{0,4}+[\[({]{0,2}[bru]?"
+    r"|\(b?['\"][\w.-]{0,32}(?:NAMES)[\w.-]{0,32}+['\"],\s?b?)"
     r"(?P<quote>\\{0,7}['\"])(?!\[redacted\])(?:\\.|.)*?(?P<end>(?P=quote)|\Z)",
     re.DOTALL,
 )
 # `token=x` and `password: x`
 _PLAIN = _compile(
-    r"((?:NAMES)[\w.-]{0,32}\s{0,4}[:=]\s{0,4})"
+    r"((?:NAMES)[\w.-]{0,32}+\s{0,4}+[:=]\s{0,4}+)"
     r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])\S+"
 )
 # RFC 9110 section 11.4, without the name of the header; and JSON Web Tokens (RFC 7519).
@@ -52,9 +54,8 @@ _JSON_WEB_TOKEN = _compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*")
 
 # A text in lower case without any of these has no secret: a look that costs a microsecond.
 _HINTS = (
-    *("authori", "cookie", "token", "secret", "passw", "passphrase", "pwd", "credential"),
-    *("signature", "jwt", "key", "bearer", "basic", "eyj", "@", "sig=", "sid=", "code=", "auth="),
-    *("pass=", "session="),
+    *("authori", "cookie", "token", "secret", "pass", "pwd", "credential", "signature", "jwt"),
+    *("key", "bearer", "basic", "eyj", "@", "?", "&", ";"),
 )
 
 
