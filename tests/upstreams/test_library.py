@@ -25,11 +25,8 @@ OPTIONAL = {
     "_service_settings.py": {"pydantic", "pydantic_settings"},
     "_setting_types.py": {"pydantic"},
     "_settings.py": {"pydantic"},
-<<<<<<< ours
     "_upstream_metrics.py": {"prometheus_client"},
-=======
     "_spans.py": {"opentelemetry"},
->>>>>>> theirs
     "_variables.py": {"pydantic"},
 }
 
