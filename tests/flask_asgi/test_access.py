@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 from flask import Flask, Response, g, request, send_file, stream_with_context
+from flask.sessions import SecureCookieSessionInterface
 from flask_asgi import (
     CLIENT_CLOSED_REQUEST,
     EndedRequest,
@@ -444,12 +445,13 @@ def test_a_stream_whose_code_fails_is_not_complete(app: Flask, ended: Ended) -> 
 def test_a_session_that_cannot_be_saved_is_one_end(
     app: Flask, ended: Ended, *, streamed: bool, served: bool
 ) -> None:
-    def fail(_app: Flask, _session: object, response: Response) -> None:
-        if response.status_code == 200:
-            raise OSError
+    class Failing(SecureCookieSessionInterface):
+        def save_session(self, _app: Flask, _session: object, response: Response) -> None:
+            if response.status_code == 200:
+                raise OSError
 
     app.secret_key = "x"  # noqa: S105 - it is none
-    vars(app.session_interface)["save_session"] = fail
+    app.session_interface = Failing()
     app.add_url_rule("/save", "save", lambda: iter("ab") if streamed else "ab")
 
     if served:

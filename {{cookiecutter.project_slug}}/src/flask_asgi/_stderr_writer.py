@@ -77,6 +77,7 @@ class StderrWriter(logging.Handler):
     def _start_over(self) -> None:
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._unstarted = [None]  # who takes the item starts the thread: see `_start_thread`
         self._hurry = threading.Event()  # ends the pause between two writes
         self._is_stuck = False  # a flush took too long, and nothing was written since
         # Each of these is changed either by `emit`, which holds the handler's lock, or by the
@@ -127,6 +128,7 @@ class StderrWriter(logging.Handler):
         self.flush()
         with self.lock or contextlib.nullcontext():
             thread, self._thread = self._thread, None
+            self._unstarted = [None]
             if thread is not None:
                 self._queue.put(None)
                 self._hurry.set()
@@ -147,16 +149,22 @@ class StderrWriter(logging.Handler):
             return
         self._queued += len(line)
         self._queue.put(line)
-        if self._thread is None:
+        if self._unstarted:
             self._start_thread()
 
     def _start_thread(self) -> None:
+        # The handler of a signal may log, and interrupt this method. Two threads would mix lines.
+        try:
+            self._unstarted.pop()
+        except IndexError:
+            return
         thread = threading.Thread(
             target=self._write_lines, args=(self._queue,), name="log writer", daemon=True
         )
         try:
             thread.start()
         except RuntimeError:  # too many threads, or the interpreter is ending
+            self._unstarted.append(None)
             lines = _take(self._queue, wait=False)
             if self._is_stuck:
                 self._refused += len(lines)
