@@ -73,14 +73,60 @@ def test_the_compose_files_fit_their_schema(baked: Path) -> None:
     run(TOOLS / "check-jsonschema", "--builtin-schema=vendor.compose-spec", *files, cwd=baked)
 
 
-def test_the_stub_is_as_restricted_as_the_service(project: Path) -> None:
-    service = yaml.safe_load((project / "compose.yaml").read_text())["services"]["service"]
-    stub = yaml.safe_load((project / "compose.override.yaml").read_text())["services"]["prices"]
+def composed(project: Path) -> dict[str, dict[str, Any]]:
+    """Every container of both compose files, by its name; the service as compose.yaml has it."""
+    services: dict[str, dict[str, Any]] = {}
+    for name in ("compose.override.yaml", "compose.yaml"):
+        services |= yaml.safe_load((project / name).read_text())["services"]
+    return services
 
-    for name in ("build", "image", "restart", "read_only", "tmpfs", "cap_drop", "security_opt"):
+
+def test_every_container_is_as_restricted_as_the_service(project: Path) -> None:
+    services = composed(project)
+    service, stub = services["service"], services["prices"]
+
+    assert services.keys() == {"service", "prices", "prometheus", "grafana"}
+    for name in ("build", "image", "tmpfs"):
         assert service[name] == stub[name]
-    limits = service["deploy"]["resources"]["limits"]
-    assert set(limits) == set(stub["deploy"]["resources"]["limits"])
+    for each in services.values():
+        for name in ("restart", "read_only", "cap_drop", "security_opt"):
+            assert service[name] == each[name]
+        limits = service["deploy"]["resources"]["limits"]
+        assert set(limits) == set(each["deploy"]["resources"]["limits"])
+        # What is not sent to another machine is seen on this one only.
+        assert all(port.startswith("127.0.0.1:") for port in each.get("ports", ()))
+
+
+def test_prometheus_and_grafana_start_only_when_they_are_asked_for(project: Path) -> None:
+    profiles = {name: each.get("profiles") for name, each in composed(project).items()}
+
+    asked = ["observability"]
+    expected = {"service": None, "prices": None, "prometheus": asked, "grafana": asked}
+    assert expected == profiles
+
+
+def test_what_the_containers_mount_is_there_and_found_there(project: Path) -> None:
+    services = composed(project)
+    mounted = {}
+    for name in ("prometheus", "grafana"):
+        assert re.fullmatch(r"docker\.io/[\w/]+:v?\d+\.\d+\.\d+", services[name]["image"])
+        for volume in services[name]["volumes"]:
+            source, target, mode = volume.split(":")
+            assert (project / source).exists()
+            assert mode == "ro"
+            mounted[target] = project / source
+
+    dashboards = mounted["/etc/grafana/provisioning"] / "dashboards" / "dashboard.yaml"
+    (provider,) = yaml.safe_load(dashboards.read_text())["providers"]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert provider["options"]["path"] == home
+    assert home in mounted
+    config = yaml.safe_load(mounted["/etc/prometheus/prometheus.yml"].read_text())
+    assert all(f"/etc/prometheus/{name}" in mounted for name in config["rule_files"])
+    sources = mounted["/etc/grafana/provisioning"] / "datasources" / "prometheus.yaml"
+    (source,) = yaml.safe_load(sources.read_text())["datasources"]
+    assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0].split(':')[-1]}"
+    assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
 
 
 @pytest.mark.parametrize(
@@ -152,16 +198,88 @@ def test_everything_refers_to_what_there_is(manifests: Manifests) -> None:
         "kind": "Deployment",
         "name": names["Deployment"],
     }
-    (port,) = manifests["Service"]["spec"]["ports"]
-    container_port, metrics_port = container["ports"]
-    assert metrics_port["name"] == "metrics"
-    assert port["targetPort"] == container_port["name"]
-    (ingress,) = manifests["NetworkPolicy"]["spec"]["ingress"]
-    assert ingress["ports"] == [{"port": container_port["name"]}]
+    port, metrics = manifests["Service"]["spec"]["ports"]
+    assert [each["targetPort"] for each in (port, metrics)] == ["http", "metrics"]
+    assert [each["name"] for each in container["ports"]] == ["http", "metrics"]
+    settings = manifests["ConfigMap"]["data"]
+    numbers = [str(each["containerPort"]) for each in container["ports"]]
+    assert numbers == [settings["PORT"], settings["METRICS_PORT"]]
     for rule in manifests.get("Ingress", {"spec": {"rules": []}})["spec"]["rules"]:
         (path,) = rule["http"]["paths"]
         backend = {"name": names["Service"], "port": {"name": port["name"]}}
         assert path["backend"]["service"] == backend
+
+
+def test_prometheus_alone_reaches_the_metrics(manifests: Manifests) -> None:
+    namespace, name = "kubernetes.io/metadata.name", "app.kubernetes.io/name"
+    controller = {"namespaceSelector": {"matchLabels": {namespace: "ingress"}}}
+    prometheus = {
+        "namespaceSelector": {"matchLabels": {namespace: "monitoring"}},
+        "podSelector": {"matchLabels": {name: "prometheus"}},
+    }
+
+    # A rule without `from` or `ports` would let in everybody, or to everything.
+    assert manifests["NetworkPolicy"]["spec"]["ingress"] == [
+        {"from": [controller], "ports": [{"port": "http"}]},
+        {"from": [prometheus], "ports": [{"port": "metrics"}]},
+    ]
+
+
+COMPONENTS = ("prometheus-operator", "scale-on-requests")
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def with_components(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Manifests:
+    """The manifests of an overlay that names every component."""
+    project = bake(tmp_path_factory.mktemp("components"))
+    overlay = project / "deploy" / "kubernetes" / "overlays" / request.param
+    lines = ["components:", *(f"  - ../../components/{name}" for name in COMPONENTS)]
+    with (overlay / "kustomization.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n".join([*lines, ""]))
+    return by_kind(rendered(project, request.param))
+
+
+def test_every_component_is_tested(project: Path) -> None:
+    folder = project / "deploy" / "kubernetes" / "components"
+
+    assert sorted(path.name for path in folder.iterdir()) == sorted(COMPONENTS)
+
+
+def test_a_component_is_applied_where_an_overlay_names_it_and_nowhere_else(
+    manifests: Manifests, with_components: Manifests
+) -> None:
+    assert with_components.keys() - manifests.keys() <= {"ServiceMonitor", "Ingress"}
+    assert "ServiceMonitor" in with_components
+    assert "ServiceMonitor" not in manifests
+    (metric,) = manifests["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert metric["type"] == "Resource"
+
+
+def test_an_autoscaler_on_requests_asks_for_no_more_than_a_pod_takes(
+    with_components: Manifests,
+) -> None:
+    from kubernetes_validate import utils  # noqa: PLC0415 (for Linux only)
+
+    scaler = with_components["HorizontalPodAutoscaler"]
+    for version in utils.all_versions():
+        if tuple(map(int, version.split(".")[:2])) >= OLDEST_KUBERNETES:
+            utils.validate(scaler, version, strict=True)
+    (metric,) = scaler["spec"]["metrics"]  # instead of the processor, not as well
+    target = metric["pods"]["target"]
+    limit = int(with_components["ConfigMap"]["data"]["MAX_IN_FLIGHT"])
+    assert int(target["averageValue"]) == limit / 2
+
+
+def test_the_operator_s_prometheus_finds_the_service(with_components: Manifests) -> None:
+    monitor, service = with_components["ServiceMonitor"], with_components["Service"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+
+    assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["spec"]["jobLabel"] in service["metadata"]["labels"]
+    assert monitor["metadata"]["namespace"] == service["metadata"]["namespace"]
 
 
 def test_the_autoscaler_alone_decides_on_the_replicas(manifests: Manifests) -> None:
@@ -225,14 +343,18 @@ def test_the_links_of_the_documents_lead_somewhere(deployment: str, tmp_path: Pa
         assert [link for link in links if not (document.parent / link).exists()] == []
 
 
-IMAGE = {".dockerignore", "Dockerfile", "compose.override.yaml", "compose.yaml"}
+ALERTS = {"deploy/observability/rules.yaml", "deploy/observability/grafana/dashboard.json"}
+IMAGE = ALERTS | {
+    *(".dockerignore", "Dockerfile", "compose.override.yaml", "compose.yaml"),
+    *("deploy/observability/prometheus.yml", "deploy/observability/grafana/provisioning"),
+}
 
 
 @pytest.mark.parametrize(
     ("deployment", "expected"),
     [
-        ("none", set()),
-        ("systemd", set()),
+        ("none", ALERTS),  # as the metrics: they fit wherever it runs
+        ("systemd", ALERTS),
         ("docker", IMAGE),
         ("kubernetes", IMAGE | {"deploy/kubernetes"}),
         ("all", IMAGE | {"deploy/kubernetes"}),

@@ -28,8 +28,8 @@ def found(file: str, pattern: str) -> list[str]:
 
 
 def compose_settings() -> dict[str, str]:
-    """Return the environment that compose.yaml gives to the service."""
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    """Return the environment that compose.yaml gives to the service, the first one there."""
+    text, _, _ = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\n\n")
     return dict(re.findall(r'^ {6}([A-Z_]+): "(.*)"$', text, re.MULTILINE))
 
 
@@ -37,7 +37,9 @@ def test_the_image_listens_where_it_says() -> None:
     port, metrics_port = found("Dockerfile", r"PORT=(\d+)")
 
     assert [f"{port} {metrics_port}"] == found("Dockerfile", r"^EXPOSE ([\d ]+)$")
-    assert [port] == found("compose.yaml", r'^ +- "127\.0\.0\.1:.*:(\d+)"$')
+    assert [port] == found("compose.yaml", r'^ +- "127\.0\.0\.1:\$\{PORT.*:(\d+)"$')
+    if (ROOT / "deploy" / "observability").exists():
+        assert [metrics_port] == found("deploy/observability/prometheus.yml", r"- service:(\d+)$")
 
 
 def test_the_image_runs_the_python_that_it_was_made_with() -> None:
