@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .bake import baked_service
-from .incidents import INCIDENTS, Prometheus, Seen, run, scene
+from .incidents import INCIDENTS, Prometheus, Seen, run, watched
 from .serving import PROJECT, ROOT
 
 FOLDER = ROOT / PROJECT / "docs" / "images"
@@ -35,6 +35,7 @@ class Graph(NamedTuple):
     title: str
     unit: str
     queries: dict[str, str]
+    least: float  # the top of its axis at least, so that noise stays small
 
 
 GRAPHS = (
@@ -45,17 +46,20 @@ GRAPHS = (
             "2xx": f'sum(rate({REQUESTS}_count{{http_response_status_code=~"2.."}}{RATE}))',
             "5xx": f'sum(rate({REQUESTS}_count{{http_response_status_code=~"5.."}}{RATE}))',
         },
+        1,
     ),
     Graph(
         "Time to answer, p95",
         " s",
         {"": f"histogram_quantile(0.95, sum by (le) (rate({REQUESTS}_bucket{RATE})))"},
+        1,
     ),
-    Graph("Requests in flight", "", {"": "http_server_active_requests"}),
+    Graph("Requests in flight", "", {"": "http_server_active_requests"}, 40),
     Graph(
         "Event loop late, p99",
         " s",
         {"": f"histogram_quantile(0.99, sum by (le) (rate(event_loop_lag_seconds_bucket{RATE})))"},
+        1,
     ),
     Graph(
         "Upstream calls per second",
@@ -64,8 +68,9 @@ GRAPHS = (
             "good": f'sum(rate(upstream_call_duration_seconds_count{{error_type=""}}{RATE}))',
             "failed": f'sum(rate(upstream_call_duration_seconds_count{{error_type!=""}}{RATE}))',
         },
+        1,
     ),
-    Graph("Memory", " MB", {"": "process_resident_memory_bytes / 1e6"}),
+    Graph("Memory", " MB", {"": "process_resident_memory_bytes / 1e6"}, 200),
 )
 
 
@@ -73,7 +78,7 @@ class Drawing(NamedTuple):
     """The values of every graph's lines by second, and when which alert fired."""
 
     lines: list[dict[str, list[tuple[float, float]]]]
-    alerts: dict[str, list[float]]
+    alerts: dict[str, list[tuple[float, float]]]
     incident: tuple[float, float]
     seconds: float
 
@@ -96,9 +101,7 @@ def drawing(prometheus: Prometheus, seen: Seen, end: float) -> Drawing:
         for graph in GRAPHS
     ]
     firing = prometheus.between('max by (alertname) (ALERTS{alertstate="firing"})', start, end)
-    alerts = {
-        series["metric"]["alertname"]: [moment for moment, _ in values(series)] for series in firing
-    }
+    alerts = {series["metric"]["alertname"]: values(series) for series in firing}
     began, ended = seen.began - start, seen.ended - start
     return Drawing(lines, dict(sorted(alerts.items())), (began, ended), end - start)
 
@@ -124,17 +127,18 @@ def svg(shown: Drawing) -> str:
 
 def _graph(graph: Graph, shown: Drawing, number: int) -> Iterator[str]:
     lines = shown.lines[number]
-    top = max([value for line in lines.values() for _, value in line] + [1e-3]) * 1.05
+    most = max((value for line in lines.values() for _, value in line), default=0.0)
+    top = max(most, graph.least) * 1.05
     began, ended = (_x(moment, shown) for moment in shown.incident)
     yield f'<rect x="{began}" width="{ended - began:.0f}" height="{HEIGHT}" fill="{PALE}"/>'
     yield f'<path d="M0 {HEIGHT}H{WIDTH}M0 0V{HEIGHT}" stroke="#cbd5e1" fill="none"/>'
     yield f'<text y="-9" font-weight="bold">{escape(graph.title)}</text>'
-    most = f"{top / 1.05:.3g}{graph.unit}"
-    yield f'<text x="{WIDTH}" y="-9" text-anchor="end">at most {most}</text>'
+    yield f'<text x="{WIDTH}" y="-9" text-anchor="end">at most {most:.3g}{graph.unit}</text>'
     for place, (name, line) in enumerate(lines.items()):
         colour = COLOURS[place]
-        points = " ".join(f"{_x(m, shown)},{HEIGHT * (1 - v / top):.0f}" for m, v in line)
-        yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        for stretch in _stretches(line):
+            points = " ".join(f"{_x(m, shown)},{HEIGHT * (1 - v / top):.0f}" for m, v in stretch)
+            yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         if name:
             yield f'<text x="{5 + 40 * place}" y="11" fill="{colour}">{name}</text>'
 
@@ -150,28 +154,27 @@ def _bars(shown: Drawing, top: int) -> Iterator[str]:
         f'<rect x="{left + began:.0f}" y="{top}" width="{ended - began:.0f}" height="{height}"'
         f' fill="{PALE}"/>'
     )
-    for number, (name, moments) in enumerate(shown.alerts.items()):
+    for number, (name, firing) in enumerate(shown.alerts.items()):
         y = top + BAR * number
         yield f'<text x="{GAP}" y="{y + 11}">{name}</text>'
-        for first, last in _stretches(moments):
-            start, end = _x(first, shown) * scale, _x(last + 1, shown) * scale
+        for stretch in _stretches(firing):
+            start, end = _x(stretch[0][0], shown) * scale, _x(stretch[-1][0] + 1, shown) * scale
             yield (
                 f'<rect x="{left + start:.0f}" y="{y + 3}" width="{end - start:.0f}"'
                 f' height="{BAR - 6}" fill="{COLOURS[1]}"/>'
             )
 
 
-def _stretches(moments: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """The first and the last of each run of seconds."""
-    first = last = None
-    for moment in moments:
-        if first is None or last is None or moment - last > 1.5:  # noqa: PLR2004 - seconds
-            if first is not None and last is not None:
-                yield first, last
-            first = moment
-        last = moment
-    if first is not None and last is not None:
-        yield first, last
+def _stretches(line: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    """The parts of a line that have a value for each second."""
+    stretch: list[tuple[float, float]] = []
+    for moment, value in line:
+        if stretch and moment - stretch[-1][0] > 1.5:  # noqa: PLR2004 - seconds
+            yield stretch
+            stretch = []
+        stretch.append((moment, value))
+    if stretch:
+        yield stretch
 
 
 def _x(moment: float, shown: Drawing) -> int:
@@ -180,12 +183,8 @@ def _x(moment: float, shown: Drawing) -> int:
 
 async def _pictured(project: Path, name: str) -> str:
     incident = INCIDENTS[name]
-    rules = project / "deploy" / "observability" / "rules.yaml"
-    async with (
-        scene(project, incident.settings) as place,
-        Prometheus(rules, place.metrics_port).running() as prometheus,
-    ):
-        seen = await run(incident, place, prometheus, before=BEFORE, seconds=INCIDENT)
+    async with watched(project, incident.settings) as (scene, prometheus):
+        seen = await run(incident, scene, prometheus, before=BEFORE, seconds=INCIDENT)
         await asyncio.sleep(AFTER)
         return svg(drawing(prometheus, seen, seen.ended + AFTER))
 

@@ -1,7 +1,7 @@
 """Writes the Grafana dashboard that a service brings: `python -m scripts.dashboard`.
 
 The JSON is the service's from then on: a team changes it in Grafana and exports it. Here it is
-generated, because what a person decides on are the queries, and they are a tenth of it.
+generated, because most of the JSON is not the queries, which a person has to read.
 """
 
 import json

@@ -1,12 +1,15 @@
 """A real Prometheus scrapes a real service in incidents: the right alerts fire, and no other."""
 
 import asyncio
+import re
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import yaml
 
+from benchmarks.incident_plots import GRAPHS, Drawing, svg
 from benchmarks.incidents import INCIDENTS, observed, shorter
 
 from .baking import OLDEST
@@ -70,3 +73,26 @@ def test_every_window_and_wait_of_the_rules_becomes_shorter(project: Path) -> No
     ]
     assert shorter_waits == [wait.replace("m", "s") for wait in waits]
     assert "[5m]" not in shorter(text)
+
+
+def test_each_picture_of_the_page_on_observing_is_there_small_and_shown(project: Path) -> None:
+    text = (project / "docs" / "observing.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^!\[.+\]\(images/(.+)\)$", text, re.MULTILINE)
+
+    assert sorted(shown) == sorted(path.name for path in (project / "docs/images").iterdir())
+    assert len(shown) == 5
+    for name in shown:
+        picture = (project / "docs/images" / name).read_bytes()
+        assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - ours
+        assert len(picture) < 10_000
+
+
+def test_a_picture_shows_a_gap_where_there_is_no_value() -> None:
+    line = [(0.0, 1.0), (1.0, 2.0), (5.0, 3.0)]
+    lines = [dict.fromkeys(graph.queries, line) for graph in GRAPHS]
+
+    picture = svg(Drawing(lines, {"EventLoopLate": line}, (1.0, 4.0), 10.0))
+
+    assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - ours
+    assert picture.count("<polyline") == 2 * sum(len(graph.queries) for graph in GRAPHS)
+    assert picture.count('height="9"') == 2  # the alert fired twice
