@@ -95,7 +95,7 @@ def moved_thresholds(text: str) -> Iterator[tuple[str, str]]:
             for factor in (0.1, 10):
                 moved = f"{float(found[1]) * factor:g}"
                 yield (
-                    f"{found[0]} as {moved}",
+                    f"{found[0]} as {moved}, at {found.start()}",
                     text[: found.start(1)] + moved + text[found.end(1) :],
                 )
 
