@@ -38,7 +38,7 @@ def documented(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("suite", "way"),
     [
-        (suites.FLASK, "bridge"),
+        pytest.param(suites.FLASK, "bridge", marks=pytest.mark.heavy),
         pytest.param(suites.FLASK, "bridge-async", marks=pytest.mark.heavy),
         (suites.ASGIREF, "bridge"),
     ],

@@ -129,6 +129,7 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+@pytest.mark.heavy
 def test_the_tests_see_neither_a_hostile_environment_nor_what_a_team_adds(tmp_path: Path) -> None:
     """Both in one run, which is the longest part of it; the heavy tests tell them apart."""
     project = bake(tmp_path, deployment="all")

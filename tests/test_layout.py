@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -304,14 +303,10 @@ def test_a_library_is_the_same_bytes_in_every_bake(library: str, project: Path) 
             assert data == files[f"src/{library}/{name}"].encode()
 
 
-# The newest Python on the system that differs most; the others too, where there is time.
-SYSTEMS = [*product(reversed(PYTHONS), ["win32", "darwin", "linux"])]
-
-
-@pytest.mark.parametrize(
-    ("python", "platform"),
-    [SYSTEMS[0], *(pytest.param(*each, marks=pytest.mark.heavy) for each in SYSTEMS[1:])],
-)
+# `test_bakes` checks a whole service, the libraries too, for the system that differs most.
+@pytest.mark.heavy
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
 def test_the_libraries_pass_the_type_checks_of_every_system(python: str, platform: str) -> None:
     """`make lint` does it for the one that it runs on; a service takes their types as they are."""
     system = ("--python-version", python, "--platform", platform)

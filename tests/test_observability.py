@@ -82,7 +82,13 @@ def test_the_rules_and_the_configuration_are_valid(folder: Path) -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("name", UNIT_TESTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.heavy] if "budgets" in name else [])
+        for name in UNIT_TESTS
+    ],
+)
 def test_each_alert_fires_when_it_should_and_not_otherwise(name: str, folder: Path) -> None:
     promtool("test", "rules", name, cwd=folder)
 
