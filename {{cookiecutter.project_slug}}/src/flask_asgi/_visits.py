@@ -117,11 +117,11 @@ class Visits:
             self._observer.on_cancel()
             raise asyncio.CancelledError
         outer, self.task = self.task, asyncio.current_task()
+        absence = _Absence(self._observer, self._places)
         try:
-            with self._places.away():
-                wait = functools.partial(_wait, coroutine)
-                return await run_on_loop(wait, context, self._observer, home)
+            return await run_on_loop(functools.partial(_wait, coroutine), context, absence, home)
         finally:
+            absence.end()
             self.task = outer
 
     async def _unobserved(
@@ -132,6 +132,31 @@ class Visits:
     ) -> T:
         wait = functools.partial(_wait, coroutine)
         return await run_on_loop(wait, context, NoObserver(), home)
+
+
+class _Absence:
+    """The observer of one visit. The thread is away from the visit's first wait on.
+
+    A coroutine that never waits is over before another thread could take the place.
+    """
+
+    def __init__(self, observer: Observer, places: Places) -> None:
+        self._observer = observer
+        self._places = places
+        self._away: AbstractContextManager[None] | None = None
+
+    def on_wait(self) -> None:
+        if self._away is None:
+            self._away = self._places.away()
+            self._away.__enter__()
+        self._observer.on_wait()
+
+    def on_cancel(self) -> None:
+        self._observer.on_cancel()
+
+    def end(self) -> None:
+        if self._away is not None:
+            self._away.__exit__(None, None, None)
 
 
 def _wait(coroutine: Coroutine[Any, Any, T]) -> T:
