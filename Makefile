@@ -27,10 +27,10 @@ demo:
 test: lint
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not heavy"
 
-# The same, and then one by one the heavy tests: a bake's own on every other Python that is found,
+# The same, and then the heavy tests, two at a time: a bake's own on every other Python that is found,
 # those that build and run what is deployed, and the rest of long tables.
 test-all: test
-	@$(RUN) pytest -m heavy
+	@$(RUN) pytest --numprocesses 2 --dist loadfile -m heavy
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes,
 # ONLY=goodput measures what becomes of requests while upstream calls fail, in three, and

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,12 @@ from .isolation import forget_the_developer
 T = TypeVar("T")
 
 forget_the_developer()
+
+# What is imported at its first use is imported here: on an event loop, `blockbuster` would refuse
+# what redis and OpenTelemetry read while they are imported.
+for name in ("redis.asyncio", "opentelemetry.context"):
+    with suppress(ModuleNotFoundError):
+        import_module(name)
 
 
 @pytest.fixture
