@@ -254,8 +254,9 @@ def test_a_dashboard_of_a_service_with_the_longest_name_is_one_that_grafana_take
 
 
 @pytest.fixture(scope="module")
-def scraped(project: Path) -> dict[str, set[str]]:
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of each metric that a service exports, after requests of several kinds."""
+    project = bake(tmp_path_factory.mktemp("scraped"))  # an environment is made in it
     env = on_python(OLDEST)
     run("uv", "sync", "--locked", "--no-dev", cwd=project, env=env)
     port, metrics_port = free_port(), free_port()
