@@ -96,7 +96,7 @@ def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     root = scope.get("root_path", "").rstrip("/")
     server = scope.get("server") or ("localhost", 80)
     query = scope["query_string"].decode("latin-1")
-    target = _target(scope, query)
+    target = sent_path(scope) + (f"?{query}" if query else "")
     environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": root.encode().decode("latin-1"),
@@ -159,10 +159,10 @@ def _variable(header: bytes) -> str:
 _variables: Memo[bytes, str] = Memo(most=256, longest=64)
 
 
-def _target(scope: HTTPScope, query: str) -> str:
+def sent_path(scope: HTTPScope) -> str:
+    """Return the path as the client sent it, percent-encoded and without the query."""
     raw_path = scope.get("raw_path")
-    path = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
-    return f"{path}?{query}" if query else path
+    return raw_path.decode("latin-1") if raw_path else quote(scope["path"])
 
 
 def _path(scope: HTTPScope, root: str) -> str:

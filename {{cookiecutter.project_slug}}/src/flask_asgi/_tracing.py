@@ -15,7 +15,6 @@ from random import getrandbits
 from traceback import format_tb
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 from flask import Flask, got_request_exception, request
 from opentelemetry import context as otel
@@ -23,8 +22,10 @@ from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap
 from opentelemetry.propagators.textmap import Getter
 
+from ._environ import sent_path
 from ._exchange import Exchange
 from ._marks import on_loop
+from ._observer import OTHER, method_name
 from ._trace import TRACE
 
 # The paths that are not traced, as regular expressions separated by commas. These are the variables
@@ -37,10 +38,6 @@ _READERS = ("opentelemetry.baggage.propagation", "opentelemetry.trace.span")
 # Characters of what a client chooses.
 LONGEST = 256
 LONGEST_METHOD = 32
-
-_METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
-)
 
 _RULE = "flask_asgi.rule"  # in the environ: the rule that the URL matches, or None
 
@@ -140,18 +137,19 @@ class _Requests:
         parent, headers = otel.Context(), scope["headers"]
         if any(name in self._read for name, _ in headers):
             parent = extract(headers, parent, _HEADERS)
-        path = _path(scope)
+        path = sent_path(scope)
         if self._excluded is not None and self._excluded.search(path):
             span = _unsampled(parent)
         else:
-            method = scope["method"]
-            name = method if method in _METHODS else "HTTP"
+            method = method_name(scope["method"])
             attributes = {
-                "http.request.method": method if method in _METHODS else "_OTHER",
+                "http.request.method": method,
                 "url.path": path[:LONGEST],
                 "url.scheme": scope.get("scheme", "http"),
             }
-            span = self._tracer.start_span(name, parent, trace.SpanKind.SERVER, attributes)
+            span = self._tracer.start_span(
+                _span_name(method), parent, trace.SpanKind.SERVER, attributes
+            )
             if span.is_recording():
                 span.set_attributes(_further_attributes(scope))
         # In the context of the request alone, which ends with it: there is nothing to detach.
@@ -180,11 +178,10 @@ class _Block:
         span, exchange = self._span, self._exchange
         if not span.is_recording():  # nor is there an end to note
             return
-        method = exchange.scope["method"]
         rule = (exchange.environ or {}).get(_RULE)
         if rule is not None:
             span.set_attribute("http.route", rule.rule)
-            span.update_name(f"{method if method in _METHODS else 'HTTP'} {rule.rule}")
+            span.update_name(f"{_span_name(method_name(exchange.scope['method']))} {rule.rule}")
         if exchange.has_begun() and exchange.response is not None:
             status = exchange.response.start["status"]
             span.set_attribute("http.response.status_code", status)
@@ -213,14 +210,13 @@ class _HeaderGetter(Getter[Headers]):
 _HEADERS = _HeaderGetter()
 
 
-def _path(scope: Any) -> str:  # noqa: ANN401 - a scope, also of a server that leaves out parts
-    raw_path = scope.get("raw_path")
-    return quote(scope["path"]) if raw_path is None else str(raw_path.decode("latin-1"))
+def _span_name(method: str) -> str:
+    return "HTTP" if method == OTHER else method
 
 
-def _further_attributes(scope: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+def _further_attributes(scope: Any) -> dict[str, Any]:  # noqa: ANN401 - a scope, also of a server that leaves out parts
     attributes: dict[str, Any] = {"network.protocol.version": scope["http_version"]}
-    if scope["method"] not in _METHODS:
+    if method_name(scope["method"]) == OTHER:
         attributes["http.request.method_original"] = scope["method"][:LONGEST_METHOD]
     if client := scope.get("client"):
         attributes["client.address"] = client[0]

@@ -13,7 +13,7 @@ from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wsgi import get_path_info
 
 from ._memo import Memo
-from ._views import AsyncViews
+from ._views import is_async_view
 
 # More than any application has.
 MOST_HOSTS = 256
@@ -38,7 +38,6 @@ class AsyncViewCache:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._views = AsyncViews(app)
         self._urls = app.url_map.bind("localhost")
         self._by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: Memo[tuple[str | None, ...], Names] = Memo(most=MOST_URLS, longest=LONGEST)
@@ -56,7 +55,7 @@ class AsyncViewCache:
         method, path = environ["REQUEST_METHOD"], get_path_info(environ)
         try:
             rule, _ = self._bind(environ).match(path, method, return_rule=True, query_args="")
-            is_async = self._views(rule.endpoint, method)
+            is_async = is_async_view(self._app.view_functions[rule.endpoint], method)
         except Exception:  # noqa: BLE001 - no such host or URL, a redirect, or a converter that fails
             return ()
         return names_of(rule.endpoint) if is_async else ()

@@ -4,7 +4,6 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS, isasyncgenfunction, iscoroutinef
 from types import CodeType, FunctionType
 from typing import Any
 
-from flask import Flask
 from flask.views import MethodView, View
 
 from ._marks import is_for_loop
@@ -15,27 +14,6 @@ _AS_VIEW = {
     for constant in View.as_view.__func__.__code__.co_consts  # type: ignore[attr-defined]
     if isinstance(constant, CodeType) and constant.co_name == "view"
 }
-
-
-class AsyncViews:
-    """The asynchronous views of one application, looked up by endpoint and method."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._known: dict[tuple[str, str], tuple[object, bool]] = {}
-
-    def __call__(self, endpoint: str, method: str) -> bool:
-        """Tell whether the view of ``endpoint`` runs on the loop for this method of HTTP.
-
-        Raises:
-            KeyError: no such endpoint.
-        """
-        view = self._app.view_functions[endpoint]
-        known, is_async = self._known.get((endpoint, method), (None, False))
-        if known is not view:
-            is_async = is_async_view(view, method)
-            self._known[endpoint, method] = view, is_async
-        return is_async
 
 
 def is_async_view(view: Any, method: str) -> bool:  # noqa: ANN401 - whatever is registered

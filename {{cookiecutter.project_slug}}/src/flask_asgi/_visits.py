@@ -73,7 +73,7 @@ class Visits:
         """Return the result of ``coroutine``, for the call whose thread this is.
 
         Meanwhile the thread runs what the coroutine's synchronous code hands to it: see
-        `run_at_home`.
+        `block_on_thread`.
 
         Raises:
             BaseException: the error that the coroutine raised, or `asyncio.CancelledError`.
