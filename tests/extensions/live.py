@@ -17,6 +17,19 @@ from flask_asgi import FlaskToAsgi, RunningServer, serve_in_thread
 PATIENCE = 10.0
 
 
+class Gate:
+    """Where the code of one request blocks, and a test knows that it does."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def block(self) -> None:
+        """Wait until the gate is opened."""
+        self.entered.set()
+        self.opened.wait(PATIENCE)
+
+
 class Live:
     """A running server, and clients of it."""
 
@@ -37,6 +50,19 @@ class Live:
         return [
             self._pool.submit(self.client.request, method, path, **options) for _ in range(clients)
         ]
+
+    @contextmanager
+    def blocked(self, gate: Gate, path: str, answer: str, **options: Any) -> Iterator[None]:
+        """Run the block while a request blocks at `gate`, and expect its answer afterwards."""
+        (request,) = self.begin(1, path, **options)
+        assert gate.entered.wait(PATIENCE)
+        try:
+            yield
+        finally:
+            done_before = request.done()
+            gate.opened.set()
+        assert request.result().text == answer
+        assert not done_before
 
     def at_once(self, clients: int, path: str = "/", **options: Any) -> Counter[str]:
         """How many of so many requests at once were answered how: status and body, or the error."""

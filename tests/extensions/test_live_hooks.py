@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import flask_asgi
 import pytest
 from flask import (
     Blueprint,
@@ -26,10 +25,10 @@ from flask import (
     session,
 )
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from flask_asgi import FlaskToAsgi
+from flask_asgi import FlaskToAsgi, on_loop
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
-from .live import PATIENCE, barrier, live, place
+from .live import Gate, barrier, live, place
 
 pytestmark = pytest.mark.heavy
 
@@ -371,26 +370,15 @@ def test_async_hooks_stay_on_the_loop() -> None:
 
 
 def test_the_loop_goes_on_while_a_hook_blocks() -> None:
-    app = make_app()
-    entered, release = threading.Event(), threading.Event()
+    app, gate = make_app(), Gate()
 
     @app.before_request
     def block() -> None:
         if "block" in request.args:
-            entered.set()
-            release.wait(PATIENCE)
+            gate.block()
 
-    with live(app) as server:
-        (blocked,) = server.begin(1, "/awaits?block")
-        assert entered.wait(PATIENCE)
-        try:
-            assert server.get("/awaits").text == "loop"
-        finally:
-            done_before = blocked.done()
-            release.set()
-        assert blocked.result().text == "loop"
-
-    assert not done_before
+    with live(app) as server, server.blocked(gate, "/awaits?block", "loop"):
+        assert server.get("/awaits").text == "loop"
 
 
 # What stays on the loop
@@ -413,34 +401,27 @@ def async_hooks(app: Flask) -> None:
 
 def marked_hooks(app: Flask) -> None:
     """Hooks that say that they never block."""
-    app.before_request(ON_LOOP(lambda: None))
-    app.after_request(ON_LOOP(lambda response: response))
-    app.teardown_request(ON_LOOP(lambda _error: None))
-    app.teardown_appcontext(ON_LOOP(lambda _error: None))
-    app.url_value_preprocessor(ON_LOOP(lambda _endpoint, _values: None))
-
-
-ON_LOOP: Any = getattr(flask_asgi, "on_loop", None)
-
-needs_marker = pytest.mark.skipif(ON_LOOP is None, reason="flask_asgi has no such marker yet")
+    app.before_request(on_loop(lambda: None))
+    app.after_request(on_loop(lambda response: response))
+    app.teardown_request(on_loop(lambda _error: None))
+    app.teardown_appcontext(on_loop(lambda _error: None))
+    app.url_value_preprocessor(on_loop(lambda _endpoint, _values: None))
 
 
 @pytest.mark.parametrize(
     "hooks",
-    [no_hooks, async_hooks, pytest.param(marked_hooks, marks=needs_marker)],
+    [no_hooks, async_hooks, marked_hooks],
     ids=lambda hooks: hooks.__name__,
 )
 def test_an_async_view_needs_no_thread_where_none_of_its_hooks_does(
     hooks: Callable[[Flask], None],
 ) -> None:
     """The only thread is busy."""
-    app = Flask(__name__)
-    entered, release = threading.Event(), threading.Event()
+    app, gate = Flask(__name__), Gate()
 
     @app.get("/")
     def block() -> str:
-        entered.set()
-        release.wait(PATIENCE)
+        gate.block()
         return "ok"
 
     @app.get("/awaits")
@@ -449,20 +430,10 @@ def test_an_async_view_needs_no_thread_where_none_of_its_hooks_does(
         return place()
 
     hooks(app)
-    with live(app, threads=1) as server:
-        (blocked,) = server.begin(1)
-        assert entered.wait(PATIENCE)
-        try:
-            assert server.get("/awaits").text == "loop"
-        finally:
-            done_before = blocked.done()
-            release.set()
-        assert blocked.result().text == "ok"
-
-    assert not done_before
+    with live(app, threads=1) as server, server.blocked(gate, "/", "ok"):
+        assert server.get("/awaits").text == "loop"
 
 
-@needs_marker
 def test_marked_hooks_run_on_the_loop() -> None:
     app = make_app()
     places: list[str] = []
@@ -470,13 +441,13 @@ def test_marked_hooks_run_on_the_loop() -> None:
     def note(*_: object) -> None:
         places.append(place())
 
-    app.before_request(ON_LOOP(note))
-    app.teardown_request(ON_LOOP(note))
-    app.teardown_appcontext(ON_LOOP(note))
-    app.url_value_preprocessor(ON_LOOP(note))
+    app.before_request(on_loop(note))
+    app.teardown_request(on_loop(note))
+    app.teardown_appcontext(on_loop(note))
+    app.url_value_preprocessor(on_loop(note))
 
     @app.after_request
-    @ON_LOOP
+    @on_loop
     def after(response: Response) -> Response:
         note()
         return response

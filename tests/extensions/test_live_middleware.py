@@ -1,7 +1,6 @@
 """Where a view runs is decided by what Flask dispatches, not by what came over the wire."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +9,7 @@ from flask import request
 from flask_asgi import on_loop
 
 from .decorated import Watched
-from .live import PATIENCE, barrier, live, place
+from .live import Gate, barrier, live, place
 
 pytestmark = pytest.mark.heavy
 
@@ -146,23 +145,13 @@ def test_all_of_an_async_view_runs_on_the_loop_behind_marked_middleware(
 
 
 def test_the_loop_answers_others_while_an_overridden_view_blocks() -> None:
-    entered, release = threading.Event(), threading.Event()
+    gate = Gate()
 
     def blocks() -> str:
-        entered.set()
-        release.wait(PATIENCE)
+        gate.block()
         return request.method
 
     app = make_app(blocks, async_view)
     asked = override(app)
-    with live(app) as server:
-        (blocked,) = server.begin(1, **asked)
-        assert entered.wait(PATIENCE)
-        try:
-            assert server.get("/x").text == "async"
-        finally:
-            done_before = blocked.done()
-            release.set()
-        assert blocked.result().text == "DELETE"
-
-    assert not done_before
+    with live(app) as server, server.blocked(gate, answer="DELETE", **asked):
+        assert server.get("/x").text == "async"
