@@ -69,7 +69,7 @@ def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
 
 
 def measure_works(works: Sequence[str], console: Console, chosen: Plan) -> dict[str, Any]:
-    """The published results, with these works measured anew.
+    """The published results, with a new measurement of these works.
 
     Raises:
         BenchError: when the others are of another machine or other versions, and as in `measure`.
