@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from typing import Any
 
 import flask
@@ -149,7 +150,12 @@ async def test_all_that_a_request_calls_runs_in_the_same_thread(
     assert len(threads_of(where)) == 1
 
 
-@pytest.mark.parametrize("kind", ["async", "sync"])
+# Before 3.1.2, Flask's `stream_with_context` failed in every async view.
+FLASK = tuple(map(int, version("flask").split(".")[:3]))
+in_async_views = pytest.mark.skipif(FLASK < (3, 1, 2), reason="Flask's own fault")
+
+
+@pytest.mark.parametrize("kind", [pytest.param("async", marks=in_async_views), "sync"])
 async def test_a_stream_keeps_the_thread_of_its_request_until_its_teardown(
     app: Flask, where: dict[str, tuple[int, bool]], seen_by: Any, kind: str
 ) -> None:

@@ -37,7 +37,8 @@ DROPPED = "log lines were dropped: stderr did not take them"
 def started(code: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python code after `SETUP`, with a pipe for its stdin and stdout."""
     with subprocess.Popen(
-        [sys.executable, "-c", SETUP + code],
+        # A fork beside the writer's thread is what some of the tests are about (3.12 warns of it).
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SETUP + code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
