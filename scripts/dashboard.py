@@ -243,6 +243,7 @@ ROWS = {
                 )
             },
         ),
+        Panel("Log lines dropped", "short", {"{{instance}}": rate("log_lines_dropped_total")}),
         Panel("Running since", "s", {"{{instance}}": "time() - process_start_time_seconds{$of}"}),
         Panel(
             "Processes by version",

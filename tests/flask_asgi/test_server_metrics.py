@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from flask_asgi import METHODS, EndedRequest, Load, ServerMetrics, ServerObserver
-from flask_asgi._server_metrics import STATUSES, _requests
+from flask_asgi import METHODS, EndedRequest, Load, ServerMetrics, ServerObserver, _server_metrics
+from flask_asgi._server_metrics import SLOW_TICKS, STATUSES, _requests
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
@@ -117,3 +117,15 @@ def test_every_event_is_counted() -> None:
     events = {name for name in vars(ServerObserver) if not name.startswith("_")}
 
     assert events <= vars(ServerMetrics).keys()
+
+
+def test_log_lines_that_were_dropped_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped = [3, 5, 4, 6]  # fewer, once a writer has gone
+    monkeypatch.setattr(_server_metrics, "dropped_lines", lambda: dropped.pop(0))
+    metrics = ServerMetrics()
+    before = value("log_lines_dropped_total")
+
+    for _ in range(2 * SLOW_TICKS + 1):
+        metrics.load_sampled(LOAD)
+
+    assert value("log_lines_dropped_total") - before == 4

@@ -19,6 +19,7 @@ from ._observer import (
     method_name,
 )
 from ._prometheus import GarbageCounters
+from ._stderr_writer import dropped_lines
 
 # In seconds; the first are those of OpenTelemetry's conventions.
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -26,7 +27,7 @@ WAIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 
 STATUSES = range(100, 600)  # RFC 9110 section 15
 
-GARBAGE_TICKS = 10  # between two looks at the garbage collector
+SLOW_TICKS = 10  # between two looks at what is not urgent
 
 
 def _gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
@@ -62,6 +63,7 @@ LAST_TICK = Gauge(
 )
 TASKS = _gauge("background_tasks_active", "Background tasks under way.")
 ENDED_TASKS = Counter("background_tasks_total", "Background tasks that ended.", ("outcome",))
+DROPPED_LINES = Counter("log_lines_dropped_total", "Log lines that stderr did not take.")
 GARBAGE = GarbageCounters()
 
 # Series that exist from the start, as a rate needs a first value.
@@ -84,6 +86,7 @@ class ServerMetrics(ServerObserver):
     def __init__(self) -> None:
         LAST_TICK.set_to_current_time()
         self._ticks = 0
+        self._dropped = dropped_lines()
 
     def request_ended(self, request: EndedRequest) -> None:
         """Count it by method, route and status."""
@@ -127,8 +130,11 @@ class ServerMetrics(ServerObserver):
         THREADS.labels("idle").set(load.threads_idle)
         MOST_THREADS.set(load.most_threads)
         THREAD_QUEUE.set(load.calls_waiting)
-        if self._ticks % GARBAGE_TICKS == 0:
+        if self._ticks % SLOW_TICKS == 0:
             GARBAGE.refresh()
+            dropped = dropped_lines()
+            DROPPED_LINES.inc(max(0, dropped - self._dropped))  # less, once a writer has gone
+            self._dropped = dropped
         self._ticks += 1
 
 
