@@ -44,7 +44,6 @@ from flask_asgi import (
     Readiness,
     Server,
     Supervisor,
-    _server,
     drain_on_signal,
     on_loop,
 )
@@ -55,7 +54,7 @@ PART = bytes(65536)
 # What a test wants otherwise, as JSON: arguments of `FlaskToAsgi`, and those that are popped below.
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("ENGINE_OPTIONS", "{}"))
 DELAY: float = OPTIONS.pop("delay", 0)  # seconds between a signal and the server's stop
-ON_ITS_WAY: float = OPTIONS.pop("on_its_way", _server.ON_ITS_WAY_SECONDS)
+ON_ITS_WAY: float = OPTIONS.pop("on_its_way", Server.on_its_way_seconds)
 FAILS_TO_START: bool = OPTIONS.pop("fails_to_start", False)
 
 logging.basicConfig(level="INFO", format="%(levelname)s %(name)s %(message)s")
@@ -800,7 +799,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--grace", type=int, default=10)
     options = parser.parse_args()
-    _server.ON_ITS_WAY_SECONDS = ON_ITS_WAY
+    Server.on_its_way_seconds = ON_ITS_WAY
     config = uvicorn.Config(
         "tests.flask_asgi.application:asgi",
         host=options.host,

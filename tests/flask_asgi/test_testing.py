@@ -11,8 +11,9 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from flask import Flask
-from flask_asgi import FlaskToAsgi, Lifespan, RunningServer, serve_in_thread
+from flask_asgi import FlaskToAsgi, Lifespan, RunningServer, Server, serve_in_thread
 
 CLIENTS = 4
 
@@ -92,6 +93,24 @@ def test_a_stopped_server_runs_nothing() -> None:
         server.run(late())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address.hostname, address.port), timeout=5)
+
+
+@pytest.mark.timeout(60)  # less than each of these waits
+def test_the_end_of_the_block_waits_for_no_tick_and_no_client_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def tick_once(_server: uvicorn.Server) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(uvicorn.Server, "main_loop", tick_once)
+    monkeypatch.setattr(Server, "handshake_seconds", 3600)
+    monkeypatch.setattr(Server, "on_its_way_seconds", 3600)
+    application = Application()
+
+    with serve_in_thread(application.asgi):
+        pass
+
+    assert not application.is_open
 
 
 def test_the_error_of_a_test_ends_the_server() -> None:

@@ -24,12 +24,6 @@ from ._systemd import inherited_sockets, notify
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a TCP handshake that has begun may need to end.
-HANDSHAKE_SECONDS = 0.1
-
-# Seconds that a request may need from the client's connection to its first byte.
-ON_ITS_WAY_SECONDS = 0.1
-
 # Seconds that the responses to requests that are cut off may take, before uvicorn cancels them.
 LAST_WORDS_SECONDS = 1
 
@@ -48,6 +42,12 @@ class Server(uvicorn.Server):
     """
 
     on_systemds_sockets = False
+
+    # Seconds that a TCP handshake that has begun may need to end.
+    handshake_seconds = 0.1
+
+    # Seconds that a request may need from the client's connection to its first byte.
+    on_its_way_seconds = 0.1
 
     def run(self, sockets: list[socket] | None = None) -> None:
         """Serve until a signal, on `sockets` if they are given.
@@ -109,9 +109,9 @@ class Server(uvicorn.Server):
             for descriptor in self._descriptors():
                 with socket(fileno=descriptor) as listener:
                     drop_new(listener)
-            await asyncio.sleep(HANDSHAKE_SECONDS)
+            await asyncio.sleep(self.handshake_seconds)
         await self._stop_listening()
-        await asyncio.sleep(ON_ITS_WAY_SECONDS)
+        await asyncio.sleep(self.on_its_way_seconds)
         last_call = None
         if (grace := self.config.timeout_graceful_shutdown) is not None:
             last_call = asyncio.get_running_loop().call_later(grace, self.cut_off, grace)

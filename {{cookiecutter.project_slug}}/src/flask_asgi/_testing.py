@@ -59,7 +59,8 @@ def serve_in_thread(asgi: ASGI3Application) -> Iterator[RunningServer]:
     open within the block. A test can thus use what `app.test_client()` lacks: streams, background
     work, disconnects, concurrent requests.
 
-    At the end of the block requests in flight are given one second.
+    At the end of the block requests in flight are given one second. There is no wait for clients
+    that are only about to connect, so a test may afford a server of its own.
 
     Raises:
         RuntimeError: the server did not start, for example because the lifespan failed. The log has
@@ -83,16 +84,20 @@ def serve_in_thread(asgi: ASGI3Application) -> Iterator[RunningServer]:
             loop = server.loop.result()
             yield RunningServer(f"http://127.0.0.1:{listener.getsockname()[1]}", loop)
         finally:
-            server.should_exit = True
+            server.stop()
             thread.join()
 
 
 class _ThreadServer(Server):
     """A server that tells another thread when it has started, or that it has not."""
 
+    handshake_seconds = 0
+    on_its_way_seconds = 0
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
+        self.ticks: asyncio.Task[None] | None = None
 
     def serve_on(self, listener: socket) -> None:
         """Serve until `should_exit` is set."""
@@ -109,3 +114,15 @@ class _ThreadServer(Server):
         """Listen, and tell the other thread."""
         await super().startup(sockets)
         self.loop.set_result(asyncio.get_running_loop())
+
+    async def main_loop(self) -> None:
+        """Tick until `stop`."""
+        self.ticks = asyncio.ensure_future(super().main_loop())
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.ticks
+
+    def stop(self) -> None:
+        """Stop the server, from another thread, and not only at its next tick."""
+        self.should_exit = True
+        if self.ticks is not None and self.ticks.get_loop().is_running():
+            self.ticks.get_loop().call_soon_threadsafe(self.ticks.cancel)
