@@ -1,24 +1,24 @@
-"""The traces of the service, as a collector in another process gets them from its workers."""
+"""The traces of the service, as a collector gets them from its workers."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ..serving import Server, free_port, serve
+from ..otlp_receiver import Collector, collecting
+from ..serving import free_port, serve
 
 Spans = list[dict[str, Any]]
 
 
 @pytest.fixture
-def collector() -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
     """A collector, which outlives the services that report to it."""
-    with serve("tests.otlp_receiver") as server:
-        yield server
+    with collecting() as collector:
+        yield collector
 
 
-def spans_of(collector: Server, *paths: str, **env: str) -> Spans:
+def spans_of(collector: Collector, *paths: str, **env: str) -> Spans:
     """Return the spans that a service with two workers leaves for these requests."""
     usual = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WEB_CONCURRENCY": "2"}
     with serve(env=usual | env) as service:
@@ -26,11 +26,12 @@ def spans_of(collector: Server, *paths: str, **env: str) -> Spans:
             service.get(path)
         service.process.terminate()
         assert service.process.wait(30) == 0
-    spans: Spans = json.loads(collector.get("/spans")[1])
-    return spans
+    return collector.spans
 
 
-def test_the_attempts_of_a_request_are_below_it_whichever_worker_has_it(collector: Server) -> None:
+def test_the_attempts_of_a_request_are_below_it_whichever_worker_has_it(
+    collector: Collector,
+) -> None:
     paths = ["/prices?symbol=A&symbol=B&symbol=C"] * 8
     spans = spans_of(collector, *paths, "/fingerprint/sync?text=a", "/fingerprint/async?text=a")
 
@@ -46,7 +47,7 @@ def test_the_attempts_of_a_request_are_below_it_whichever_worker_has_it(collecto
     assert len({span["trace"] for span in requests}) == len(requests)
 
 
-def test_the_standard_variables_of_the_sampler_hold(collector: Server) -> None:
+def test_the_standard_variables_of_the_sampler_hold(collector: Collector) -> None:
     assert spans_of(collector, *["/prices?symbol=A"] * 4, OTEL_TRACES_SAMPLER="always_off") == []
 
 

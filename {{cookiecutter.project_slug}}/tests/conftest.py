@@ -2,10 +2,12 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import httpx
@@ -49,6 +51,19 @@ def blockbuster() -> Iterator[BlockBuster]:
         yield guard
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cached_bytecode() -> Iterator[None]:
+    """Let the services that tests start share a folder of bytecode, if they may not write any.
+
+    Each would otherwise compile everything it imports, which takes longer than its test.
+    """
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", folder)
+        yield
+
+
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return an empty folder in which the test may write the `.env` that is read."""
@@ -81,7 +96,8 @@ class LiveClient(httpx.Client):
     """A client of the application as it runs in production: one loop, with its lifespan open."""
 
     def __init__(self, server: RunningServer) -> None:
-        super().__init__(base_url=server.url, timeout=serving.PATIENCE)
+        # Without `verify` it would read all certificate authorities, for HTTP.
+        super().__init__(base_url=server.url, timeout=serving.PATIENCE, verify=False)
         self._server = server
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

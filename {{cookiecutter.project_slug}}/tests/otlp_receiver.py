@@ -1,17 +1,40 @@
-"""A collector of traces by OTLP/HTTP: it takes spans, and `/spans` shows them as JSON."""
+"""A collector of traces by OTLP/HTTP."""
 
-import argparse
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from threading import Thread
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Answers `POST /v1/traces` and `GET /spans`."""
+class Collector(ThreadingHTTPServer):
+    """Listens on a free port of 127.0.0.1, and keeps the spans that it is sent."""
 
-    spans: ClassVar[list[dict[str, Any]]] = []
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receiver)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.spans: list[dict[str, Any]] = []
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Collect spans, in a thread, until the block ends."""
+    with Collector() as collector:
+        thread = Thread(target=collector.serve_forever, args=[0.01])  # how soon it sees its end
+        thread.start()
+        try:
+            yield collector
+        finally:
+            collector.shutdown()
+            thread.join()
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    """Answers `POST /v1/traces`."""
+
+    server: Collector
 
     def do_POST(self) -> None:
         """Take the spans of one export."""
@@ -20,19 +43,16 @@ class Receiver(BaseHTTPRequestHandler):
         for each in request.resource_spans:
             service = _values(each.resource.attributes)["service.name"]
             for scope in each.scope_spans:
-                self.spans.extend(_readable(span) | {"service": service} for span in scope.spans)
-        self._answer(b"", "application/x-protobuf")
-
-    def do_GET(self) -> None:
-        """Show every span so far."""
-        self._answer(json.dumps(self.spans).encode(), "application/json")
-
-    def _answer(self, body: bytes, kind: str) -> None:
+                self.server.spans += [
+                    _readable(span) | {"service": service} for span in scope.spans
+                ]
         self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
         self.end_headers()
-        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def _readable(span: Any) -> dict[str, Any]:
@@ -47,9 +67,3 @@ def _readable(span: Any) -> dict[str, Any]:
 
 def _values(attributes: Any) -> dict[str, Any]:
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int)
-    ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Receiver).serve_forever()

@@ -83,7 +83,7 @@ def answering(host: str, status: int) -> Iterator[int]:
     except OSError:
         pytest.skip(f"this machine has no {host}")
     server.status = status  # type: ignore[attr-defined] # for the handler
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # how soon it sees its end
     thread.start()
     try:
         yield server.server_port

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 
-import httpx
 import pytest
 from flask import Flask
 from flask_asgi import serve_in_thread
@@ -60,9 +59,13 @@ def test_requests_of_the_service_need_no_thread(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     # While something blocks the loop, `blockbuster` fails the test.
-    with caplog.at_level(logging.INFO), serve_in_thread(create_asgi(app)) as server:
-        assert httpx.get(f"{server.url}/livez").status_code == HTTPStatus.OK
-        assert httpx.get(f"{server.url}/absent").status_code == HTTPStatus.NOT_FOUND
+    with (
+        caplog.at_level(logging.INFO),
+        serve_in_thread(create_asgi(app)) as server,
+        LiveClient(server) as client,
+    ):
+        assert client.get("/livez").status_code == HTTPStatus.OK
+        assert client.get("/absent").status_code == HTTPStatus.NOT_FOUND
 
     assert [line for line in caplog.messages if "may block" in line] == []
 

@@ -26,7 +26,7 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"metrics_port": 1})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def metrics() -> Iterator[MetricsServer]:
     """Serve the metrics of this process."""
     with MetricsServer("127.0.0.1", 0) as server:

@@ -102,7 +102,7 @@ def test_a_symbol_that_is_given_twice_is_fetched_once(client: FlaskClient) -> No
 
 def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskClient) -> None:
     stub = StubPrices(failing={"MSFT": 503, "GOOG": "hang"})
-    use(app, stub, retries=0, deadline_seconds=1)
+    use(app, stub, retries=0, deadline_seconds=0.2)
 
     response = client.get(THREE)
 
@@ -111,7 +111,7 @@ def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskCli
     assert content(response)["total"] == str(invented_price("AAPL"))
     assert content(response)["failed"] == {
         "MSFT": {"type": "UpstreamUnavailable", "detail": "prices answered 503"},
-        "GOOG": {"type": "DeadlineExceeded", "detail": "no answer within 1 s"},
+        "GOOG": {"type": "DeadlineExceeded", "detail": "no answer within 0.2 s"},
     }
 
 
@@ -126,7 +126,7 @@ def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskCli
 def test_when_nothing_arrives_the_problem_says_why(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int
 ) -> None:
-    use(app, StubPrices(failing=failing), timeout=0.5, retries=0)
+    use(app, StubPrices(failing=failing), timeout=0.2, retries=0)
 
     response = client.get("/prices?symbol=AAPL&symbol=MSFT")
 

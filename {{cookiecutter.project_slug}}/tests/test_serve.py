@@ -48,17 +48,31 @@ def test_ctrl_c_ends_it_well() -> None:
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [(["-m", PACKAGE], 2), (["-m", "uvicorn", f"{PACKAGE}.asgi:asgi"], STARTUP_FAILURE)],
-    ids=["service", "uvicorn"],
-)
-def test_wrong_settings_stop_the_start_with_a_sentence_each(command: list[str], code: int) -> None:
-    ended = run(*command, env={"PORT": "70000", "LOG_LEVEL": "s3cret"})
+WRONG = {"PORT": "70000", "LOG_LEVEL": "s3cret"}
 
-    assert ended.returncode == code
-    assert [line.split()[0] for line in ended.stderr.splitlines()] == ["PORT", "LOG_LEVEL"]
+
+def test_wrong_settings_stop_uvicorn_with_a_sentence_each() -> None:
+    ended = run("-m", "uvicorn", f"{PACKAGE}.asgi:asgi", env=WRONG)
+
+    assert ended.returncode == STARTUP_FAILURE
+    assert [line.split()[0] for line in ended.stderr.splitlines()] == list(WRONG)
     assert "s3cret" not in ended.stderr
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_wrong_settings_stop_the_command_with_a_sentence_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in WRONG.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert [line.split()[0] for line in said.splitlines()] == list(WRONG)
+    assert "s3cret" not in said
 
 
 @pytest.mark.usefixtures("clean_environment")
