@@ -15,7 +15,8 @@ FAST = (
     "tests/test_logs.py",
     "tests/test_live_client.py",
     "tests/test_serve.py::test_a_taken_port_stops_the_start_with_a_message",
-    "tests/test_serve.py::test_wrong_settings_stop_the_start_with_a_sentence_each",
+    "tests/test_serve.py::test_wrong_settings_stop_the_command_with_a_sentence_each",
+    "tests/test_serve.py::test_wrong_settings_stop_uvicorn_with_a_sentence_each",
 )
 
 NOWHERE = "http://127.0.0.1:9"
