@@ -117,7 +117,7 @@ class _ThreadServer(Server):
 
     async def main_loop(self) -> None:
         """Tick until `stop`."""
-        self.ticks = asyncio.ensure_future(super().main_loop())
+        self.ticks = asyncio.create_task(contained(super().main_loop()))
         with contextlib.suppress(asyncio.CancelledError):
             await self.ticks
 
