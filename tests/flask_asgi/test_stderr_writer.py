@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from flask_asgi import JsonFormatter, StderrWriter, dropped_lines
@@ -30,15 +31,30 @@ logging.basicConfig(level="INFO", handlers=[writer])
 log = logging.getLogger("test").info
 """
 
+# The same where nobody reads, so that a flush takes all of its time.
+IMPATIENT = """
+from flask_asgi import _stderr_writer
+_stderr_writer.FLUSH_SECONDS = 0.2
+"""
+
 DROPPED = "log lines were dropped: stderr did not take them"
 
 
 @contextmanager
 def started(code: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python code after `SETUP`, with a pipe for its stdin and stdout."""
+    with started_program("-c", SETUP + code, stderr=stderr) as process:
+        yield process
+
+
+@contextmanager
+def started_program(
+    *arguments: str, stderr: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python with `arguments`, with a pipe for its stdin and stdout."""
     with subprocess.Popen(
         # A fork beside the writer's thread is what some of the tests are about (3.12 warns of it).
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SETUP + code],
+        [sys.executable, "-W", "ignore::DeprecationWarning", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -51,8 +67,13 @@ def started(code: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Pop
 
 
 def logged_by(code: str) -> list[str]:
-    """Return the messages that a process logs until it ends."""
-    with started(code) as process:
+    """Return the messages that Python code after `SETUP` logs until it ends."""
+    return logged_by_program("-c", SETUP + code)
+
+
+def logged_by_program(*arguments: str) -> list[str]:
+    """Return the messages that Python with `arguments` logs until it ends."""
+    with started_program(*arguments) as process:
         _, written = process.communicate(timeout=PATIENCE)
     return [json.loads(line)["message"] for line in written.splitlines()]
 
@@ -102,10 +123,10 @@ def test_nobody_waits_for_a_reader_who_learns_how_much_is_missing(
     sink: Callable[[], tuple[int, int]],
 ) -> None:
     reader, stderr = sink()
-    code = """
+    code = f"""{IMPATIENT}
 writer._size = 100_000
 for number in range(5000):
-    log(f"line {number}")
+    log("line %d", number)
 print(writer.dropped, dropped_lines(), flush=True)
 input()  # until there is a reader
 log("the last words")
@@ -135,12 +156,12 @@ log("the last words")
     ["", "sys.exit(3)", "log_everything(); raise ValueError", "writer.close()"],
 )
 def test_a_process_whose_reader_has_gone_to_sleep_can_end(end: str) -> None:
-    with started(f"for _ in range(5000):\n    log('x')\n{end}") as process:
+    with started(f"{IMPATIENT}for _ in range(5000):\n    log('x')\n{end}") as process:
         assert process.wait(PATIENCE) == {"": 0, "writer.close()": 0, "sys.exit(3)": 3}.get(end, 1)
 
 
 def test_a_second_flush_does_not_wait_for_a_reader_again() -> None:
-    code = """
+    code = f"""{IMPATIENT}
 waited = []
 event = threading.Event
 class Event(event):
@@ -153,7 +174,7 @@ for _ in range(5000):
 flush_lines()
 flush_lines()
 writer.close()
-print(len([each for each in waited if each == 2]), flush=True)
+print(len([each for each in waited if each == 0.2]), flush=True)
 """
     with started(code) as process:
         assert process.stdout
@@ -205,10 +226,9 @@ def test_the_last_words_are_written(end: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_last_words_of_a_child_process_are_written(method: str) -> None:
-    module = f"""
-import multiprocessing
-exec({SETUP!r})
+def test_the_last_words_of_a_child_process_are_written(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "talking.py"
+    program.write_text(f"""{SETUP}
 def talk():
     log("child 1")
     log("child 2")
@@ -218,17 +238,10 @@ if __name__ == "__main__":
     child.start()
     child.join()
     log("parent 2")
-"""
-    code = f"""
-import pathlib, runpy, tempfile
-with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder, "talking.py")
-    path.write_text({module!r})
-    logging.getLogger().handlers.clear()
-    import subprocess
-    subprocess.run([sys.executable, "-W", "ignore", str(path)], check=True)
-"""
-    assert sorted(logged_by(code)) == ["child 1", "child 2", "parent 1", "parent 2"]
+""")
+
+    words = ["child 1", "child 2", "parent 1", "parent 2"]
+    assert sorted(logged_by_program(str(program))) == words
 
 
 def test_what_waits_at_a_fork_is_written_by_the_parent_alone() -> None:

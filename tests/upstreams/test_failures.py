@@ -94,8 +94,8 @@ async def gathered(upstream: Upstream, path: str) -> None:
 async def in_a_group(upstream: Upstream, path: str) -> None:
     with suppress(ExceptionGroup):
         async with asyncio.TaskGroup() as group:
-            group.create_task(upstream.get(f"{path}?{SECRET}"))
-            group.create_task(asyncio.sleep(10))
+            call = group.create_task(upstream.get(f"{path}?{SECRET}"))
+            group.create_task(asyncio.wait([call]))  # a failure cancels it
 
 
 async def in_a_fan_out(upstream: Upstream, path: str) -> None:
