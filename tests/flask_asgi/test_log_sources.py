@@ -2,14 +2,12 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.serving import LIBRARIES, PATIENCE
+from .forking import Forking, forking
 
 SETUP = """
 import asyncio, gc, logging, sys, threading, warnings
@@ -35,16 +33,16 @@ config = dict(port=0, log_config=None, lifespan="on", http=HttpProtocol, access_
 """
 
 
-def lines_of(code: str, *, status: int) -> list[dict[str, Any]]:
-    """Return what Python code after `SETUP` writes to stderr, all of which has to be JSON."""
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", SETUP + code],
-        env={**os.environ, "PYTHONPATH": str(LIBRARIES)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def python() -> Iterator[Forking]:
+    """Return what runs code after `SETUP`."""
+    with forking(SETUP, "-W", "default") as python:
+        yield python
+
+
+def lines_of(python: Forking, code: str, *, status: int) -> list[dict[str, Any]]:
+    """Return what the code writes to stderr, all of which has to be JSON."""
+    done = python.run(code)
     assert done.returncode == status, done.stderr
     return [json.loads(line) for line in done.stderr.splitlines()]
 
@@ -95,8 +93,10 @@ def lines_of(code: str, *, status: int) -> list[dict[str, Any]]:
         ),
     ],
 )
-def test_what_nobody_caught_is_one_record(code: str, logger: str, level: str, message: str) -> None:
-    [line] = lines_of(code, status=int(code.startswith("raise")))
+def test_what_nobody_caught_is_one_record(
+    python: Forking, code: str, logger: str, level: str, message: str
+) -> None:
+    [line] = lines_of(python, code, status=int(code.startswith("raise")))
 
     assert (line["logger"], line["level"]) == (logger, level)
     assert message in line["message"]
@@ -104,11 +104,11 @@ def test_what_nobody_caught_is_one_record(code: str, logger: str, level: str, me
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit", "threading.Thread(target=sys.exit).start()"])
-def test_an_orderly_end_is_none(code: str) -> None:
-    assert lines_of(code, status=0) == []
+def test_an_orderly_end_is_none(python: Forking, code: str) -> None:
+    assert lines_of(python, code, status=0) == []
 
 
-def test_a_hook_of_somebody_else_stays() -> None:
+def test_a_hook_of_somebody_else_stays(python: Forking) -> None:
     code = """
 hooks = ("excepthook", "unraisablehook")
 for name in hooks: setattr(sys, name, print)
@@ -116,7 +116,7 @@ threading.excepthook = print
 log_everything()
 assert sys.excepthook is sys.unraisablehook is threading.excepthook is print
 """
-    assert lines_of(code, status=0) == []
+    assert lines_of(python, code, status=0) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -125,7 +125,7 @@ assert sys.excepthook is sys.unraisablehook is threading.excepthook is print
     [("OSError('the disk is away')", False), ("KeyError('a bug')", True)],
 )
 def test_a_failed_start_is_one_error_with_a_traceback_for_a_bug_only(
-    error: str, workers: int, *, has_traceback: bool
+    python: Forking, error: str, workers: int, *, has_traceback: bool
 ) -> None:
     code = SERVE.format(f"raise {error}\n    yield")
     if workers == 1:
@@ -133,7 +133,7 @@ def test_a_failed_start_is_one_error_with_a_traceback_for_a_bug_only(
     else:  # what a worker runs; its parent only starts it
         code += "uvicorn.Server(uvicorn.Config(asgi, **config)).run(); sys.exit(3)"
 
-    lines = lines_of(code, status=3)
+    lines = lines_of(python, code, status=3)
 
     [line] = [each for each in lines if each["level"] in {"ERROR", "CRITICAL"}]
     assert line[
@@ -144,8 +144,9 @@ def test_a_failed_start_is_one_error_with_a_traceback_for_a_bug_only(
     assert ("exc_info" in line) == has_traceback
 
 
-def test_uvicorns_own_lines_go_to_the_root_and_its_access_log_goes_nowhere() -> None:
+def test_uvicorns_own_lines_go_to_the_root_and_its_access_log_goes_nowhere(python: Forking) -> None:
     lines = lines_of(
+        python,
         "handler = logging.StreamHandler()\n"
         "for name in ('uvicorn', 'uvicorn.error', 'uvicorn.access'):\n"
         "    logging.getLogger(name).addHandler(handler)\n"

@@ -4,22 +4,23 @@ The SDK changes classes of Flask for good, so each test has a process of its own
 """
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.serving import LIBRARIES, PATIENCE
+from .forking import Forking, forking
 
 SETUP = """
 import asyncio, json, logging, threading
 import httpx, sentry_sdk
 from flask import Flask
 from flask_asgi import FlaskToAsgi, serve_in_thread, watch_requests
+from sentry_sdk.integrations import iter_default_integrations
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.transport import Transport
+
+list(iter_default_integrations(True))  # what `init` imports, so that it is done once
 
 events = []
 
@@ -82,16 +83,16 @@ async def ask(url, *paths):
 """
 
 
-def result(code: str) -> Any:
-    """Return what Python code after `SETUP` prints as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", SETUP + code],
-        env={**os.environ, "PYTHONPATH": str(LIBRARIES)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def python() -> Iterator[Forking]:
+    """Return what runs code after `SETUP`."""
+    with forking(SETUP) as python:
+        yield python
+
+
+def result(python: Forking, code: str) -> Any:
+    """Return what the code prints as JSON."""
+    done = python.run(code)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -100,22 +101,27 @@ def result(code: str) -> Any:
     ("options", "on_loop"), [("on_loop=['sentry_sdk']", True), ("on_loop=[]", False)]
 )
 def test_its_receivers_keep_async_views_on_the_loop_if_they_are_named(
-    options: str, *, on_loop: bool
+    python: Forking, options: str, *, on_loop: bool
 ) -> None:
     """The view itself is on the loop in either case; the request holds a thread or does not."""
-    answer = result(f"""
+    answer = result(
+        python,
+        f"""
 init()
 asgi = FlaskToAsgi(app, {options})
 with serve_in_thread(asgi) as server:
     status = asyncio.run(ask(server.url, "/where"))
 print(json.dumps([status, places, asgi.engine.placement.is_free_of_blocking(), len(events)]))
-""")
+""",
+    )
 
     assert answer == [[200], ["server"], on_loop, 0]
 
 
-def test_each_error_of_requests_at_once_is_one_event_with_what_is_its_own() -> None:
-    found = result("""
+def test_each_error_of_requests_at_once_is_one_event_with_what_is_its_own(python: Forking) -> None:
+    found = result(
+        python,
+        """
 init()
 with serve_in_thread(FlaskToAsgi(app, on_loop=["sentry_sdk"])) as server:
     status = asyncio.run(ask(server.url, "/fails/ann", "/fails/bob"))
@@ -123,7 +129,8 @@ with serve_in_thread(FlaskToAsgi(app, on_loop=["sentry_sdk"])) as server:
 assert status == [500] * 4, status
 assert "s3cret" not in json.dumps(events), events
 print(json.dumps([shown(each) for each in events]))
-""")
+""",
+    )
 
     assert sorted(found, key=lambda each: str(each["value"])) == [
         {
@@ -157,9 +164,11 @@ print(json.dumps([shown(each) for each in events]))
     ]
 
 
-def test_an_event_is_sent_by_a_thread_of_the_sdk_and_not_by_the_loop() -> None:
+def test_an_event_is_sent_by_a_thread_of_the_sdk_and_not_by_the_loop(python: Forking) -> None:
     """A tracker that does not answer delays nobody."""
-    status = result("""
+    status = result(
+        python,
+        """
 from sentry_sdk.transport import HttpTransport
 
 released = threading.Event()
@@ -175,6 +184,7 @@ with serve_in_thread(FlaskToAsgi(app, on_loop=["sentry_sdk"])) as server:
     assert not released.is_set()
     released.set()
 print(json.dumps(status))
-""")
+""",
+    )
 
     assert status == [500, 500, 200]

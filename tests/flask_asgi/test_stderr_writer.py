@@ -21,6 +21,8 @@ from flask_asgi import JsonFormatter, StderrWriter, dropped_lines
 
 from tests.serving import LIBRARIES, PATIENCE
 
+from .forking import Forking, forking
+
 # Makes `log(text)`, whose lines are JSON, in a process that a test starts.
 SETUP = """
 import logging, multiprocessing, os, signal, sys, threading, time
@@ -76,6 +78,13 @@ def logged_by_program(*arguments: str) -> list[str]:
     with started_program(*arguments) as process:
         _, written = process.communicate(timeout=PATIENCE)
     return [json.loads(line)["message"] for line in written.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Forking]:
+    """Return what runs code after `SETUP`, with a file for its stderr."""
+    with forking(SETUP) as python:
+        yield python
 
 
 # A reader that stops reading
@@ -214,13 +223,10 @@ for each in threads: each.join()
         "import atexit; atexit.register(log, 'later')",
     ],
 )
-def test_the_last_words_are_written(end: str) -> None:
+def test_the_last_words_are_written(python: Forking, end: str) -> None:
     # The first line is written at once. The others wait for the pause to end.
     code = f"log('first')\ntime.sleep(0.01)\nlog('second')\nlog('third')\n{end}"
-    with started(code) as process:
-        _, written = process.communicate(timeout=PATIENCE)
-
-    found = [line for line in written.decode().splitlines() if line.startswith("{")]
+    found = [line for line in python.run(code).stderr.splitlines() if line.startswith("{")]
     words = ["first", "second", "third", "later"]
     assert [json.loads(line)["message"] for line in found] == words[: 3 + ("later" in end)]
 
