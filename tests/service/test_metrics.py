@@ -14,7 +14,9 @@ import pytest
 from flask_asgi import STARTUP_FAILURE
 from prometheus_client.parser import text_string_to_metric_families
 
-from ..serving import PACKAGE, PATIENCE, Server, free_port, run, serve, wait_until
+from price_service.serve import main
+
+from ..serving import PACKAGE, PATIENCE, Server, free_port, serve, wait_until
 
 REQUESTS = "http_server_request_duration_seconds_count"
 STOPPING = "tests.service.stopping_service"
@@ -131,25 +133,35 @@ def test_workers_add_up_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_port_that_is_taken_stops_the_start_with_a_sentence(workers: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        env = {"METRICS_PORT": port, "PORT": "0", "WEB_CONCURRENCY": workers}
-        ended = run("-m", PACKAGE, env=env)
+@pytest.mark.usefixtures("clean_environment", "unchanged_logging")
+class TestStart:
+    """The command ends before it serves, so it needs no process of its own."""
 
-    assert ended.returncode == STARTUP_FAILURE
-    [line] = ended.stderr.splitlines()
-    assert line.startswith(f"METRICS_PORT: cannot serve on 127.0.0.1, port {port}: ")
-    assert "in use" in line
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_port_that_is_taken_stops_the_start_with_a_sentence(
+        self, workers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            monkeypatch.setenv("METRICS_PORT", port)
+            with pytest.raises(SystemExit) as ended:
+                main(["--port", "0", "--workers", workers])
 
+        assert ended.value.code == STARTUP_FAILURE
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"METRICS_PORT: cannot serve on 127.0.0.1, port {port}: ")
+        assert "in use" in line
 
-def test_the_public_port_is_refused() -> None:
-    ended = run("-m", PACKAGE, env={"METRICS_PORT": "8000"})
+    def test_the_public_port_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("METRICS_PORT", "8000")
+        with pytest.raises(SystemExit) as ended:
+            main([])
 
-    assert ended.returncode == 2
-    [line] = ended.stderr.splitlines()
-    assert line.startswith("METRICS_PORT must not be that of PORT")
+        assert ended.value.code == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("METRICS_PORT must not be that of PORT")
 
 
 def test_it_is_served_with_reload_too() -> None:

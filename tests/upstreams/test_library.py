@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import upstreams
 
+from tests.serving import environment
+
 from .fake_upstream import BODY, serve
 
 SOURCES = Path(upstreams.__file__).parent
@@ -62,10 +64,9 @@ def test_a_name_that_is_not_there_is_an_error() -> None:
 def test_what_is_optional_is_not_imported_without_need() -> None:
     optional = {"flask", "pydantic_settings"}.union(*OPTIONAL.values())
     code = f"import sys, upstreams; print(*{optional} & {{*sys.modules}})"
-    path = str(SOURCES.parent)
     ran = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,
