@@ -32,19 +32,34 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 # They run inside a bake: see `test_service_in_depth.py`.
 collect_ignore = ["service"]
 
-# The files that take longest. Begun last, one of them would keep a worker busy when others rest.
-LONG = {
+# The files that take longest, by their processor time, the longest first. Begun last, one of them
+# would keep a worker busy when others rest.
+LONG = (
+    "test_suites.py",
+    "test_service_in_depth.py",
     "test_bakes.py",
+    "test_project.py",
+    "test_hostile_answers.py",
     "test_compatibility.py",
     "test_developers.py",
-    "test_project.py",
-    "test_service_in_depth.py",
-}
+    "test_ci.py",
+    "test_server.py",
+    "test_refusals.py",
+    "test_same_bytes.py",
+    "test_circumstances.py",
+    "test_dist.py",
+    "test_stderr_writer.py",
+    "test_env_example.py",
+    "test_second_upstream.py",
+    "test_deployment.py",
+    "test_other_tools.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the files that take longest."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
