@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-START_SECONDS = 30
+START_SECONDS = 120  # only a failing test waits that long
 STOP_SECONDS = 40
 PATIENCE = 60.0  # seconds; only a failing test waits that long
 
