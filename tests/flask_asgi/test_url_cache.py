@@ -7,10 +7,11 @@ import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
-from flask import Flask, Request, request, url_for
-from flask_asgi import FlaskToAsgi
+from flask import Flask, Request, g, request, url_for
+from flask_asgi import FlaskToAsgi, on_loop
 from flask_asgi import _url_cache as module
 from werkzeug.routing import Map, MapAdapter
 from werkzeug.test import TestResponse
@@ -127,6 +128,160 @@ def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyP
 
     assert not memory.hosts
     assert 1 <= len(memory.rules) <= 2
+
+
+# Under the engine, which looks for the view before Flask does
+
+
+@pytest.fixture
+def matched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the paths that are matched, as often as they are."""
+    paths: list[str] = []
+    match = MapAdapter.match
+
+    def noting(self: MapAdapter, path_info: str | None = None, *args: Any, **options: Any) -> Any:
+        paths.append(f"/{(path_info or self.path_info).lstrip('/')}")
+        return match(self, path_info, *args, **options)
+
+    monkeypatch.setattr(MapAdapter, "match", noting)
+    return paths
+
+
+@pytest.fixture(params=[True, False], ids=["async", "sync"])
+def with_items(request: pytest.FixtureRequest) -> Flask:
+    """Return an application whose view has a variable part, and runs on the loop or in a thread."""
+    app = Flask(__name__)
+
+    def view(item: int) -> dict[str, int]:
+        return {"item": item}
+
+    async def async_view(item: int) -> dict[str, int]:
+        return {"item": item}
+
+    app.add_url_rule("/items/<int:item>", "item", async_view if request.param else view)
+    return app
+
+
+@pytest.mark.anyio
+async def test_a_url_with_variable_parts_is_matched_once(
+    with_items: Flask, matched: list[str]
+) -> None:
+    bridge = FlaskToAsgi(with_items)
+
+    for number in (1, 2, 1):
+        expected = f'{{"item":{number}}}\n'.encode()
+        assert (200, expected) == await ask(bridge, http_scope(f"/items/{number}"))
+
+    assert ["/items/1", "/items/2", "/items/1"] == matched
+
+
+@pytest.fixture
+def app() -> Flask:
+    return make_app()
+
+
+@pytest.mark.anyio
+async def test_paths_that_clients_make_up_push_out_no_url_of_the_application(
+    app: Flask, matched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_URLS", 1)
+    bridge = FlaskToAsgi(app)
+    await ask(bridge, http_scope("/plain"))
+    matched.clear()
+
+    for number in range(20):
+        await ask(bridge, http_scope(f"/items/{number}"))
+        await ask(bridge, http_scope(f"/absent/{number}"))
+        await ask(bridge, http_scope("/plain"))
+
+    assert matched
+    assert "/plain" not in matched
+
+
+PATHS_OF_ALL_KINDS = [
+    *("/items/1", "/items/0", "/items/-1", "/items/01", "/items/x", "/items/", "/items//1"),
+    *("/items/%31", "/page/1", "/page/2", "/page/", "/page", "/folder", "/plain", "/caf%C3%A9"),
+]
+
+
+@pytest.fixture
+def expected_answers() -> dict[tuple[str, str], tuple[int, bytes]]:
+    """Return what Flask alone answers to these paths with each method."""
+    client = make_app().test_client()
+    responses = {
+        each: client.open(each[1], method=each[0], base_url="http://127.0.0.1")
+        for each in itertools.product(("GET", "HEAD", "POST", "OPTIONS"), PATHS_OF_ALL_KINDS)
+    }
+    return {each: (one.status_code, one.data) for each, one in responses.items()}
+
+
+@pytest.mark.anyio
+async def test_every_request_is_answered_as_flask_alone_answers_it(
+    app: Flask, expected_answers: dict[tuple[str, str], tuple[int, bytes]]
+) -> None:
+    bridge = FlaskToAsgi(app)
+    asked = [*expected_answers] * 3  # unknown, and then known
+    random.Random(2).shuffle(asked)  # noqa: S311 - reproducible, not secret
+
+    for method, path in asked:
+        scope = http_scope(
+            unquote(path), (b"host", b"127.0.0.1"), method=method, raw_path=path.encode()
+        )
+        assert expected_answers[method, path] == await ask(bridge, scope), (method, path)
+
+
+@pytest.fixture
+def with_languages() -> Flask:
+    """Return an application that takes a value away before its view is called."""
+    app = Flask(__name__)
+
+    @app.url_value_preprocessor
+    @on_loop
+    def take_language(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+        g.language = (values or {}).pop("language")
+
+    @app.get("/<language>/hello")
+    async def hello() -> str:
+        return str(g.language)
+
+    return app
+
+
+@pytest.mark.anyio
+async def test_values_that_are_taken_away_are_there_for_the_next_request(
+    with_languages: Flask,
+) -> None:
+    bridge = FlaskToAsgi(with_languages)
+
+    for language in ("de", "fr", "de", "de"):
+        assert (200, language.encode()) == await ask(bridge, http_scope(f"/{language}/hello"))
+
+
+class _Moving(Flask):
+    @on_loop
+    def wsgi_app(self, environ: dict[str, Any], start_response: Any) -> Any:
+        environ["PATH_INFO"] = environ["PATH_INFO"].replace("/items/1", "/items/2")
+        return super().wsgi_app(environ, start_response)
+
+
+@pytest.fixture
+def moving() -> Flask:
+    """Return an application that answers a request for one path as if it were for another."""
+    app = _Moving(__name__)
+
+    @app.get("/items/<int:item>")
+    async def view(item: int) -> str:
+        return str(item)
+
+    return app
+
+
+@pytest.mark.anyio
+async def test_a_path_that_the_application_changes_is_matched_anew(moving: Flask) -> None:
+    bridge = FlaskToAsgi(moving)
+
+    assert (200, b"2") == await ask(bridge, http_scope("/items/1"))
+    assert (200, b"3") == await ask(bridge, http_scope("/items/3"))
 
 
 class _OwnFlask(Flask):

@@ -3,10 +3,14 @@
 Flask checks the host of each request, binds its URL map to it and matches its URL, which takes a
 sixth of the time of a small request. The cache keeps the results of Flask and Werkzeug. It calls
 them again whenever the result could differ.
+
+Of an application's URLs only those without variable parts are kept. Their number is fixed, so no
+client can push them out by asking for ever new paths. A URL with variable parts is matched once:
+the match that decides where its request runs is left in the environ for Flask.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Request
 from werkzeug.routing import Map, MapAdapter, Rule
@@ -15,9 +19,10 @@ from werkzeug.wsgi import get_path_info
 from ._memo import Memo
 from ._views import is_async_view
 
-# More than any application has.
+# More than any application has. Routes are kept by method and path.
 MOST_HOSTS = 256
-MOST_URLS = 1024
+MOST_URLS = 8192
+MOST_UNKNOWN = 1024  # URLs that lead to no view
 LONGEST = 1024  # characters of a host with its port, or of a method and a path
 
 # The variables of the environ that decide on a request's host and on how the URL map is bound to it
@@ -28,12 +33,26 @@ _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_N
 # The names by which the hooks of an endpoint are registered: those of its blueprints, and None.
 Names = tuple[str | None, ...]
 
+# The key of the environ for a `_Match` that Flask has not taken yet.
+_MATCH = "flask_asgi.match"
+
+
+class _Match(NamedTuple):
+    """A rule with the values of its variable parts, and what it was matched with."""
+
+    url_map: Map
+    method: str
+    path: str
+    rule: Rule
+    values: Mapping[str, Any]
+
 
 class AsyncViewCache:
     """Tells whether Flask will answer a request with an asynchronous view.
 
-    Matching takes about 5 us, so the answer is kept by method and path, and by host if the
-    application matches hosts or subdomains. Nothing else of a request is kept.
+    Matching takes about 5 us, so for a URL without variable parts the answer is kept by method and
+    path, and by host if the application matches hosts or subdomains. Nothing else of a request is
+    kept.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -41,24 +60,34 @@ class AsyncViewCache:
         self._urls = app.url_map.bind("localhost")
         self._by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: Memo[tuple[str | None, ...], Names] = Memo(most=MOST_URLS, longest=LONGEST)
+        # Apart from the others: clients can ask for any number of these.
+        self._unknown: Memo[tuple[str | None, ...], Names] = Memo(
+            most=MOST_UNKNOWN, longest=LONGEST
+        )
 
     def __call__(self, environ: dict[str, Any]) -> Names | None:
         """Return the names of the hooks of that view; None if the view is not asynchronous."""
         key: tuple[str | None, ...] = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
         if self._by_host:
             key = (*key, *map(environ.get, _HOST))
-        if (known := self._known.get(key)) is None:
-            known = self._known.keep(key, self._match(environ))
-        return known or None
+        if (names := self._known.get(key)) is None and (names := self._unknown.get(key)) is None:
+            names = self._match(environ, key)
+        return names or None
 
-    def _match(self, environ: dict[str, Any]) -> Names:
+    def _match(self, environ: dict[str, Any], key: tuple[str | None, ...]) -> Names:
         method, path = environ["REQUEST_METHOD"], get_path_info(environ)
         try:
-            rule, _ = self._bind(environ).match(path, method, return_rule=True, query_args="")
+            adapter = self._bind(environ)
+            rule, values = adapter.match(path, method, return_rule=True, query_args="")
             is_async = is_async_view(self._app.view_functions[rule.endpoint], method)
         except Exception:  # noqa: BLE001 - no such host or URL, a redirect, or a converter that fails
-            return ()
-        return names_of(rule.endpoint) if is_async else ()
+            return self._unknown.keep(key, ())
+        names = names_of(rule.endpoint) if is_async else ()
+        if not rule.arguments:
+            return self._known.keep(key, names)
+        if not self._by_host:  # as `cache_urls` has it
+            environ[_MATCH] = _Match(adapter.map, method, environ["PATH_INFO"], rule, values)
+        return names
 
     def _bind(self, environ: dict[str, Any]) -> MapAdapter:
         if not self._by_host:
@@ -136,6 +165,10 @@ class _Adapter(MapAdapter):
             environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace"),
         )
         self._rules = rules
+        # Taken away: whoever is given the values may change them, as `url_value_preprocessor` does.
+        match: _Match | None = environ.pop(_MATCH, None)
+        asked = (host.map, environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
+        self._match = match if match is not None and match[:3] == asked else None
 
     def match(
         self,
@@ -156,6 +189,9 @@ class _Adapter(MapAdapter):
         url = (self.default_method, self.path_info)
         if (known := self._rules.get(url)) is not None:
             return known, {}
+        if (match := self._match) is not None:
+            self._match = None
+            return match.rule, match.values
         rule, values = super().match(return_rule=True)
         if not rule.arguments:
             self._rules.keep(url, rule)
