@@ -296,6 +296,17 @@ def and_newer(python: str) -> list[str]:
     return versions[versions.index(python) :]
 
 
+# The newest Python that the template's own tests and benchmarks have run on:
+# docs/decisions/python-of-the-image.md
+NEWEST_TRIED = "3.13"
+
+
+def of_image(python: str) -> str:
+    """The Python in the image of a service whose oldest is this one: the newest that was tried."""
+    versions = and_newer(python)
+    return NEWEST_TRIED if NEWEST_TRIED in versions else versions[0]
+
+
 def excluded(answers: Mapping[str, object]) -> str:
     """The files that these answers leave out and the folders that they empty, each on a line.
 
@@ -374,7 +385,7 @@ def refuse_an_old_cookiecutter() -> None:
         )
 
 
-FILTERS = (and_newer, checked, escaped, excluded, left_out, markdown, problem, slug)
+FILTERS = (and_newer, checked, escaped, excluded, left_out, markdown, of_image, problem, slug)
 
 
 class Answers(Extension):

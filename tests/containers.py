@@ -35,7 +35,7 @@ PULL_SECONDS = 120
 START_SECONDS = 30
 STOP_SECONDS = 30
 
-# The stand-in's Debian, which has the Python that the template defaults to.
+# The stand-in's Debian, which has the oldest Python that a service supports.
 DEBIAN = "bookworm"
 DEBIAN_PACKAGES = "ca-certificates,python3,python3-venv"
 
@@ -107,7 +107,7 @@ def stand_in(image: str) -> None:
 
 
 def debian_with_python(root: Path) -> None:
-    """Fills a folder with Debian and its Python, close to the slim image of the same Python.
+    """Fills a folder with Debian and its Python, close to the slim image of a newer one.
 
     As there `python` and pip are in /usr/local. The certificate authorities are this machine's,
     which may have to go through a proxy.

@@ -163,3 +163,11 @@ def test_a_slug_is_made_of_what_a_name_has_and_is_accepted(text: str, expected: 
 )
 def test_markdown_shows_a_text_letter_by_letter(text: str, expected: str) -> None:
     assert expected == answers.markdown(text)
+
+
+def test_an_image_has_the_newest_python_that_was_tried_or_a_newer_one_that_was_asked_for() -> None:
+    offered = QUESTIONS["python_version"]
+    newest = offered.index(answers.NEWEST_TRIED)
+
+    for index, python in enumerate(offered):
+        assert offered[max(index, newest)] == answers.of_image(python)

@@ -1,6 +1,7 @@
 """The CI files of a bake, and of this repository: what tools find in them, and what they run."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from cookiecutter_flask_async_answers import NEWEST_TRIED
 
 from .baking import CHOICES, PYTHONS, ROOT, bake, contents, describe
 from .checks import write
@@ -153,3 +156,16 @@ def commands(job: dict[str, Any]) -> list[str]:
     if "script" in job:
         return list(job["script"])
     return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_the_image_has_the_newest_python_that_was_tried(
+    baked: Path, variation: dict[str, str]
+) -> None:
+    dockerfile = baked / "Dockerfile"
+    if not dockerfile.exists():
+        return
+    expected = max(variation["python_version"], NEWEST_TRIED, key=PYTHONS.index)
+
+    stages = re.findall(r"/python:(\S+)-slim", dockerfile.read_text(encoding="utf-8"))
+
+    assert [expected, expected] == stages
