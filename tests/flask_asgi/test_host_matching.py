@@ -71,9 +71,9 @@ def test_a_known_request_is_not_matched_again(
     cache = asgi.engine.placement._names_of_async_view  # noqa: SLF001 - what is spared
     look_up = cache._match  # noqa: SLF001 - the same
 
-    def count(environ: dict[str, Any]) -> Any:
+    def count(environ: dict[str, Any], key: Any) -> Any:
         look_ups.append(environ)
-        return look_up(environ)
+        return look_up(environ, key)
 
     monkeypatch.setattr(cache, "_match", count)
 

@@ -22,7 +22,7 @@ from ._views import is_async_view
 # More than any application has. Routes are kept by method and path.
 MOST_HOSTS = 256
 MOST_URLS = 8192
-MOST_UNKNOWN = 1024  # URLs that lead to no view
+MOST_MADE_UP = 1024  # URLs of which clients can make any number
 LONGEST = 1024  # characters of a host with its port, or of a method and a path
 
 # The variables of the environ that decide on a request's host and on how the URL map is bound to it
@@ -60,9 +60,10 @@ class AsyncViewCache:
         self._urls = app.url_map.bind("localhost")
         self._by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: Memo[tuple[str | None, ...], Names] = Memo(most=MOST_URLS, longest=LONGEST)
-        # Apart from the others: clients can ask for any number of these.
-        self._unknown: Memo[tuple[str | None, ...], Names] = Memo(
-            most=MOST_UNKNOWN, longest=LONGEST
+        # Those that lead nowhere and, by host, those with variable parts: apart from the others, so
+        # that they push none of them out.
+        self._made_up: Memo[tuple[str | None, ...], Names] = Memo(
+            most=MOST_MADE_UP, longest=LONGEST
         )
 
     def __call__(self, environ: dict[str, Any]) -> Names | None:
@@ -70,7 +71,7 @@ class AsyncViewCache:
         key: tuple[str | None, ...] = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
         if self._by_host:
             key = (*key, *map(environ.get, _HOST))
-        if (names := self._known.get(key)) is None and (names := self._unknown.get(key)) is None:
+        if (names := self._known.get(key)) is None and (names := self._made_up.get(key)) is None:
             names = self._match(environ, key)
         return names or None
 
@@ -81,12 +82,13 @@ class AsyncViewCache:
             rule, values = adapter.match(path, method, return_rule=True, query_args="")
             is_async = is_async_view(self._app.view_functions[rule.endpoint], method)
         except Exception:  # noqa: BLE001 - no such host or URL, a redirect, or a converter that fails
-            return self._unknown.keep(key, ())
+            return self._made_up.keep(key, ())
         names = names_of(rule.endpoint) if is_async else ()
         if not rule.arguments:
             return self._known.keep(key, names)
-        if not self._by_host:  # as `cache_urls` has it
-            environ[_MATCH] = _Match(adapter.map, method, environ["PATH_INFO"], rule, values)
+        if self._by_host:  # `cache_urls` does not take the match then
+            return self._made_up.keep(key, names)
+        environ[_MATCH] = _Match(adapter.map, method, environ["PATH_INFO"], rule, values)
         return names
 
     def _bind(self, environ: dict[str, Any]) -> MapAdapter:
