@@ -3,6 +3,7 @@
 `make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
 `make bench ONLY=goodput` measures that alone, and keeps the other published figures; so does
 `make bench ONLY=hook,hooks` with these works.
+`make bench ONLY=growth`, `pythons` and `stages` measure what is in none of those, each by itself.
 `make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
 
@@ -20,13 +21,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import against, machine, plot, run, summary
+from . import against, growth, machine, plot, pythons, run, stages, summary
 from .peers import CALLERS, PEERS
 from .plan import WORKS, Plan, plan
 from .robustness import raise_open_files
 from .serving import CACHE, BenchError, Cores
 
 PUBLISHED = Path(__file__).parent / "results"
+# Each measures, prints and publishes by itself: see `alone`.
+ALONE = {"growth": growth.measure, "pythons": pythons.measure, "stages": stages.measure}
 
 
 def measure(console: Console, chosen: Plan) -> dict[str, Any]:
@@ -102,7 +105,8 @@ def _chosen_by(only: str) -> Callable[[Console, Plan], dict[str, Any]]:
         return measure_goodput
     works = only.split(",")
     if unknown := [work for work in works if work not in WORKS]:
-        message = f"ONLY={unknown[0]} is not known; goodput is, and {', '.join(WORKS)} are."
+        known = ", ".join(("goodput", *ALONE, *WORKS))
+        message = f"ONLY={unknown[0]} is not known; accepted: {known}."
         raise BenchError(message)
     return functools.partial(measure_works, works)
 
@@ -209,7 +213,11 @@ def main() -> int:
             raise_open_files()
             against.compare(console, commit, quick=chosen.quick)
             return 0
-        results = _chosen_by(os.environ.get("ONLY", ""))(console, chosen)
+        if (only := os.environ.get("ONLY", "")) in ALONE:
+            raise_open_files()
+            ALONE[only](console, quick=chosen.quick)
+            return 0
+        results = _chosen_by(only)(console, chosen)
     except BenchError as error:
         console.print(str(error), markup=False, soft_wrap=True)
         return 1

@@ -140,7 +140,7 @@ def replaced(page: str, name: str, text: str) -> str:
     before, found, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
-        message = f"{PAGE.name} has no comments {begin.strip()} and {end}."
+        message = f"The page has no comments {begin.strip()} and {end}."
         raise BenchError(message)
     return f"{before}{begin}\n{text}\n{end}{after}"
 

@@ -165,9 +165,9 @@ def test_markdown_shows_a_text_letter_by_letter(text: str, expected: str) -> Non
     assert expected == answers.markdown(text)
 
 
-def test_an_image_has_the_newest_python_that_was_tried_or_a_newer_one_that_was_asked_for() -> None:
+def test_an_image_has_the_python_that_was_chosen_or_a_newer_one_that_was_asked_for() -> None:
     offered = QUESTIONS["python_version"]
-    newest = offered.index(answers.NEWEST_TRIED)
+    chosen = offered.index(answers.IMAGE_PYTHON)
 
     for index, python in enumerate(offered):
-        assert offered[max(index, newest)] == answers.of_image(python)
+        assert offered[max(index, chosen)] == answers.of_image(python)

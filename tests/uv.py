@@ -3,10 +3,13 @@
 import os
 import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from scripts.interpreters import interpreter
+
+__all__ = ["interpreter", "on_python", "run", "run_tests"]
 
 
 def run(
@@ -35,29 +38,6 @@ def on_python(version: str) -> dict[str, str]:
     if not (python := interpreter(version)):
         pytest.skip(f"this machine has no Python {version}")
     return {"UV_PYTHON": python}
-
-
-@cache
-def interpreter(version: str) -> str:
-    """The path of this version of Python; empty when uv does not find one."""
-    found = subprocess.run(
-        ["uv", "python", "find", "--no-project", version],
-        env=os.environ | pyenv(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip()
-
-
-def pyenv() -> dict[str, str]:
-    """The variable without which pyenv answers for the one version that is selected only."""
-    for folder in map(Path, os.get_exec_path()):
-        versions = folder.parent / "versions"
-        if folder.name == "shims" and versions.is_dir():
-            names = sorted(path.name for path in versions.iterdir())
-            return {"PYENV_VERSION": ":".join(reversed(names))}
-    return {}
 
 
 def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:

@@ -1,0 +1,111 @@
+"""Counts the processor's instructions of requests, which no busy machine changes, case by case.
+
+A module with a table of cases, such as `growth_requests`, runs under Valgrind and hands the table
+to `fork_each`. What the module imports is so run once, however many cases there are. Each case runs
+in two child processes, with few requests and with many; the difference of the two counts is that of
+the requests alone.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+FEW, MANY = 50, 150
+COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
+
+# Makes so many requests, one after another.
+Case = Callable[[int], None]
+
+
+class CountError(Exception):
+    """What went wrong, for a person to read."""
+
+
+def available() -> bool:
+    """Whether there is Valgrind on this machine."""
+    return shutil.which("valgrind") is not None
+
+
+def fork_each(cases: Mapping[str, Case]) -> None:
+    """Run every case with few and with many requests, and print which process did so.
+
+    A case that fails ends this process with its traceback.
+    """
+    for name, case in cases.items():
+        for number in (FEW, MANY):
+            if (child := os.fork()) == 0:
+                _run_and_exit(case, number)
+            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+                sys.exit(f"{name} failed")
+            print(json.dumps([name, number, child]), flush=True)
+
+
+def _run_and_exit(case: Case, number: int) -> None:
+    code = 1
+    try:
+        case(number)
+        code = 0
+    except Exception:  # noqa: BLE001 (shown here, as nobody else is left to do so)
+        traceback.print_exc()
+    os._exit(code)  # what the interpreter does at its end is no request's
+
+
+def instructions(
+    module: str,
+    *arguments: str,
+    python: str = sys.executable,
+    cwd: Path,
+    env: Mapping[str, str],
+) -> dict[str, float]:
+    """The instructions for one request of each case of `module`, which calls `fork_each`.
+
+    Args:
+        module: what Python runs.
+        arguments: its command line.
+        python: the interpreter, of the environment that the module needs.
+        cwd: where.
+        env: further variables of its environment.
+
+    Raises:
+        CountError: there is no Valgrind, or a case failed.
+    """
+    if not available():
+        message = "valgrind is missing: `apt install valgrind` or `dnf install valgrind` has it."
+        raise CountError(message)
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [
+                *("valgrind", "--tool=cachegrind", "--cache-sim=no"),
+                *("--cachegrind-out-file=/dev/null", f"--log-file={folder}/%p"),
+                *(python, "-P", "-m", module, *arguments),
+            ],
+            cwd=cwd,
+            # The same work each time.
+            env={**os.environ, "PYTHONHASHSEED": "0", **env},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            message = f"{module} could not be counted:\n{done.stderr[-2000:]}"
+            raise CountError(message)
+        counted = {
+            (name, number): _counted(Path(folder, str(child)))
+            for name, number, child in map(json.loads, done.stdout.splitlines())
+        }
+    names = dict.fromkeys(name for name, _ in counted)
+    return {name: (counted[name, MANY] - counted[name, FEW]) / (MANY - FEW) for name in names}
+
+
+def _counted(log: Path) -> int:
+    if not (found := COUNTED.search(log.read_text(encoding="utf-8", errors="replace"))):
+        message = f"Valgrind counted nothing:\n{log.read_text(errors='replace')[-2000:]}"
+        raise CountError(message)
+    return int(found[1].replace(",", ""))
