@@ -8,8 +8,9 @@ and WSGI (PEP 3333) towards Flask.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from asgiref.wsgi import WsgiToAsgi
@@ -27,6 +28,9 @@ from ._placement import Placement
 from ._report import HiddenViewError, report
 from ._threads import ThreadPool
 from ._trace import TRACE, Trace
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Enough for refusals and health checks, which take as long as the application's hooks.
 SPARE_THREADS = 4
@@ -95,7 +99,7 @@ class FlaskToAsgi(WsgiToAsgi):
             _asgiref.teach()
         self.engine = Engine(
             app=app,
-            wsgi_application=app,
+            wsgi_application=_application(app),
             threads=ThreadPool(threads, max_waiting),
             placement=Placement(app),
             spare_threads=ThreadPool(SPARE_THREADS, max_waiting),
@@ -199,6 +203,17 @@ class FlaskToAsgi(WsgiToAsgi):
         finally:
             self.engine.threads.close()
             self.engine.spare_threads.close()
+
+
+def _application(app: Flask) -> "WSGIApplication":
+    """Return what `app` is as a WSGI application: a function, which takes no C stack to call."""
+    if type(app).__call__ is not Flask.__call__:
+        return app
+
+    def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        return app.wsgi_app(environ, start_response)  # which may be replaced at any time
+
+    return call
 
 
 @asynccontextmanager

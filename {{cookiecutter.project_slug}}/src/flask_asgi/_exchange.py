@@ -240,7 +240,9 @@ class Exchange:
         response = self.response = WsgiResponse(environ, self.engine.app)
         send = self.server_send
         try:
-            chunk = await run(functools.partial(response.begin, application))
+            # No `functools.partial`: a request that waits keeps the C stack of its calls, and calls
+            # from Python to Python take none.
+            chunk = await run(lambda: response.begin(application))
             response.head_is_sent = True
             lingers = False
             if self.incoming.body is not COMPLETE or self.connection is not KEEP:
