@@ -1,10 +1,14 @@
 """An application can be wrapped any number of times: its methods are replaced once."""
 
 import asyncio
+import functools
+import inspect
+import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from flask import Flask, Response
@@ -143,3 +147,68 @@ def test_a_stream_is_read_in_a_thread_of_the_server_that_has_the_request() -> No
         return range(asgi.engine.threads._threads)  # noqa: SLF001 - how many it has started
 
     asyncio.run(check())
+
+
+class Functions:
+    """Kinds of functions, plain and asynchronous."""
+
+    async def method(self) -> None: ...
+    def plain_method(self) -> None: ...
+    @staticmethod
+    async def static() -> None: ...
+    async def __call__(self) -> None: ...
+
+
+async def coroutine_function() -> None: ...
+
+
+async def async_generator_function() -> Any:
+    yield
+
+
+@functools.wraps(coroutine_function)
+def wrapper() -> None: ...
+
+
+def marked() -> None: ...
+
+
+def another() -> None: ...
+
+
+vars(another)["an_attribute"] = True
+if sys.version_info >= (3, 12):
+    inspect.markcoroutinefunction(marked)
+
+KINDS: list[Callable[..., Any]] = [
+    *(coroutine_function, async_generator_function, wrapper, marked, another, print, dict),
+    *(Functions().method, Functions().plain_method, Functions.static, Functions.method),
+    *(Functions(), Functions().__call__, functools.partial(print), mock.Mock(), mock.AsyncMock()),
+    *(functools.partial(coroutine_function), functools.partial(Functions().method)),
+]
+
+
+@pytest.mark.parametrize("function", KINDS, ids=range(len(KINDS)))
+def test_a_function_is_asynchronous_where_flask_says_so(function: Callable[..., Any]) -> None:
+    app, plain = Flask("served"), Flask("plain")
+    FlaskToAsgi(app)
+    handed: list[Callable[..., Any]] = []
+    for each in (app, plain):
+        vars(each)["async_to_sync"] = handed.append
+    expected = plain.ensure_sync(function)
+
+    result = app.ensure_sync(function)
+
+    assert (result is function) is (expected is function) is (not handed)
+    assert handed in ([], [function, function])
+
+
+def test_a_subclass_of_flask_that_ensures_by_itself_is_asked() -> None:
+    class Own(Flask):
+        def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda: ("ensured", func)
+
+    app = Own("own")
+    FlaskToAsgi(app)
+
+    assert app.ensure_sync(another)() == ("ensured", another)

@@ -5,20 +5,37 @@ Flask documents its methods as a place to change it. Outside of a server they wo
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Callable, Collection
+from inspect import CO_COROUTINE
+from types import FunctionType, MethodType
 from typing import Any, NoReturn
 
 from flask import Flask, Request, Response, got_request_exception, request
 from flask.globals import _cv_request
 
-from ._environ import CANCELLED, LEFTOVERS
+from ._environ import CANCELLED, ENDING, LEFTOVERS
 from ._greenlets import is_cancelled, is_on_loop
 from ._marks import EXTENSION, in_thread, may_block
 from ._refusals import run_deferred
+from ._rendering import render_plainly
 from ._response_body import make_response
 from ._url_cache import cache_urls
 from ._views import is_async_view
 from ._waiting import waiter
+
+
+def _coroutine_mark() -> str | None:
+    """Return the name of the attribute by which `inspect` marks a function as a coroutine's."""
+
+    def marked() -> None: ...
+
+    if hasattr(inspect, "markcoroutinefunction"):  # Python 3.12
+        inspect.markcoroutinefunction(marked)
+    return next(iter(vars(marked)), None)
+
+
+_MARK = _coroutine_mark()
 
 
 def install_hooks(app: Flask, modules: Collection[str] = ()) -> None:
@@ -33,6 +50,8 @@ def install_hooks(app: Flask, modules: Collection[str] = ()) -> None:
     cache_urls(app)
     replace = functools.partial(_replace, app)
     replace("async_to_sync", _async_to_sync)
+    if type(app).ensure_sync is Flask.ensure_sync:
+        replace("ensure_sync", functools.partial(_ensure_sync, app))
     replace("make_response", make_response)
     replace("full_dispatch_request", _dispatch)
     replace("raise_routing_exception", _raise_routing_exception)
@@ -66,11 +85,24 @@ def _async_to_sync(
     return call
 
 
+def _ensure_sync(
+    app: Flask,
+    ensure_sync: Callable[[Callable[..., Any]], Callable[..., Any]],
+    function: Callable[..., Any],
+) -> Callable[..., Any]:
+    # Flask calls this for the view and for every hook of each request, and asks `inspect`, which
+    # looks for wrappers first and takes as long as a hook. The flag of a function's code says it.
+    inner = function.__func__ if type(function) is MethodType else function
+    if type(inner) is not FunctionType or (_MARK is not None and _MARK in vars(inner)):
+        return ensure_sync(function)
+    return app.async_to_sync(function) if inner.__code__.co_flags & CO_COROUTINE else function
+
+
 def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noqa: ANN401 - Flask's
     # Flask answers an `Exception` with a 500. These two are not subclasses of it. They must not end
     # the server, and a cancelled task must not look like a client that disconnected.
     try:
-        return dispatch(*args)
+        response = dispatch(*args)
     except asyncio.CancelledError as error:
         if is_cancelled() or CANCELLED in request.environ:
             raise
@@ -79,6 +111,10 @@ def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noq
     except SystemExit as error:
         message = f"{error!r} would have ended the server"
         raise RuntimeError(message) from error
+    context: Any = _cv_request.get()  # its proxy, `request_ctx`, takes ten times as long
+    if ENDING in context.request.environ:  # a server has the request
+        render_plainly(response)
+    return response
 
 
 def _raise_routing_exception(raise_it: Callable[[Request], NoReturn], request: Request) -> NoReturn:
@@ -111,7 +147,7 @@ def _process_response(
     process: Callable[..., Response],
     *args: Any,  # noqa: ANN401 - Flask's
 ) -> Response:
-    context: Any = _cv_request.get()  # its proxy, `request_ctx`, takes ten times as long
+    context: Any = _cv_request.get()  # as above
     deferred = context._after_request_functions  # noqa: SLF001 - those of `after_this_request`
     if deferred and is_on_loop() and any(may_block(app, each) for each in deferred):
         return in_thread(process)(*args)

@@ -9,6 +9,7 @@ from asgiref.typing import HTTPResponseStartEvent
 from flask import Flask
 
 from ._environ import LEFTOVERS
+from ._memo import Memo
 from ._refusals import break_cycles
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -46,7 +47,13 @@ class WsgiResponse:
             if (leftovers := environ.pop(LEFTOVERS, None)) is not None:
                 break_cycles(leftovers)
                 del leftovers
-        self._chunks = itertools.chain(self._written, self.parts)
+        parts = self.parts
+        if type(parts) is list and len(parts) == 1 and not self._written:
+            body: bytes = parts[0]
+            if self._unsent == len(body):  # nearly always
+                self.is_closed = True  # a list has nothing to close
+                return body
+        self._chunks = itertools.chain(self._written, parts)
         return self.next_chunk()
 
     def next_chunk(self) -> bytes:
@@ -82,20 +89,25 @@ class WsgiResponse:
         """Keep the response's head. The application calls this once, and again after an error."""
         if self.head_is_sent and exc_info is not None:
             raise exc_info[1].with_traceback(exc_info[2])
-        self.start = _start_event(int(status[:3]), headers)
         self._unsent = None
-        for name, value in self.start["headers"]:
-            if name == b"content-length":
+        encoded = []
+        for name, value in headers:
+            field = _fields.get(name) or _field(name)
+            if field == b"content-length":
                 self._unsent = int(value)
+            encoded.append((field, value.encode("latin-1")))
+        self.start = {
+            "type": "http.response.start",
+            "status": int(status[:3]),
+            "headers": encoded,
+            "trailers": False,
+        }
         return self._written.append
 
 
-def _start_event(status: int, headers: Iterable[tuple[str, str]]) -> HTTPResponseStartEvent:
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-        ],
-        "trailers": False,
-    }
+def _field(name: str) -> bytes:
+    return _fields.keep(name, name.lower().encode("latin-1"))
+
+
+# Applications send the same few header names again and again.
+_fields: Memo[str, bytes] = Memo(most=256, longest=64)
