@@ -97,9 +97,9 @@ def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     server = scope.get("server") or ("localhost", 80)
     query = scope["query_string"].decode("latin-1")
     target = sent_path(scope) + (f"?{query}" if query else "")
-    environ = {
+    environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": root.encode().decode("latin-1"),
+        "SCRIPT_NAME": root and root.encode().decode("latin-1"),
         "PATH_INFO": _path(scope, root),
         "QUERY_STRING": query,
         "REQUEST_URI": target,
@@ -118,18 +118,15 @@ def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     if client := scope.get("client"):
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
-    for name, values in _headers(scope).items():
-        # Several Cookie headers are joined with "; ", others with ",": RFC 9113 section 8.2.3 and
-        # RFC 9110 section 5.3.
-        environ[name] = ("; " if name == "HTTP_COOKIE" else ",").join(values)
+    _add_headers(environ, scope)
     if "CONTENT_LENGTH" not in environ:
         # Tells Werkzeug that the file ends where the body ends, and is safe to read to its end.
         environ["wsgi.input_terminated"] = True
     return environ
 
 
-def _headers(scope: HTTPScope) -> dict[str, list[str]]:
-    """Return the values of every header by the name of its variable.
+def _add_headers(environ: dict[str, Any], scope: HTTPScope) -> None:
+    """Add the value of every header by the name of its variable.
 
     ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies overwrite
     and applications trust. So names with an underscore are left out, as nginx and gunicorn do.
@@ -137,15 +134,19 @@ def _headers(scope: HTTPScope) -> dict[str, list[str]]:
     ``Upgrade`` is left out as well: a server may ignore it (RFC 9110 section 7.8). With it,
     Werkzeug would match the URL of a request for a WebSocket against rules for WebSockets only.
     """
-    headers: dict[str, list[str]] = {}
+    repeated: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         if b"_" not in name and name != b"upgrade":
             variable = _variables.get(name) or _variable(name)
-            if variable in headers:
-                headers[variable].append(value.decode("latin-1"))
+            text = value.decode("latin-1")
+            if variable in environ:
+                repeated.setdefault(variable, [environ[variable]]).append(text)
             else:
-                headers[variable] = [value.decode("latin-1")]
-    return headers
+                environ[variable] = text
+    for variable, values in repeated.items():
+        # Several Cookie headers are joined with "; ", others with ",": RFC 9113 section 8.2.3 and
+        # RFC 9110 section 5.3.
+        environ[variable] = ("; " if variable == "HTTP_COOKIE" else ",").join(values)
 
 
 def _variable(header: bytes) -> str:
@@ -167,6 +168,8 @@ def sent_path(scope: HTTPScope) -> str:
 
 def _path(scope: HTTPScope, root: str) -> str:
     path = scope["path"]
+    if not root and path.isascii() and path.startswith("/"):  # nearly always
+        return path
     raw_path = scope.get("raw_path")
     # A server decodes the path as UTF-8. If that lost a byte, the raw path still has it.
     lossy = raw_path and "\ufffd" in path

@@ -135,9 +135,12 @@ class _UrlCache:
         self.rules: Memo[tuple[str, str], Rule] = Memo(most=MOST_URLS, longest=LONGEST)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        if request is None or "HTTP_UPGRADE" in request.environ:  # a WebSocket has other rules
+        config = self.app.config
+        if request is None:  # for the context of the application, once for each request
+            return None if config["SERVER_NAME"] is None else self.find(None)
+        environ = request.environ
+        if "HTTP_UPGRADE" in environ:  # a WebSocket has other rules
             return self.find(request)
-        config, environ = self.app.config, request.environ
         if (trusted := config["TRUSTED_HOSTS"]) is not None:
             request.trusted_hosts = trusted
         trusted = request.trusted_hosts and tuple(request.trusted_hosts)
