@@ -143,6 +143,28 @@ def test_outside_a_request_there_are_no_ids(app: Flask) -> None:
         assert (logged_ids(), ids_to_pass_on()) == ({}, [])
 
 
+def test_requests_that_share_a_context_have_an_id_and_an_end_each(app: Flask, ended: Ended) -> None:
+    with app.app_context():
+        responses = [app.test_client().get("/ok") for _ in range(3)]
+
+    ids = [response.headers["X-Request-ID"] for response in responses]
+    assert len({*ids}) == 3
+    assert [each.ids for each in ended] == [{"request_id": each} for each in ids]
+
+
+def test_what_is_made_of_the_ids_does_not_change_them(app: Flask, ended: Ended) -> None:
+    @app.get("/change")
+    def change() -> str:
+        logged_ids().clear()
+        ids_to_pass_on().clear()
+        return ids_to_pass_on()[0][1]
+
+    response = app.test_client().get("/change")
+
+    assert response.text == response.headers["X-Request-ID"]
+    assert ended[0].ids == {"request_id": response.text}
+
+
 @pytest.mark.parametrize("path", ["/sync", "/async", "/child-task", "/thread"])
 @pytest.mark.parametrize("served", [True, False])
 def test_the_ids_are_there_wherever_code_of_a_request_runs(
@@ -499,6 +521,6 @@ def test_a_body_that_comes_slowly_is_part_of_the_duration(app: Flask, ended: End
 
 def test_a_context_that_somebody_pushed_is_no_request(app: Flask, ended: Ended) -> None:
     with app.test_request_context("/ok"):
-        assert "request_id" not in g
+        assert not [*g]
 
     assert ended == []

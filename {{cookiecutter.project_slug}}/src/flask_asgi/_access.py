@@ -1,15 +1,18 @@
 """Gives every request an id, and says when it is over, however it ends."""
 
 import asyncio
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, has_app_context, request
+from flask import Flask, Request, Response, has_app_context, request
+from flask.ctx import AppContext
+from flask.globals import app_ctx
 
 from ._environ import ENDING, STARTED, End, Ending
 from ._marks import on_loop
@@ -30,12 +33,7 @@ _TRACEPARENT = re.compile(
 # passed on.
 _TRACESTATE = re.compile(r"[\t -~]{1,512}")
 
-_PASSED_ON = {
-    "X-Request-ID": "request_id",
-    "traceparent": "traceparent",
-    "tracestate": "tracestate",
-}
-_LOGGED = ("request_id", "trace_id")  # and those of the current span, where requests are traced
+_WATCHED = "flask_asgi_watched"  # in `g`
 
 LONGEST_PATH = 256  # characters, percent-encoded, of the path of a request without a route
 LONGEST_METHOD = 32  # characters; the longest registered one, UPDATEREDIRECTREF, has 17
@@ -84,9 +82,7 @@ def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
 
 def request_id() -> str:
     """Return the id of the current request: its caller's `X-Request-ID`, or a new one."""
-    if "request_id" not in g:  # the engine's own answer: no `before_request` ran for it
-        _start()
-    return str(g.request_id)
+    return _watched(_app_context()).ids["request_id"]
 
 
 def logged_ids() -> dict[str, str]:
@@ -98,31 +94,70 @@ def logged_ids() -> dict[str, str]:
     view's thread, in `asyncio.to_thread` and in child tasks, which all run in copies of the
     context, and Flask takes it away at the end, also where threads are used again (WSGI).
     """
-    if not has_app_context():
-        return {}
-    ids = {name: value for name in _LOGGED if (value := g.get(name))}
-    trace: Trace | None = current_app.extensions.get(TRACE)
-    return ids if trace is None else ids | trace.ids()
+    return _ids(_app_context()) if has_app_context() else {}
 
 
 def ids_to_pass_on() -> list[tuple[str, str]]:
     """Return the headers that let an upstream log the ids of the current request."""
-    if not has_app_context():
-        return []
-    ids = {name: g.get(attribute) for name, attribute in _PASSED_ON.items()}
-    return [(name, value) for name, value in ids.items() if value]
+    watched: _Watched | None = _app_context().g.get(_WATCHED) if has_app_context() else None
+    return [] if watched is None else [*watched.passed_on]
+
+
+class _Watched:
+    """What is kept of a request, in `g`."""
+
+    __slots__ = ("bytes_sent", "ids", "is_over", "passed_on", "started", "status", "tells_later")
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.started: float = environ.get(STARTED) or time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        self.ids: dict[str, str] = {"request_id": request_id}  # for the log
+        self.passed_on = [("X-Request-ID", request_id)]
+        if traceparent := _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", "")):
+            self.ids["trace_id"] = traceparent[1]
+            self.passed_on.append(("traceparent", traceparent[0]))
+            if tracestate := _TRACESTATE.fullmatch(environ.get("HTTP_TRACESTATE", "")):
+                self.passed_on.append(("tracestate", tracestate[0]))
+        self.status: int | None = None  # until there is a response
+        self.bytes_sent: int | None = None
+        self.tells_later = False  # the end comes with that of the response, after the teardown
+        self.is_over = False
+
+
+def _watched(context: AppContext) -> _Watched:
+    """Return what is kept of the current request. The engine's own answers have no `_start`."""
+    watched: _Watched | None = context.g.get(_WATCHED)
+    return _begin(context) if watched is None else watched
+
+
+def _begin(context: AppContext) -> _Watched:
+    watched = _Watched(_request().environ)
+    setattr(context.g, _WATCHED, watched)
+    return watched
+
+
+def _ids(context: AppContext) -> dict[str, str]:
+    watched: _Watched | None = context.g.get(_WATCHED)
+    ids = {} if watched is None else watched.ids
+    trace: Trace | None = context.app.extensions.get(TRACE)
+    return ids.copy() if trace is None else ids | trace.ids()
+
+
+# The proxies that Flask documents, such as `g`, take ten times as long for each attribute.
+
+
+def _request() -> Request:
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return] # noqa: SLF001 - Werkzeug's documented way
+
+
+def _app_context() -> AppContext:
+    return app_ctx._get_current_object()  # type: ignore[attr-defined,no-any-return] # noqa: SLF001 - as above
 
 
 @on_loop
 def _start() -> None:
-    g.started = request.environ.get(STARTED) or time.perf_counter()
-    headers = request.headers
-    given = headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    if traceparent := _TRACEPARENT.fullmatch(headers.get("traceparent", "")):
-        g.traceparent, g.trace_id = traceparent[0], traceparent[1]
-        if tracestate := _TRACESTATE.fullmatch(headers.get("tracestate", "")):
-            g.tracestate = tracestate[0]
+    _begin(_app_context())  # anew: several requests of a test can share a context
 
 
 class _Ends:
@@ -137,16 +172,19 @@ class _Ends:
 
     @on_loop
     def note_status(self, response: Response) -> Response:
-        response.headers["X-Request-ID"] = request_id()
-        g.status = response.status_code
-        # Its body is sent after the teardown, and `close` is called when that has ended.
-        g.ends_later = response.is_streamed and not response.direct_passthrough
-        if (ending := _ending()) is not None:
-            ending.end = self._end(g.started, g.status)
-        elif g.ends_later:
-            response.call_on_close(self._end(g.started, g.status))
+        context, request = _app_context(), _request()
+        watched = _watched(context)
+        response.headers.set("X-Request-ID", watched.ids["request_id"])
+        status = watched.status = response.status_code
+        watched.tells_later = True
+        if (ending := _ending(request)) is not None:
+            ending.end = self._end(context, request, status)
+        elif response.is_streamed and not response.direct_passthrough:
+            # Its body is sent after the teardown, and `close` is called when that has ended.
+            response.call_on_close(self._end(context, request, status))
         else:
-            g.bytes_sent = 0 if request.method == "HEAD" else response.content_length
+            watched.tells_later = False
+            watched.bytes_sent = 0 if request.method == "HEAD" else response.content_length
         return response
 
     @on_loop
@@ -154,23 +192,28 @@ class _Ends:
         # In teardown, as the only hook that also runs when the request is cancelled. It runs again
         # after a stream with context, and for a context that somebody pushed by hand, as a shell
         # does.
-        if (started := g.pop("started", None)) is None:
+        context = _app_context()
+        watched: _Watched | None = context.g.get(_WATCHED)
+        if watched is None or watched.is_over:
             return
-        cancelled = isinstance(error, asyncio.CancelledError)
+        watched.is_over = True
+        if watched.tells_later:
+            return
+        request, cancelled = _request(), isinstance(error, asyncio.CancelledError)
         otherwise = CLIENT_CLOSED_REQUEST if cancelled else HTTPStatus.INTERNAL_SERVER_ERROR
-        status = g.get("status", otherwise)
-        ending = _ending()
-        if ending is not None and ending.end is None:  # no response was made
-            ending.end = self._end(started, status)
-        elif ending is None and not g.get("ends_later"):
-            self._end(started, status)(g.get("bytes_sent"), is_complete=not cancelled)
+        status = otherwise if watched.status is None else watched.status
+        end = self._end(context, request, status)
+        if (ending := _ending(request)) is not None:  # no response was made
+            ending.end = end
+        else:
+            end(watched.bytes_sent, is_complete=not cancelled)
 
-    def _end(self, started: float, status: int) -> End:
+    def _end(self, context: AppContext, request: Request, status: int) -> End:
         """Take what is to be said of the request now; its context may be gone when it ends."""
         rule = request.url_rule
         path = None if rule else quote(request.root_path + request.path)[:LONGEST_PATH]
-        method, client, ids = request.method[:LONGEST_METHOD], request.remote_addr, logged_ids()
-        route = rule.rule if rule else None
+        method, client, ids = request.method[:LONGEST_METHOD], request.remote_addr, _ids(context)
+        route, started = rule.rule if rule else None, _watched(context).started
 
         def end(bytes_sent: int | None = None, *, is_complete: bool = True) -> None:
             duration_ms = round((time.perf_counter() - started) * 1000, 1)
@@ -183,7 +226,7 @@ class _Ends:
         return end
 
 
-def _ending() -> Ending | None:
+def _ending(request: Request) -> Ending | None:
     """Return what the engine calls when the response is sent; None if nobody does."""
     ending: Ending | None = request.environ.get(ENDING)
     return None if ending is None or ending.is_over else ending
