@@ -40,7 +40,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     readiness = Readiness()
     readiness.ready()  # WSGI has no start-up to wait for; ASGI has, and says so
-    app.after_request(readiness.end_connection)
     lifespan = Lifespan()
     lifespan.add(_upstreams)  # what else opens and closes with the service is added below it
     background = Background(on_start=lift_deadline)
@@ -48,21 +47,25 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     tracing.init_app(app)
     logs.init_app(app)  # first, so that every other part's work is inside the access line
-    app.after_request(_add_headers)
+    _add_headers(app, readiness)
     deadline.init_app(app, Networks(settings.deadline_allow_ips))
     problems.init_app(app)
     views.init_app(app)
     return app
 
 
-@on_loop
-def _add_headers(response: Response) -> Response:
-    """Add the headers that every answer has."""
-    # A browser must not take a reply for a script or a page that its type does not say it is:
-    # the Fetch standard, "X-Content-Type-Options header".
-    if not response.headers.getlist("X-Content-Type-Options"):  # `setdefault` raises and catches
-        response.headers["X-Content-Type-Options"] = "nosniff"
-    return without_host(response)
+def _add_headers(app: Flask, readiness: Readiness) -> None:
+    """Give every answer the headers that all have."""
+
+    # One function for all of them: a request pays for each function of `after_request`.
+    @app.after_request
+    @on_loop
+    def add(response: Response) -> Response:
+        # A browser must not take a reply for a script or a page that its type does not say it is:
+        # the Fetch standard, "X-Content-Type-Options header".
+        if not response.headers.getlist("X-Content-Type-Options"):  # `setdefault` raises, catches
+            response.headers.add("X-Content-Type-Options", "nosniff")
+        return readiness.end_connection(without_host(response))
 
 
 def create_asgi(app: Flask) -> FlaskToAsgi:
