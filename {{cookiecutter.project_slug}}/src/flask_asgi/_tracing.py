@@ -9,7 +9,7 @@ import os
 import re
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http import HTTPStatus
 from random import getrandbits
 from traceback import format_tb
@@ -38,6 +38,9 @@ _READERS = ("opentelemetry.baggage.propagation", "opentelemetry.trace.span")
 # Characters of what a client chooses.
 LONGEST = 256
 LONGEST_METHOD = 32
+
+_NO_BLOCK = nullcontext()  # of every request whose span is not recorded
+_NO_PARENT = otel.Context()
 
 _RULE = "flask_asgi.rule"  # in the environ: the rule that the URL matches, or None
 
@@ -120,8 +123,20 @@ class _Requests:
         self._excluded = excluded
         self._read = {field.lower().encode() for field in get_global_textmap().fields}
 
-    def __call__(self, exchange: Exchange) -> "_Block":
-        return _Block(self._begin(exchange), exchange)
+    def __call__(self, exchange: Exchange) -> AbstractContextManager[object]:
+        scope: Any = exchange.scope
+        parent, headers = _NO_PARENT, scope["headers"]
+        for name, _ in headers:
+            if name in self._read:
+                parent = extract(headers, parent, _HEADERS)
+                break
+        span = self._start_span(scope, parent)
+        # In the context of the request alone, which ends with it: there is nothing to detach.
+        exchange.context.run(otel.attach, trace.set_span_in_context(span, parent))
+        if not span.is_recording():
+            return _NO_BLOCK
+        span.set_attributes(_further_attributes(scope))
+        return _Block(span, exchange)
 
     def ids(self) -> dict[str, str]:
         current = trace.get_current_span().get_span_context()
@@ -132,33 +147,23 @@ class _Requests:
             "span_id": trace.format_span_id(current.span_id),
         }
 
-    def _begin(self, exchange: Exchange) -> trace.Span:
-        scope: Any = exchange.scope
-        parent, headers = otel.Context(), scope["headers"]
-        if any(name in self._read for name, _ in headers):
-            parent = extract(headers, parent, _HEADERS)
+    def _start_span(self, scope: Any, parent: otel.Context) -> trace.Span:  # noqa: ANN401 - see `_further_attributes`
         path = sent_path(scope)
         if self._excluded is not None and self._excluded.search(path):
-            span = _unsampled(parent)
-        else:
-            method = method_name(scope["method"])
-            attributes = {
-                "http.request.method": method,
-                "url.path": path[:LONGEST],
-                "url.scheme": scope.get("scheme", "http"),
-            }
-            span = self._tracer.start_span(
-                _span_name(method), parent, trace.SpanKind.SERVER, attributes
-            )
-            if span.is_recording():
-                span.set_attributes(_further_attributes(scope))
-        # In the context of the request alone, which ends with it: there is nothing to detach.
-        exchange.context.run(otel.attach, trace.set_span_in_context(span, parent))
-        return span
+            return _unsampled(parent)
+        method = method_name(scope["method"])
+        attributes = {
+            "http.request.method": method,
+            "url.path": path[:LONGEST],
+            "url.scheme": scope.get("scheme", "http"),
+        }
+        return self._tracer.start_span(
+            _span_name(method), parent, trace.SpanKind.SERVER, attributes
+        )
 
 
 class _Block:
-    """The block in which a request is served, within its span."""
+    """The block in which a request is served, within a span that is recorded."""
 
     __slots__ = ("_exchange", "_span")
 
@@ -176,7 +181,7 @@ class _Block:
         traceback: TracebackType | None,
     ) -> None:
         span, exchange = self._span, self._exchange
-        if not span.is_recording():  # nor is there an end to note
+        if not span.is_recording():  # the application has ended it
             return
         rule = (exchange.environ or {}).get(_RULE)
         if rule is not None:
@@ -252,7 +257,9 @@ def _pattern(excluded: str) -> re.Pattern[str] | None:
 
 @on_loop
 def _note_rule(_error: BaseException | None) -> None:
-    request.environ[_RULE] = request.url_rule
+    # Each look through the proxy would take as long as the rest.
+    current = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - Werkzeug's documented way
+    current.environ[_RULE] = current.url_rule
 
 
 @on_loop
