@@ -37,9 +37,10 @@ light-tests:
 test-all: test
 	@$(RUN) pytest --numprocesses 2 --dist loadfile -m heavy
 
-# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes two minutes,
-# ONLY=goodput measures what becomes of requests while upstream calls fail, in three, and
-# AGAINST=COMMIT compares with another commit, in eight.
+# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes six minutes,
+# ONLY=goodput measures what becomes of requests while upstream calls fail, in three, ONLY=service
+# whole services, in six, ONLY=observing what metrics and traces cost, in nine, and AGAINST=COMMIT
+# compares with another commit, in eight.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
 
@@ -52,9 +53,10 @@ format:
 	@$(RUFF) check --fix $(SOURCES)
 	@$(RUFF) format $(SOURCES)
 
-# Refreshes both lock files; UPGRADE=1 takes the newest versions.
+# Refreshes all lock files; UPGRADE=1 takes the newest versions.
 lock:
 	@sh scripts/uv lock $(if $(UPGRADE),--upgrade)
+	@sh scripts/uv lock --project benchmarks/fastapi_template $(if $(UPGRADE),--upgrade)
 	@$(RUN) --only-group demo -m scripts.lock $(if $(UPGRADE),--upgrade)
 
 # Writes copier.yml anew from cookiecutter.json.

@@ -1,8 +1,8 @@
 """`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
 
-`make bench QUICK=1` takes two minutes and one round, and leaves the published results alone.
-`make bench ONLY=goodput` measures that alone, and keeps the other published figures; so does
-`make bench ONLY=hook,hooks` with these works.
+`make bench QUICK=1` takes six minutes and one round, and leaves the published results alone.
+`make bench ONLY=goodput` measures that alone, and keeps the other published figures; so do
+`ONLY=service`, `ONLY=observing`, and `make bench ONLY=hook,hooks` with these works.
 `make bench ONLY=growth`, `pythons` and `stages` measure what is in none of those, each by itself.
 `make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
@@ -21,10 +21,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import against, growth, machine, plot, pythons, run, stages, summary
+from . import against, growth, machine, observing, pages, plot, pythons, run, stages, summary, whole
 from .peers import CALLERS, PEERS
 from .plan import WORKS, Plan, plan
-from .robustness import raise_open_files
+from .robustness import raise_open_files, show
 from .serving import CACHE, BenchError, Cores
 
 PUBLISHED = Path(__file__).parent / "results"
@@ -46,6 +46,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     samples = _shown(console, "load", run.loads(bench))
     medians = summary.medians(samples)
     goodput = _shown(console, "goodput", run.goodput(bench))
+    services = _measured_services(console, chosen)
     return about | {
         "rounds": chosen.rounds,
         "quick": chosen.quick,
@@ -55,6 +56,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
         "medians": medians,
         "samples": samples,
         "goodput": goodput,
+        **services,
     }
 
 
@@ -88,6 +90,33 @@ def measure_works(works: Sequence[str], console: Console, chosen: Plan) -> dict[
     return published | {"ratios": ratios, "medians": medians, "samples": samples}
 
 
+def measure_services(
+    console: Console, chosen: Plan, names: Sequence[str] = ("service", "observing")
+) -> dict[str, Any]:
+    """The published results, with the whole service, or what it costs to see inside, anew.
+
+    Raises:
+        BenchError: as in `measure_goodput`.
+    """
+    published = _published()
+    raise_open_files()
+    return published | _measured_services(console, chosen, names)
+
+
+def _measured_services(
+    console: Console, chosen: Plan, names: Sequence[str] = ("service", "observing")
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if "service" in names:
+        rows = _shown(console, "service", whole.samples(quick=chosen.quick))
+        found |= whole.results(rows)
+    if "observing" in names:
+        rows = _shown(console, "observing", observing.samples(quick=chosen.quick))
+        modes = observing.instructions_of_modes(quick=chosen.quick)
+        found |= observing.results(rows, _shown(console, "instructions", modes))
+    return found
+
+
 def _published() -> dict[str, Any]:
     about = _about()
     published: dict[str, Any] = json.loads((PUBLISHED / "results.json").read_text(encoding="utf-8"))
@@ -101,11 +130,16 @@ def _published() -> dict[str, Any]:
 def _chosen_by(only: str) -> Callable[[Console, Plan], dict[str, Any]]:
     if not only:
         return measure
-    if only == "goodput":
-        return measure_goodput
+    alone: dict[str, Callable[[Console, Plan], dict[str, Any]]] = {
+        "goodput": measure_goodput,
+        "service": functools.partial(measure_services, names=["service"]),
+        "observing": functools.partial(measure_services, names=["observing"]),
+    }
+    if only in alone:
+        return alone[only]
     works = only.split(",")
     if unknown := [work for work in works if work not in WORKS]:
-        known = ", ".join(("goodput", *ALONE, *WORKS))
+        known = ", ".join((*alone, *ALONE, *WORKS))
         message = f"ONLY={unknown[0]} is not known; accepted: {known}."
         raise BenchError(message)
     return functools.partial(measure_works, works)
@@ -179,6 +213,8 @@ def print_tables(console: Console, results: dict[str, Any]) -> None:
             {True: "✓", False: "✗", None: ""}[row["reached"]],
         )
     console.print(table)
+    for part in pages.tables(results):
+        show(part)
 
 
 def _goodput_table(rows: Iterable[run.Row]) -> Table:
@@ -227,6 +263,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(as_text(results), encoding="utf-8")
     plot.draw(results, folder)
+    if not chosen.quick:
+        pages.write(results)
     print_tables(console, results)
     console.print(f"Took {time.monotonic() - start:.0f} s. Results and plots: {folder.name}/")
     return 0

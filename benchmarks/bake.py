@@ -66,8 +66,50 @@ def tree_of(revision: str) -> Tree:
     return Tree(root, sources)
 
 
-def synced(project: Path) -> Path:
+def observed_service() -> Path:
+    """The folder of a fresh bake whose environment has the extra `otel`.
+
+    Raises:
+        BenchError: when the template does not bake.
+    """
+    return synced(_bake(ROOT, CACHE / "observed"), "--extra", "otel")
+
+
+def templated_service() -> Path:
+    """The folder of a service that `fastapi-template` makes; its environment is in `.venv`.
+
+    It has what the generator can add and needs no other server for: metrics and its own logs.
+
+    Raises:
+        BenchError: when it cannot be made.
+    """
+    output = CACHE / "fastapi-template"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    locked = ROOT / "benchmarks" / "fastapi_template"
+    env = {"UV_PROJECT_ENVIRONMENT": str(output / ".venv")}
+    uv = os.environ.get("UV", "uv")
+    command = [uv, "sync", "--quiet", "--locked", "--project", str(locked)]
+    _output(command, "No environment for fastapi-template", env)
+    # It looks for uv, and makes its project where it is run.
+    env = {"PATH": f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"}
+    generator = [str(output / ".venv/bin/fastapi_template"), "--name", "bench_template", "--quiet"]
+    options = {"api-type": "rest", "db": "none", "orm": "none", "ci": "none"}
+    command = [
+        *generator,
+        *(part for name, value in options.items() for part in (f"--{name}", value)),
+        *("--routers", "--prometheus", "--loguru"),
+    ]
+    _output(command, "fastapi-template made no service", env, cwd=output)
+    return output
+
+
+def synced(project: Path, *options: str) -> Path:
     """A baked project, once it has an environment with what `uv.lock` names.
+
+    Args:
+        project: its folder.
+        options: what `uv sync` is told besides.
 
     Raises:
         BenchError: when it cannot be made.
@@ -77,7 +119,7 @@ def synced(project: Path) -> Path:
         raise BenchError(message)
     # The benchmarks run under uv, which says where it is.
     uv = os.environ.get("UV", "uv")
-    command = [uv, "sync", "--quiet", "--locked", "--no-dev", "--project", str(project)]
+    command = [uv, "sync", "--quiet", "--locked", "--no-dev", *options, "--project", str(project)]
     _output(command, f"No environment for {project.name}")
     return project
 
@@ -88,11 +130,16 @@ def _bake(template: Path, output: Path, *answers: str) -> Path:
     return output / baking.SLUG
 
 
-def _output(command: list[str], wrong: str) -> bytes:
+def _output(
+    command: list[str], wrong: str, variables: dict[str, str] | None = None, cwd: Path | None = None
+) -> bytes:
     # PYTHONPATH may hold another checkout, VIRTUAL_ENV another environment.
     kept_out = {"PYTHONPATH", "VIRTUAL_ENV"}
     env = {name: value for name, value in os.environ.items() if name not in kept_out}
-    done = subprocess.run(command, capture_output=True, env=env, check=False)
+    env |= variables or {}
+    done = subprocess.run(
+        command, capture_output=True, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False
+    )
     if done.returncode:
         message = f"{wrong}:\n{(done.stdout + done.stderr).decode(errors='replace')}"
         raise BenchError(message)

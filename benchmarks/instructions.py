@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from .serving import BYTECODE, ROOT, BenchError, Tree
 
 FEW, MANY = 100, 400
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
+# Run by its path, as the package `benchmarks` may be that of another tree.
 DRIVER = ROOT / "benchmarks" / "noops.py"
 
 
@@ -28,7 +31,23 @@ def per_request(tree: Tree) -> float:
     Raises:
         BenchError: when the requests fail.
     """
-    return (_counted(tree, MANY) - _counted(tree, FEW)) / (MANY - FEW)
+    return of_request(sys.executable, environment(tree), cwd=tree.root)
+
+
+def of_request(
+    python: str, variables: dict[str, str], arguments: Sequence[str] = (), cwd: Path = ROOT
+) -> float:
+    """The instructions for a request that `DRIVER` makes with these arguments behind the number.
+
+    Raises:
+        BenchError: when the requests fail.
+    """
+
+    def counted(requests: int) -> int:
+        command = [python, "-P", str(DRIVER), str(requests), *arguments]
+        return _counted(command, variables, cwd)
+
+    return (counted(MANY) - counted(FEW)) / (MANY - FEW)
 
 
 def environment(tree: Tree) -> dict[str, str]:
@@ -36,21 +55,21 @@ def environment(tree: Tree) -> dict[str, str]:
     return {
         "PYTHONPATH": f"{tree.sources}{os.pathsep}{tree.root}",
         "PYTHONPYCACHEPREFIX": str(BYTECODE),
-        "PYTHONHASHSEED": "0",  # the same work each time
     }
 
 
-def _counted(tree: Tree, requests: int) -> int:
-    """The instructions of a process that makes so many requests and ends."""
-    command = [
-        *("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"),
-        # By its path, as the package `benchmarks` is that of the tree.
-        *(sys.executable, "-P", str(DRIVER), str(requests)),
-    ]
+def _counted(command: list[str], variables: dict[str, str], cwd: Path) -> int:
+    """The instructions of a process, from its start to its end."""
+    valgrind = (
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+    )
     done = subprocess.run(
-        command,
-        cwd=tree.root,
-        env=os.environ | environment(tree),
+        [*valgrind, *command],
+        cwd=cwd,
+        env=os.environ | {"PYTHONHASHSEED": "0"} | variables,  # the same work each time
         text=True,
         capture_output=True,
         check=False,

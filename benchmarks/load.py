@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from .serving import BenchError
@@ -68,15 +69,21 @@ def parse(output: str) -> Load:
     )
 
 
-def wrk(port: int, path: str, *, connections: int, seconds: int, core: int) -> Load:
+def wrk(  # noqa: PLR0913 (by keyword)
+    port: int, path: str, *, connections: int, seconds: int, core: int, script: Path | None = None
+) -> Load:
     """Keeps so many connections busy, each with one request after another, from one core.
+
+    A script in Lua may say what the requests are.
 
     Raises:
         BenchError: when wrk fails.
     """
     command = [
         *("wrk", "--latency", "--threads", "1", "--connections", str(connections)),
-        *("--duration", f"{seconds}s", "--timeout", TIMEOUT, f"http://127.0.0.1:{port}{path}"),
+        *("--duration", f"{seconds}s", "--timeout", TIMEOUT),
+        *(("--script", str(script)) if script else ()),
+        f"http://127.0.0.1:{port}{path}",
     ]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:

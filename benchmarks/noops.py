@@ -1,25 +1,29 @@
 """Makes no-op requests to the engine without a server, one after another: see `instructions.py`.
 
-    python -P noops.py NUMBER
+    python -P noops.py NUMBER [MODULE:APPLICATION PATH]
 
 The lifespan is open meanwhile, as it sets the garbage collector.
 """
 
 import asyncio
 import sys
+from importlib import import_module
 from typing import Any
 
-from benchmarks.apps import template
-
-ASGI: Any = template.asgi  # called with plain dictionaries
+NUMBER, NAME, PATH = [
+    *sys.argv[1:],
+    *("benchmarks.apps.template:asgi", "/noop")[len(sys.argv) - 2 :],
+]
+MODULE, _, ATTRIBUTE = NAME.partition(":")
+ASGI: Any = getattr(import_module(MODULE), ATTRIBUTE)  # called with plain dictionaries
 SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.4"},
     "http_version": "1.1",
     "method": "GET",
     "scheme": "http",
-    "path": "/noop",
-    "raw_path": b"/noop",
+    "path": PATH,
+    "raw_path": PATH.encode(),
     "query_string": b"",
     "root_path": "",
     "headers": [(b"host", b"127.0.0.1:8000"), (b"accept", b"*/*")],
@@ -74,4 +78,4 @@ async def request() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(NUMBER)))

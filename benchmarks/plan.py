@@ -107,7 +107,7 @@ class Plan(NamedTuple):
 
 
 def plan(*, quick: bool) -> Plan:
-    """The whole run, or one of two minutes whose figures only show that all works."""
+    """The whole run, or a short one whose figures only show that all works."""
     if not quick:
         return Plan(3, FULL, IN_FLIGHT, RECIPES, GOODPUT, quick)
     loads = {

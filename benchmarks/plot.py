@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from . import service_plots
 from .peers import CALLERS, PEERS
 from .summary import MANY_ERRORS
 
@@ -67,6 +68,8 @@ def draw(results: dict[str, Any], folder: Path) -> None:
             "calls": calls(results["medians"]),
             "goodput": goodput(results["goodput"]),
         }.items():
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+        for name, figure in service_plots.figures(results).items():
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
 

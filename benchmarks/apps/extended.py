@@ -11,6 +11,8 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from price_service import app as service
 from price_service.settings import Settings
 
+from .report import report as made_report
+
 bp = Blueprint("extended", __name__)
 marked: list[str] = []
 
@@ -43,6 +45,12 @@ def sync_body() -> dict[str, int]:
 async def json_body() -> Response:
     """Reads the body as JSON."""
     return jsonify(kind=type(request.get_json()).__name__)
+
+
+@bp.post("/report")
+async def report() -> Response:
+    """Answers 2 KB of JSON with 10 KB."""
+    return jsonify(made_report(request.get_json()))
 
 
 @bp.get("/raises")

@@ -1,0 +1,244 @@
+"""What it costs to see inside a service: `make bench ONLY=observing`.
+
+One bake, with the extra `otel`, answers the same requests with and without metrics, traces and log
+lines. Spans go to a process that receives OTLP.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.serving import free_port
+
+from . import instructions
+from .bake import observed_service
+from .load import wrk
+from .robustness import Table
+from .services import Service, running
+from .serving import ROOT, Cores, Server, ask, started, wait_until_ready
+from .summary import Ratio
+
+Row = dict[str, Any]
+
+ROUNDS = 7
+SECONDS = 3
+CONNECTIONS = 50
+
+# Spans are sent after so many milliseconds, or when there are 512. By default it is after 5,000,
+# which would be after the load.
+SPAN_DELAY = 1000
+
+
+class Mode(NamedTuple):
+    """How much is seen of a service."""
+
+    label: str
+    path: str = "/livez"  # of a probe there is no line while all is well
+    variables: tuple[tuple[str, str], ...] = ()
+    beside: str = "nothing"  # the mode that it is compared with
+    most: float | None = None  # times the other's processor time, and its inverse in throughput
+    sampled: float | None = None  # the share of requests whose span is recorded; None without any
+
+
+def _sampler(name: str, argument: str = "") -> tuple[tuple[str, str], ...]:
+    chosen = (("OTEL_TRACES_SAMPLER", name), ("OTEL_PYTHON_EXCLUDED_URLS", "^nothing"))
+    return (*chosen, ("OTEL_TRACES_SAMPLER_ARG", argument)) if argument else chosen
+
+
+MODES = {
+    "nothing": Mode("no metrics, no traces, no line"),
+    "metrics": Mode("metrics", variables=(("METRICS_PORT", "{free}"),), most=1.05),
+    "unsampled": Mode(
+        "traces, none sampled", variables=_sampler("always_off"), most=1.1, sampled=0.0
+    ),
+    "tenth": Mode(
+        "traces, one in ten sampled",
+        variables=_sampler("traceidratio", "0.1"),
+        most=1.2,
+        sampled=0.1,
+    ),
+    "always": Mode("traces, all sampled", variables=_sampler("always_on"), sampled=1.0),
+    "no-lines": Mode(
+        "no line for a request", "/nothing", (("LOG_LEVEL", "WARNING"),), beside="no-lines"
+    ),
+    "lines": Mode("a JSON line for each request", "/nothing", beside="no-lines"),
+}
+
+
+def samples(*, quick: bool) -> Iterator[Row]:
+    """Every mode in every round, each in a new process; from round to round another one begins.
+
+    Raises:
+        BenchError: when the template does not bake, or the service does not start.
+    """
+    cores = Cores()
+    project = observed_service()
+    service = Service("this template", project, module="benchmarks.apps.extended")
+    names = list(MODES)
+    for number in range(1 if quick else ROUNDS):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            with _receiver(project, cores.load) as receiver:
+                row = _load(name, service, cores, receiver, 1 if quick else SECONDS)
+            yield {"mode": name, "round": number + 1} | row
+
+
+@contextmanager
+def _receiver(project: Path, core: int) -> Iterator[int]:
+    """The port of a process that takes spans. It shares the core of the load."""
+    name, port = "otlp_receiver", free_port()
+    command = [str(project / ".venv/bin/python"), f"{project}/tests/{name}.py", "--port", str(port)]
+    with started(command, name, core=core) as process:
+        wait_until_ready(process, name, port)
+        yield port
+
+
+def _load(name: str, service: Service, cores: Cores, receiver: int, seconds: int) -> Row:
+    mode = MODES[name]
+    env = _environment(mode, receiver)
+    with running(f"observing-{name}", service, core=cores.server, env=env) as server:
+        wrk(server.port, mode.path, connections=CONNECTIONS, seconds=1, core=cores.load)
+        _settle(server, mode)
+        before = server.cpu_seconds()
+        load = wrk(
+            server.port, mode.path, connections=CONNECTIONS, seconds=seconds, core=cores.load
+        )
+        _settle(server, mode)
+        used = server.cpu_seconds() - before
+        row = {
+            "requests_per_second": round(load.requests_per_second, 1),
+            "error_share": round(load.error_share, 4),
+            "cpu_us_per_request": round(used * 1e6 / load.answered, 1),
+        }
+    if mode.sampled is not None:
+        row["spans"] = len(json.loads(ask(receiver, "/spans", timeout=60)))
+    return row
+
+
+def _settle(server: Server, mode: Mode) -> None:
+    """Returns when the spans of what was asked before are sent and paid for."""
+    if mode.sampled:
+        time.sleep(1.5 * SPAN_DELAY / 1000)
+    server.settle()
+
+
+def _environment(mode: Mode, receiver: int) -> dict[str, str]:
+    env = {name: value.format(free=free_port()) for name, value in mode.variables}
+    if mode.sampled is not None:
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{receiver}"
+        env["OTEL_BSP_SCHEDULE_DELAY"] = str(SPAN_DELAY)
+    return env
+
+
+def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
+    """The instructions for a request without a server, which depend on no other process.
+
+    Without Valgrind there are none. Modes whose spans are sent are left out: how much of that falls
+    into a number of requests is chance.
+    """
+    if quick or not instructions.available():
+        return
+    project = observed_service()
+    for name, mode in MODES.items():
+        if not mode.sampled:
+            variables = dict(_environment(mode, 1)) | {
+                "ENVIRONMENT": "production",
+                "PRICES__BASE_URL": "http://127.0.0.1:1",
+                "PYTHONPATH": str(ROOT),
+            }
+            application = "benchmarks.apps.extended:asgi"
+            python = str(project / ".venv/bin/python")
+            counted = instructions.of_request(python, variables, (application, mode.path))
+            yield {"mode": name, "instructions": round(counted)}
+
+
+def medians(rows: Sequence[Row], counted: Sequence[Row]) -> list[Row]:
+    """One row for each mode."""
+    instructions_of = {row["mode"]: row["instructions"] for row in counted}
+    return [
+        {
+            "mode": name,
+            "requests_per_second": _median(name, rows, "requests_per_second"),
+            "cpu_us_per_request": _median(name, rows, "cpu_us_per_request"),
+            "instructions": instructions_of.get(name),
+        }
+        for name in MODES
+    ]
+
+
+def _median(mode: str, rows: Sequence[Row], figure: str) -> float:
+    return statistics.median(float(row[figure]) for row in rows if row["mode"] == mode)
+
+
+def ratios(rows: Sequence[Row], counted: Sequence[Row]) -> list[Ratio]:
+    """What each mode costs, as a multiple: the median of the ratios of the rounds."""
+    found = {(row["mode"], row["round"]): row for row in rows}
+    rounds = sorted({row["round"] for row in rows})
+    instructions_of = {row["mode"]: row["instructions"] for row in counted}
+    compared = []
+    for name, mode in MODES.items():
+        if name == mode.beside:
+            continue
+        pairs = [(found[name, number], found[mode.beside, number]) for number in rounds]
+        for what, figure, power in (
+            ("processor time", "cpu_us_per_request", 1),
+            ("throughput, inverse", "requests_per_second", -1),
+        ):
+            each = [(one[figure] / other[figure]) ** power for one, other in pairs]
+            ratio = round(statistics.median(each), 3)
+            compared.append(Ratio(f"{mode.label}: {what}", ratio, most=mode.most))
+        if name in instructions_of:
+            ratio = round(instructions_of[name] / instructions_of[mode.beside], 3)
+            compared.append(Ratio(f"{mode.label}: instructions", ratio))
+    return compared
+
+
+def tables(results: Mapping[str, Any]) -> list[Table]:
+    """The medians and the ratios, for `docs/benchmarks.md`."""
+    found = {ratio["what"]: ratio for ratio in results["observing_ratios"]}
+    lines = []
+    for row in results["observing_medians"]:
+        mode = MODES[row["mode"]]
+        whats = [
+            found.get(f"{mode.label}: {what}")
+            for what in ("processor time", "throughput, inverse", "instructions")
+        ]
+        reached = [ratio["reached"] for ratio in whats if ratio and ratio["most"] is not None]
+        lines.append(
+            (
+                mode.label,
+                f"`{mode.path}`",
+                f"{row['requests_per_second']:,.0f}",
+                f"{row['cpu_us_per_request']:,.0f}",
+                f"{row['instructions']:,}" if row["instructions"] else "",
+                *(f"{ratio['value']:.2f}" if ratio else "" for ratio in whats),
+                "" if mode.most is None else f"{mode.most:g}",
+                _verdict(reached),
+            )
+        )
+    columns = (
+        *("what is seen", "asked for", "requests per second", "processor time, µs"),
+        *("instructions", "processor time, ratio", "throughput, inverse ratio"),
+        *("instructions, ratio", "at most", "reached"),
+    )
+    return [Table("What it costs to see inside", columns, lines)]
+
+
+def _verdict(reached: Sequence[bool]) -> str:
+    if not reached:
+        return ""
+    return "yes" if all(reached) else "no" if not any(reached) else "by one of both"
+
+
+def results(rows: list[Row], counted: list[Row]) -> dict[str, Any]:
+    """What is published."""
+    compared = ratios(rows, counted)
+    return {
+        "observing_medians": medians(rows, counted),
+        "observing_ratios": [each._asdict() | {"reached": each.reached} for each in compared],
+        "observing_samples": rows,
+    }
