@@ -39,7 +39,7 @@ test-all: test
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes six minutes,
 # ONLY=goodput measures what becomes of requests while upstream calls fail, in three, ONLY=service
-# whole services, in six, ONLY=observing what metrics and traces cost, in nine, and AGAINST=COMMIT
+# whole services, in seven, ONLY=observing what metrics and traces cost, in nine, and AGAINST=COMMIT
 # compares with another commit, in eight.
 bench:
 	@$(RUN) --only-group bench -m benchmarks

@@ -8,7 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,13 @@ from .bake import observed_service
 from .load import wrk
 from .robustness import Table
 from .services import Service, running
-from .serving import ROOT, Cores, Server, ask, started, wait_until_ready
+from .serving import ROOT, BenchError, Cores, Server, ask, started, wait_until_ready
 from .summary import Ratio
 
 Row = dict[str, Any]
 
-ROUNDS = 7
-SECONDS = 3
+ROUNDS = 15
+SECONDS = 1
 CONNECTIONS = 50
 
 # Spans are sent after so many milliseconds, or when there are 512. By default it is after 5,000,
@@ -70,21 +70,38 @@ MODES = {
 
 
 def samples(*, quick: bool) -> Iterator[Row]:
-    """Every mode in every round, each in a new process; from round to round another one begins.
+    """Every mode in every round. All services run from the start, so that a round is short.
 
     Raises:
-        BenchError: when the template does not bake, or the service does not start.
+        BenchError: when the template does not bake, a service does not start, or its spans do not
+            arrive.
     """
     cores = Cores()
+    with ExitStack() as stack:
+        servers = dict(_servers(stack, cores))
+        names = list(MODES)
+        for number in range(1 if quick else ROUNDS):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                row = _load(MODES[name], servers[name], cores)
+                yield {"mode": name, "round": number + 1} | row
+
+
+def _servers(stack: ExitStack, cores: Cores) -> Iterator[tuple[str, Server]]:
     project = observed_service()
     service = Service("this template", project, module="benchmarks.apps.extended")
-    names = list(MODES)
-    for number in range(1 if quick else ROUNDS):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            with _receiver(project, cores.load) as receiver:
-                row = _load(name, service, cores, receiver, 1 if quick else SECONDS)
-            yield {"mode": name, "round": number + 1} | row
+    for name, mode in MODES.items():
+        receiver = stack.enter_context(_receiver(project, cores.load))
+        env = _environment(mode, receiver)
+        server = stack.enter_context(
+            running(f"observing-{name}", service, core=cores.server, env=env)
+        )
+        wrk(server.port, mode.path, connections=CONNECTIONS, seconds=1, core=cores.load)
+        _settle(server, mode)
+        if bool(json.loads(ask(receiver, "/spans", timeout=60))) != bool(mode.sampled):
+            message = f"The service with {mode.label} sent no spans, or should have sent none."
+            raise BenchError(message)
+        yield name, server
 
 
 @contextmanager
@@ -97,26 +114,16 @@ def _receiver(project: Path, core: int) -> Iterator[int]:
         yield port
 
 
-def _load(name: str, service: Service, cores: Cores, receiver: int, seconds: int) -> Row:
-    mode = MODES[name]
-    env = _environment(mode, receiver)
-    with running(f"observing-{name}", service, core=cores.server, env=env) as server:
-        wrk(server.port, mode.path, connections=CONNECTIONS, seconds=1, core=cores.load)
-        _settle(server, mode)
-        before = server.cpu_seconds()
-        load = wrk(
-            server.port, mode.path, connections=CONNECTIONS, seconds=seconds, core=cores.load
-        )
-        _settle(server, mode)
-        used = server.cpu_seconds() - before
-        row = {
-            "requests_per_second": round(load.requests_per_second, 1),
-            "error_share": round(load.error_share, 4),
-            "cpu_us_per_request": round(used * 1e6 / load.answered, 1),
-        }
-    if mode.sampled is not None:
-        row["spans"] = len(json.loads(ask(receiver, "/spans", timeout=60)))
-    return row
+def _load(mode: Mode, server: Server, cores: Cores) -> Row:
+    before = server.cpu_seconds()
+    load = wrk(server.port, mode.path, connections=CONNECTIONS, seconds=SECONDS, core=cores.load)
+    _settle(server, mode)
+    used = server.cpu_seconds() - before
+    return {
+        "requests_per_second": round(load.requests_per_second, 1),
+        "error_share": round(load.error_share, 4),
+        "cpu_us_per_request": round(used * 1e6 / load.answered, 1),
+    }
 
 
 def _settle(server: Server, mode: Mode) -> None:

@@ -55,8 +55,8 @@ def service(rows: Sequence[Row]) -> Figure:
             )
         axes.set_xticks(range(len(WORKS)), list(WORKS.values()))
         axes.grid(visible=False, axis="x")
-        axes.set_title(f"{connections} connections")
-        axes.set_ylabel("requests per processor time, whole service = 1")
+        axes.set_title(f"Requests per processor time, {connections} connections")
+        axes.set_ylabel("whole service = 1")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -9,7 +9,7 @@ import resource
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 LOADS = ROOT / "benchmarks" / "loads"
 CONNECTIONS = (50, 400)
-ROUNDS = 3
+ROUNDS = 4
 WARM_UP_SECONDS = 1
 
 # What is measured is the work, and not the limits that protect a service and its upstream. The
@@ -115,29 +115,38 @@ def peers() -> dict[str, Service]:
 
 
 def samples(*, quick: bool) -> Iterator[Row]:
-    """Every load of every round. The peers take turns, and another one begins each round.
+    """Every load of every round.
+
+    All services run from the start, and take turns at each load, so that what is compared is
+    measured within seconds. From round to round another one begins.
 
     Raises:
         BenchError: when a peer cannot be made or does not start, or answers nothing.
     """
     cores = Cores()
-    found = peers()
-    names = list(found)
-    with _upstream(cores.upstream) as upstream:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(_upstream(cores.upstream))
+        measured = {
+            name: _Measured(
+                stack.enter_context(_served(name, peer, cores, upstream)), upstream, cores
+            )
+            for name, peer in peers().items()
+        }
+        names = list(measured)
         for number in range(1 if quick else ROUNDS):
             turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
-                with running(
-                    name,
-                    found[name],
-                    core=cores.server,
-                    upstream=upstream.port,
-                    limits=LIMITS,
-                    env={"METRICS_PORT": str(free_port())},
-                ) as server:
-                    measured = _Measured(server, upstream, cores)
-                    for row in _loads(name, measured):
-                        yield {"peer": name, "round": number + 1} | row
+            for work in WORKS:
+                for name in names[turn:] + names[:turn]:
+                    if work == "prices" or name not in ONLY_PRICES:
+                        for row in _loads(name, work, measured[name], warm_up=not number):
+                            yield {"peer": name, "round": number + 1} | row
+
+
+def _served(
+    name: str, peer: Service, cores: Cores, upstream: Server
+) -> AbstractContextManager[Server]:
+    env = {"METRICS_PORT": str(free_port())}
+    return running(name, peer, core=cores.server, upstream=upstream.port, limits=LIMITS, env=env)
 
 
 @contextmanager
@@ -177,28 +186,27 @@ class _Measured(NamedTuple):
         return self.server.cpu_seconds(), self.upstream.cpu_seconds(), _children_seconds()
 
 
-def _loads(name: str, measured: _Measured) -> Iterator[Row]:
-    for key, work in WORKS.items():
-        if name in ONLY_PRICES and key != "prices":
-            continue
+def _loads(name: str, key: str, measured: _Measured, *, warm_up: bool) -> Iterator[Row]:
+    work = WORKS[key]
+    if warm_up:
         measured.load(work, CONNECTIONS[0], WARM_UP_SECONDS)
-        for connections in CONNECTIONS:
-            measured.server.settle()
-            seconds = work.seconds if connections > CONNECTIONS[0] else work.seconds // 2
-            load, used, clients = measured.load(work, connections, seconds)
-            good = load.answered - load.refused
-            if not good:
-                message = f"{name} answered no request for {work.path}."
-                raise BenchError(message)
-            yield {
-                "work": key,
-                "connections": connections,
-                "requests_per_second": round(load.requests_per_second, 1),
-                "error_share": round(load.error_share, 4),
-                "latency_ms": load.latency_ms,
-                "cpu_us_per_request": round(used * 1e6 / good, 1),
-                "load_core_share": round(clients / load.seconds, 3),
-            }
+    for connections in CONNECTIONS:
+        measured.server.settle()
+        seconds = work.seconds if connections > CONNECTIONS[0] else work.seconds // 2
+        load, used, clients = measured.load(work, connections, seconds)
+        good = load.answered - load.refused
+        if not good:
+            message = f"{name} answered no request for {work.path}."
+            raise BenchError(message)
+        yield {
+            "work": key,
+            "connections": connections,
+            "requests_per_second": round(load.requests_per_second, 1),
+            "error_share": round(load.error_share, 4),
+            "latency_ms": load.latency_ms,
+            "cpu_us_per_request": round(used * 1e6 / good, 1),
+            "load_core_share": round(clients / load.seconds, 3),
+        }
 
 
 def _children_seconds() -> float:
@@ -256,7 +264,10 @@ def ratios(rows: Sequence[Row]) -> list[Ratio]:
                     ("processor time, inverse", "cpu_us_per_request", -1),
                 ):
                     each = [(ours[figure] / theirs[figure]) ** power for ours, theirs in pairs]
-                    ratio = round(statistics.median(each), 2)
+                    failing = any(
+                        row["error_share"] > MANY_ERRORS for pair in pairs for row in pair
+                    )
+                    ratio = None if failing else round(statistics.median(each), 2)
                     compared.append(Ratio(f"{what}: {name}", ratio, least))
     return compared
 
@@ -296,7 +307,7 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
                             WORKS[work].label,
                             str(count),
                             LABELS[peer],
-                            *(f"{ratio['value']:.2f}" for ratio in values),
+                            *(_figure(ratio["value"]) for ratio in values),
                             "" if least is None else f"{least:g}",
                             _verdict(values),
                         )
@@ -319,10 +330,14 @@ def _cell(row: Row | None, figure: str) -> str:
     return f"{row[figure]:,.0f}{failed}"
 
 
+def _figure(ratio: float | None) -> str:
+    return "requests failed" if ratio is None else f"{ratio:.2f}"
+
+
 def _verdict(ratios: Sequence[Mapping[str, Any]]) -> str:
-    reached = [ratio["reached"] for ratio in ratios]
-    if None in reached:
+    if ratios[0]["least"] is None:
         return ""
+    reached = [ratio["reached"] for ratio in ratios]
     return "yes" if all(reached) else "no" if not any(reached) else "by one of both"
 
 

@@ -65,6 +65,21 @@ def test_an_aim_is_judged_by_throughput_and_by_processor_time(
     assert [row[-1] for row in compared.rows] == [expected]
 
 
+@pytest.mark.parametrize("failing", ["service", "fastapi-aiohttp"])
+def test_who_fails_requests_is_not_compared_and_reaches_no_aim(failing: str) -> None:
+    rows = [
+        sample(peer, number, 95, error_share=0.5 if (peer, number) == (failing, 2) else 0.0)
+        for number in (1, 2, 3)
+        for peer in ("service", "fastapi-aiohttp")
+    ]
+
+    results = whole.results(rows)
+
+    assert [ratio["value"] for ratio in results["service_ratios"]] == [None, None]
+    *_, compared = whole.tables(results)
+    assert compared.rows[0][-1] == "no"
+
+
 def test_a_table_says_how_many_requests_failed() -> None:
     rows = [sample("service", 1, 90, error_share=0.25), sample("engine", 1, 90, error_share=0.001)]
 
