@@ -6,10 +6,10 @@ lines. Spans go to a process that receives OTLP.
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.serving import free_port
@@ -91,24 +91,24 @@ def _servers(stack: ExitStack, cores: Cores) -> Iterator[tuple[str, Server]]:
     project = observed_service()
     service = Service("this template", project, module="benchmarks.apps.extended")
     for name, mode in MODES.items():
-        receiver = stack.enter_context(_receiver(project, cores.load))
+        receiver = stack.enter_context(_receiver(cores.load))
         env = _environment(mode, receiver)
         server = stack.enter_context(
             running(f"observing-{name}", service, core=cores.server, env=env)
         )
         wrk(server.port, mode.path, connections=CONNECTIONS, seconds=1, core=cores.load)
         _settle(server, mode)
-        if bool(json.loads(ask(receiver, "/spans", timeout=60))) != bool(mode.sampled):
+        if bool(json.loads(ask(receiver, "/", timeout=60))) != bool(mode.sampled):
             message = f"The service with {mode.label} sent no spans, or should have sent none."
             raise BenchError(message)
         yield name, server
 
 
 @contextmanager
-def _receiver(project: Path, core: int) -> Iterator[int]:
+def _receiver(core: int) -> Iterator[int]:
     """The port of a process that takes spans. It shares the core of the load."""
-    name, port = "otlp_receiver", free_port()
-    command = [str(project / ".venv/bin/python"), f"{project}/tests/{name}.py", "--port", str(port)]
+    name, port = "span_receiver", free_port()
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), str(port)]
     with started(command, name, core=core) as process:
         wait_until_ready(process, name, port)
         yield port
