@@ -11,12 +11,12 @@ class Receiver(BaseHTTPRequestHandler):
 
     exports: ClassVar[list[int]] = []
 
-    def do_POST(self) -> None:  # noqa: N802 - the standard library's name
+    def do_POST(self) -> None:
         """Takes one export."""
         self.exports.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
         self._answer(b"", "application/x-protobuf")
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         """Says how many there were."""
         self._answer(json.dumps(len(self.exports)).encode(), "application/json")
 
