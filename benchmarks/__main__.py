@@ -2,7 +2,7 @@
 
 `make bench QUICK=1` takes six minutes and one round, and leaves the published results alone.
 `make bench ONLY=goodput` measures that alone, and keeps the other published figures; so do
-`ONLY=service`, `ONLY=observing`, and `make bench ONLY=hook,hooks` with these works.
+`ONLY=client`, `ONLY=service`, `ONLY=observing`, and `make bench ONLY=hook,hooks` with these works.
 `make bench ONLY=growth`, `pythons` and `stages` measure what is in none of those, each by itself.
 `make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
@@ -21,7 +21,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import against, growth, machine, observing, pages, plot, pythons, run, stages, summary, whole
+from . import (
+    against,
+    client_cost,
+    growth,
+    machine,
+    observing,
+    pages,
+    plot,
+    pythons,
+    run,
+    stages,
+    summary,
+    whole,
+)
 from .peers import CALLERS, PEERS
 from .plan import WORKS, Plan, plan
 from .robustness import raise_open_files, show
@@ -46,6 +59,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     samples = _shown(console, "load", run.loads(bench))
     medians = summary.medians(samples)
     goodput = _shown(console, "goodput", run.goodput(bench))
+    client = _shown(console, "client", client_cost.measured(bench.cores, quick=chosen.quick))
     services = _measured_services(console, chosen)
     return about | {
         "rounds": chosen.rounds,
@@ -56,6 +70,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
         "medians": medians,
         "samples": samples,
         "goodput": goodput,
+        "client": client,
         **services,
     }
 
@@ -71,6 +86,17 @@ def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
     goodput = _shown(console, "goodput", run.goodput(bench))
     ratios = _ratios(published["medians"], published["in_flight"], goodput)
     return published | {"ratios": ratios, "goodput": goodput}
+
+
+def measure_client(console: Console, chosen: Plan) -> dict[str, Any]:
+    """The published results, with a new measurement of what a call costs.
+
+    Raises:
+        BenchError: when the others are of another machine or other versions, and as in `measure`.
+    """
+    published = _published()
+    rows = client_cost.measured(Cores(), quick=chosen.quick)
+    return published | {"client": _shown(console, "client", rows)}
 
 
 def measure_works(works: Sequence[str], console: Console, chosen: Plan) -> dict[str, Any]:
@@ -132,6 +158,7 @@ def _chosen_by(only: str) -> Callable[[Console, Plan], dict[str, Any]]:
         return measure
     alone: dict[str, Callable[[Console, Plan], dict[str, Any]]] = {
         "goodput": measure_goodput,
+        "client": measure_client,
         "service": functools.partial(measure_services, names=["service"]),
         "observing": functools.partial(measure_services, names=["observing"]),
     }

@@ -1,5 +1,6 @@
 """The transport under the clients: each way to fail is the error that httpx has for it."""
 
+import asyncio
 import inspect
 import socket
 import ssl
@@ -11,11 +12,9 @@ import aiohttp
 import httpx
 import pytest
 import trustme
-from upstreams._transport import (
-    AiohttpTransport,
-    NotHTTP,
-    tls_context,
-)
+from aiohttp.client_proto import ResponseHandler
+from upstreams._connector import tls_context
+from upstreams._transport import AiohttpTransport, NotHTTP
 
 from .fake_upstream import http_reply, serve, serve_silence
 from .helpers import free_port
@@ -230,11 +229,64 @@ async def test_a_reply_without_a_body_keeps_its_connection(status: str) -> None:
     assert upstream.connections == 1
 
 
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_reply_that_announces_another_is_not_the_reply(status: str, times: int) -> None:
+    announced = f"HTTP/1.1 {status}\r\nLink: <a>\r\n\r\n".encode() * times
+    async with serve(announced + http_reply(b"hello")) as upstream, connections() as transport:
+        for _ in range(2):
+            assert await get(transport, upstream.base_url) == b"hello"
+
+    assert upstream.connections == 1
+
+
+async def test_a_reply_that_nobody_asked_for_is_no_reply_to_the_next_request() -> None:
+    stray = http_reply(b"another's")
+    async with serve(http_reply(b"hello")) as upstream, connections() as transport:
+        assert await get(transport, upstream.base_url) == b"hello"
+        [connection] = upstream.open
+        connection.write(stray)
+        [[(kept, _)]] = transport._connector._conns.values()  # noqa: SLF001
+        while not kept.should_close:  # noqa: ASYNC110 - nothing else tells that it arrived
+            await asyncio.sleep(0)
+        assert await get(transport, upstream.base_url) == b"hello"
+
+    assert upstream.connections == 2
+
+
+async def test_a_request_that_is_cancelled_closes_its_connection() -> None:
+    async with serve() as upstream, connections() as transport:
+        waiting = asyncio.create_task(get(transport, f"{upstream.base_url}/held"))
+        await upstream.reached(1)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        upstream.held.set()
+        assert b"price" in await get(transport, upstream.base_url)
+
+    assert upstream.connections == 2
+
+
 def test_aiohttp_still_has_the_attributes_that_this_takes_from_it() -> None:
     source = inspect.getsource(aiohttp.connector) + inspect.getsource(aiohttp.client_proto)
 
     for attribute in ("_factory", "_wrap_create_connection", "_skip_payload", "_should_close"):
         assert f"self.{attribute}" in source
+
+
+def test_aiohttp_still_has_the_methods_that_this_calls_without_a_session() -> None:
+    connect = inspect.signature(aiohttp.TCPConnector.connect).parameters
+    expect = inspect.signature(ResponseHandler.set_response_params).parameters
+
+    assert [*connect] == ["self", "req", "traces", "timeout"]
+    assert {"skip_payload", "read_until_eof", "auto_decompress", "read_timeout"} <= expect.keys()
+    assert {"max_line_size", "max_field_size", "max_headers"} <= expect.keys()
+    for name in ("read", "should_close", "force_close", "start_timeout", "set_exception"):
+        assert hasattr(ResponseHandler, name)
+
+
+def test_httpx_still_has_the_attributes_that_this_takes_from_it() -> None:
+    assert vars(httpx.Response(200, content=b"a"))["_content"] == b"a"
+    assert vars(httpx.URL("http://a/b"))["_uri_reference"].path == "/b"
 
 
 # Certificates

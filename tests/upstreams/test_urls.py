@@ -5,7 +5,10 @@ import logging
 import os
 import traceback
 
+import httpx
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 from upstreams import Upstream
 from upstreams import _urls as module
 
@@ -130,3 +133,33 @@ async def test_a_proxy_in_the_environment_is_not_used_and_that_is_said(
 
     assert ("HTTP_PROXY is not used: fake is called directly" in caplog.text) is said
     assert "s3cret" not in caplog.text
+
+
+CHARACTERS = st.sampled_from("/abz19._~!$&'()*+,;=:@-%2Ff[]|^`{}\"<> \\ü") | st.characters()
+
+
+@given(
+    address=st.sampled_from(["http://h", "http://h:8000/v1", "https://[::1]:99/a%20b"]),
+    path=st.text(CHARACTERS, max_size=12).map("/{}".format),
+    params=st.none() | st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
+)
+@example(address="http://h", path="/prices/AAPL", params=None)
+@example(address="http://h/v1", path="/a/../b", params=(("a", "b c"), ("d", ""), ("a", "ü")))
+@example(address="http://h", path="//evil.example/", params=None)
+def test_a_url_that_is_not_parsed_is_the_one_that_httpx_parses(
+    address: str, path: str, params: tuple[tuple[str, str], ...] | None
+) -> None:
+    try:
+        expected = httpx.URL(address + path).copy_merge_params(params or ())
+    except httpx.InvalidURL:
+        assume(condition=False)
+    assume("#" not in path and "?" not in path)
+
+    url = module.call_url(address, b"", path, params)
+
+    assert url == expected
+    assert (url.raw_path, url.netloc, url.path) == (
+        expected.raw_path,
+        expected.netloc,
+        expected.path,
+    )

@@ -85,28 +85,24 @@ async def whole(
     Raises `httpx.HTTPError`, `TooLarge` or `BadCoding`.
     """
     response = await transport.handle_async_request(request)
+    headers = response.headers
+    may_be_empty = True
     try:
-        response = await _read(request, response, max_bytes)
+        if is_encoded := "Content-Encoding" in headers or "Transfer-Encoding" in headers:
+            decoding.refuse_transfer_coding(headers)
+            may_be_empty = _has_no_body(request, response) or _content_length(headers) == 0
+        body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
     finally:
         await response.aclose()
+    if is_encoded:
+        coding = headers.pop("Content-Encoding", None)
+        if coding and (body or not may_be_empty):
+            headers["Content-Length"] = str(len(body))  # it was that of the encoded body
+    # As `httpx.Response(content=body)` does it, which takes ten times as long.
+    response.stream, response._content = httpx.ByteStream(body), body  # noqa: SLF001
+    response.is_stream_consumed = True
     response.request = request
     return response
-
-
-async def _read(request: httpx.Request, response: httpx.Response, max_bytes: int) -> httpx.Response:
-    headers = response.headers
-    length = _content_length(headers)
-    is_encoded = "Content-Encoding" in headers
-    if length is not None and length <= max_bytes and not is_encoded:
-        await response.aread()
-        return response
-    decoding.refuse_transfer_coding(headers)
-    may_be_empty = _has_no_body(request, response) or length == 0
-    body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
-    if headers.pop("Content-Encoding", None) and (body or not may_be_empty):
-        headers.pop("Content-Length", None)  # that of the encoded body
-    await response.aclose()
-    return httpx.Response(response.status_code, headers=headers, content=body)
 
 
 async def begun(

@@ -54,6 +54,8 @@ class SharedCalls(Generic[T]):
         a caller that runs out of time or is cancelled leaves it to the others. It is cancelled when
         the last caller leaves. When a call has had its timeout without an answer, the callers that
         joined it later share a new one.
+
+        Raises `TimeoutError` when this caller's `deadline` has passed, and what the call raises.
         """
         while True:
             shared = self._under_way.get(key)
@@ -61,15 +63,15 @@ class SharedCalls(Generic[T]):
                 whole = deadline.without_request()
                 shared = _Shared(asyncio.create_task(contained(start(whole))), whole, deadline)
                 self._under_way[key] = shared
-                patience = None  # the caller's own timer is as short
             else:
-                patience = shared.deadline.left
                 self._on_join()
             shared.waiting += 1
             try:
-                await _wait(shared.task, patience)
+                await _wait(shared.task, min(deadline.left, shared.deadline.left))
                 if shared.task.done():
                     return _result(shared)
+                if deadline.passed:
+                    raise TimeoutError
             finally:
                 shared.waiting -= 1
                 if not shared.waiting:
@@ -81,19 +83,18 @@ class SharedCalls(Generic[T]):
                 del shared  # with an error a reference cycle: its task, the error, this frame
 
 
-async def _wait(task: asyncio.Task[T], patience: float | None) -> None:
+async def _wait(task: asyncio.Task[T], patience: float) -> None:
     """Wait until `task` is done, at most `patience` seconds. The task goes on in any case."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
     wake = partial(_wake, waiter)
-    timer = None if patience is None else loop.call_later(patience, wake)
+    timer = loop.call_later(patience, wake)
     task.add_done_callback(wake)
     try:
         await waiter
     finally:
         task.remove_done_callback(wake)
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
 
 
 def _wake(waiter: asyncio.Future[None], _: object = None) -> None:

@@ -61,9 +61,11 @@ async def hedged(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # With an error a reference cycle: a task, its error, this frame.
-        tasks.clear()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # also when this is cancelled
+            # With an error a reference cycle: a task, its error, this frame.
+            tasks.clear()
 
 
 def _has_succeeded(task: asyncio.Task[T]) -> bool:

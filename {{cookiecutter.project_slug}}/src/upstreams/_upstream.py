@@ -1,8 +1,9 @@
 """One upstream over HTTP: pooled connections, time limits, retries, and typed errors.
 
-A call goes down through the methods of `Upstream`: `_in_time` limits its time, `_shared` joins it
-with an identical call, `_answer` asks the cache, `_fetch` tries again, `_hedge` tries twice at
-once, `_try` asks the circuit breaker and waits for a slot, and `attempt` talks to the upstream.
+A call goes down through the methods of `Upstream`: `_reported` tells of its end, `_shared` limits
+its time and joins it with an identical call, `_answer` asks the cache, `_fetch` tries again,
+`_hedge` tries twice at once, `_try` asks the circuit breaker and waits for a slot, and `attempt`
+talks to the upstream.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from ._auth import Exchange, as_auth
 from ._breaker import Breaker, State
 from ._client import PooledTransport, no_cookies
 from ._coalescing import SharedCalls
+from ._connector import tls_context
 from ._deadline import BUDGET_HEADER, Deadline, DeadlineExceeded
 from ._errors import UpstreamError, UpstreamTimeout
 from ._failures import log_failure
@@ -33,7 +35,7 @@ from ._pool import Connections, OpenCache, Pool, Transport
 from ._retries import IDEMPOTENT, Refusal, RetryBudget, with_retries
 from ._slots import Slots
 from ._tasks import is_cancelled, not_cancelled
-from ._transport import MAX_HEADER_BYTES, MAX_HEADERS, AiohttpTransport, tls_context
+from ._transport import MAX_HEADER_BYTES, MAX_HEADERS, USER_AGENT, AiohttpTransport
 from ._urls import basic_authorization, call_url, ignored_proxy, parsed_base
 
 logger = logging.getLogger(__name__)
@@ -135,7 +137,9 @@ class Upstream:
         base = parsed_base(self.name, self.base_url)
         self._query = base.query
         self._address = str(base.copy_with(query=None, userinfo=None)).rstrip("/")
-        self._headers = httpx.Headers([("Host", base.netloc.decode("ascii")), *_HEADERS])
+        self._headers = httpx.Headers(
+            [("Host", base.netloc.decode("ascii")), *_HEADERS, ("User-Agent", USER_AGENT)]
+        )
         transport = self.transport or partial(
             AiohttpTransport,
             tls=tls_context(self._address),
@@ -234,7 +238,8 @@ class Upstream:
             pool = await held.enter_async_context(self._connections.use())
             exchange = self._streaming(call, pool, max_bytes)
             begin = partial(self._begin, call, pool, exchange, held)
-            response = await self._reported(call, self._fetch(call, begin))
+            fetched = self._limited(call, self._fetch(call, begin))
+            response = await self._reported(call, fetched)
             if response.is_closed:  # it was read already
                 yield response
                 return
@@ -280,7 +285,7 @@ class Upstream:
 
     async def _reported(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
         try:
-            response = await self._in_time(call, work)
+            response = await self._typed(call, work)
         except BaseException as error:
             name, seconds = _error_of(call, error), monotonic() - call.began
             self.observer.call_ended(self.name, call.method, name, seconds)
@@ -295,10 +300,9 @@ class Upstream:
         self.observer.body_failed(self.name, call.method, error_name(error))
         log_failure(error, seconds=monotonic() - call.began)
 
-    async def _in_time(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
+    async def _typed(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
         try:
-            async with asyncio.timeout(call.deadline.left):
-                return await work
+            return await work
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
@@ -306,6 +310,10 @@ class Upstream:
         except TimeoutError:
             pass  # not raised from here: what it holds would be kept alive
         raise self._out_of_time(call)
+
+    async def _limited(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
+        async with asyncio.timeout(call.deadline.left):
+            return await work
 
     def _out_of_time(self, call: _Call) -> DeadlineExceeded | UpstreamTimeout:
         error: DeadlineExceeded | UpstreamTimeout
@@ -318,13 +326,17 @@ class Upstream:
         return error
 
     async def _shared(self, call: _Call) -> httpx.Response:
-        if (pool := self._connections.kept) is None:
-            async with self._connections.use() as pool:
-                return await self._answer(call, pool, call.deadline)
-        if call.key is None:
-            return await self._answer(call, pool, call.deadline)
+        pool = self._connections.kept
+        if pool is None:
+            return await self._limited(call, self._unpooled(call))
         answer = partial(self._answer, call, pool)
+        if call.key is None:
+            return await self._limited(call, answer(call.deadline))
         return await pool.shared.join(call.key, call.deadline, answer)
+
+    async def _unpooled(self, call: _Call) -> httpx.Response:
+        async with self._connections.use() as pool:
+            return await self._answer(call, pool, call.deadline)
 
     async def _answer(self, call: _Call, pool: Pool, deadline: Deadline) -> httpx.Response:
         call.deadline = deadline
@@ -483,7 +495,7 @@ class Upstream:
         patience = (self.timeout if timeout is None else timeout) / 2
         # A copy of parsed headers takes a fourth of the time of parsing them.
         usual = self._headers
-        sent = httpx.Headers([*usual.raw, *httpx.Headers(passed_on).raw] if passed_on else usual)
+        sent = httpx.Headers([*usual.raw, *_encoded(passed_on)] if passed_on else usual)
         if (headers := options.get("headers")) is not None:
             sent.update(headers)
         request = httpx.Request(
@@ -518,6 +530,10 @@ class Upstream:
             key=key,
             hedge=hedge,
         )
+
+
+def _encoded(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in fields]
 
 
 def _error_of(call: _Call, outcome: httpx.Response | BaseException) -> str | None:

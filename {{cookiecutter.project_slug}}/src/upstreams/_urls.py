@@ -1,5 +1,6 @@
 """The URL of a call: base URL, path and query put together without losing any of them."""
 
+import re
 from base64 import b64encode
 from functools import lru_cache
 from urllib import request as environment
@@ -11,6 +12,9 @@ from ._options import Pairs
 
 # Characters. A longer URL may hold what a client sent, and is not kept parsed.
 _LONGEST_KNOWN_URL = 512
+
+# A path in which nothing has to be encoded: RFC 3986 section 3.3.
+_PLAIN_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 
 
 def parsed_base(upstream: str, base_url: str) -> httpx.URL:
@@ -65,13 +69,27 @@ def call_url(address: str, query: bytes, path: str, params: Pairs | None) -> htt
 
 
 def _new_url(address: str, query: bytes, path: str, params: Pairs | None) -> httpx.URL:
+    if not query and _PLAIN_PATH.fullmatch(path) and "/." not in path:
+        return _attached(_parsed(address), path, str(httpx.QueryParams(params)) if params else None)
     url = httpx.URL(address + path)
     if query:
         url = url.copy_with(query=b"&".join(filter(None, [query, url.query])))
     return url.copy_merge_params(params) if params else url
 
 
-# Parsing a URL takes a seventh of the processor time of a call.
+def _attached(address: httpx.URL, path: str, query: str | None) -> httpx.URL:
+    """Return the URL of a path and a query that httpx would leave as they are.
+
+    To have httpx parse it takes ten times as long, a fourth of the processor time of a call.
+    """
+    url = httpx.URL(address)
+    known = url._uri_reference  # noqa: SLF001 - there is no other way around the parser
+    path = known.path.rstrip("/") + path
+    url._uri_reference = known._replace(path=path, query=query)  # noqa: SLF001
+    return url
+
+
+_parsed = lru_cache(maxsize=128)(httpx.URL)
 _known_url = lru_cache(maxsize=1024)(_new_url)
 
 

@@ -1,0 +1,104 @@
+"""Bodies that are sent as they are made."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+import httpx
+import pytest
+from upstreams._transport import AiohttpTransport
+
+from .fake_upstream import OK, Connection, serve
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("own"),
+        OSError("own"),
+        TimeoutError("own"),
+        aiohttp.ClientPayloadError("own"),
+        aiohttp.ServerDisconnectedError("own"),
+        httpx.ReadError("own"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("after", [0, 1])
+async def test_an_error_of_a_body_is_raised_as_it_is(error: Exception, after: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(after):
+            yield b"part"
+        raise error
+
+    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+        request = httpx.Request("POST", upstream.base_url, content=body())
+        with pytest.raises(type(error)) as caught:
+            await transport.handle_async_request(request)
+        response = await transport.handle_async_request(httpx.Request("GET", upstream.base_url))
+        assert b"price" in await response.aread()
+
+    assert caught.value is error
+
+
+async def test_a_body_that_raises_system_exit_ends_its_own_request_only() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"part"
+        raise SystemExit
+
+    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+        request = httpx.Request("POST", upstream.base_url, content=body())
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await transport.handle_async_request(request)
+
+
+async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection() -> None:
+    ended = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            yield b"part"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    class Early(Connection):
+        """Answer as soon as a part of a request has arrived."""
+
+        def data_received(self, _: bytes) -> None:
+            self.write(OK)
+
+    loop = asyncio.get_running_loop()
+    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+        server = await loop.create_server(lambda: Early(upstream, None), "127.0.0.1", 0)
+        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        for expected in (1, 2):
+            ended.clear()
+            request = httpx.Request("POST", url, content=body())
+            response = await transport.handle_async_request(request)
+            assert b"price" in await response.aread()
+            await response.aclose()
+            await ended.wait()
+            assert upstream.connections == expected
+        server.close()
+
+
+async def test_a_body_is_cut_off_at_the_length_that_was_given() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+        for _ in range(2):
+            request = httpx.Request(
+                "POST", upstream.base_url, content=body(), headers={"Content-Length": "3"}
+            )
+            response = await transport.handle_async_request(request)
+            await response.aread()
+            await response.aclose()
+
+    assert upstream.bodies == [b"hel", b"hel"]
+    assert upstream.connections == 1

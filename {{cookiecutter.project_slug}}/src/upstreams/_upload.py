@@ -1,0 +1,72 @@
+"""The body of a request: bytes, or parts that are sent as they are made."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import StreamWriter
+
+from ._head import sent_length
+from ._tasks import contained
+
+
+def content_of(request: httpx.Request) -> bytes | None:
+    """Return the body of a request, or None for one that is sent as it is made.
+
+    Raises `TypeError` for a synchronous iterator.
+    """
+    if isinstance(request.stream, httpx.ByteStream):
+        return b"".join(request.stream)
+    if not isinstance(request.stream, httpx.AsyncByteStream):
+        message = "the body is a synchronous iterator: it would block the event loop"
+        raise TypeError(message)
+    return None
+
+
+class Upload:
+    """A task that sends a body as it is made, while the reply may arrive already.
+
+    An error ends the wait for the reply. `is_to_blame` says that it is the body's own, which the
+    caller gets as it is, and not one of the connection.
+    """
+
+    is_to_blame = False
+
+    def __init__(self, protocol: ResponseHandler, request: httpx.Request) -> None:
+        """Start to send the body of `request`."""
+        assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - see `content_of`
+        self._protocol = protocol
+        self._writer = StreamWriter(protocol, asyncio.get_running_loop())
+        self._writer.length = sent_length(request)  # what is longer is cut off
+        if self._writer.length is None:
+            self._writer.enable_chunking()
+        self._task = asyncio.create_task(self._run(request.stream))
+
+    async def _run(self, stream: httpx.AsyncByteStream) -> None:
+        try:
+            await contained(self._send(aiter(stream)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the wait
+            self._protocol.set_exception(error)
+
+    async def _send(self, parts: AsyncIterator[bytes]) -> None:
+        while (part := await self._next(parts)) is not None:
+            await self._writer.write(part)
+        await self._writer.write_eof()
+        self._protocol.start_timeout()
+
+    async def _next(self, parts: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            return await anext(parts, None)
+        except Exception:
+            self.is_to_blame = True
+            raise
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to send."""
+        return self._task.done()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._task.cancel()
