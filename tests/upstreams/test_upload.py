@@ -87,18 +87,25 @@ async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection
         server.close()
 
 
-async def test_a_body_is_cut_off_at_the_length_that_was_given() -> None:
-    async def body() -> AsyncIterator[bytes]:
-        yield b"hello"
+@pytest.mark.parametrize("parts", [[], [b"ab"], [b"abcd"], [b"ab", b"cd"], [b"a", b"", b"bcd"]])
+async def test_a_body_that_is_not_as_long_as_it_says_ends_its_connection(
+    parts: list[bytes],
+) -> None:
+    async def body(parts: list[bytes]) -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
 
     async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
-        for _ in range(2):
-            request = httpx.Request(
-                "POST", upstream.base_url, content=body(), headers={"Content-Length": "3"}
-            )
-            response = await transport.handle_async_request(request)
-            await response.aread()
-            await response.aclose()
 
-    assert upstream.bodies == [b"hel", b"hel"]
-    assert upstream.connections == 1
+        def request(parts: list[bytes]) -> httpx.Request:
+            headers = {"Content-Length": "3"}
+            return httpx.Request("POST", upstream.base_url, content=body(parts), headers=headers)
+
+        with pytest.raises(ValueError, match="not as long as its Content-Length says"):
+            await transport.handle_async_request(request(parts))
+        response = await transport.handle_async_request(request([b"hel"]))
+        await response.aread()
+        await response.aclose()
+
+    assert upstream.bodies == [b"hel"]
+    assert upstream.connections == 2

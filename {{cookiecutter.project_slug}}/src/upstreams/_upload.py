@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 from aiohttp.client_proto import ResponseHandler
@@ -38,16 +39,11 @@ class Upload:
         assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - see `content_of`
         self._protocol = protocol
         self._writer = StreamWriter(protocol, asyncio.get_running_loop())
-        self._writer.length = sent_length(request)  # what is longer is cut off
+        self._writer.length = sent_length(request)
         if self._writer.length is None:
             self._writer.enable_chunking()
-        self._task = asyncio.create_task(self._run(request.stream))
-
-    async def _run(self, stream: httpx.AsyncByteStream) -> None:
-        try:
-            await contained(self._send(aiter(stream)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the wait
-            self._protocol.set_exception(error)
+        self._task = asyncio.create_task(contained(self._send(aiter(request.stream))))
+        self._task.add_done_callback(partial(_end_wait, protocol))
 
     async def _send(self, parts: AsyncIterator[bytes]) -> None:
         while (part := await self._next(parts)) is not None:
@@ -56,11 +52,18 @@ class Upload:
         self._protocol.start_timeout()
 
     async def _next(self, parts: AsyncIterator[bytes]) -> bytes | None:
+        left = self._writer.length
         try:
-            return await anext(parts, None)
+            part = await anext(parts, None)
+            if left is not None and (left if part is None else len(part) > left):
+                # The upstream would take what comes next for the rest, or the rest for what comes
+                # next: RFC 9112 section 6.3.
+                message = "the body is not as long as its Content-Length says"
+                raise ValueError(message)  # noqa: TRY301 - it is an error of the body
         except Exception:
             self.is_to_blame = True
             raise
+        return part
 
     @property
     def is_done(self) -> bool:
@@ -70,3 +73,8 @@ class Upload:
     def stop(self) -> None:
         """Send no more."""
         self._task.cancel()
+
+
+def _end_wait(protocol: ResponseHandler, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        protocol.set_exception(error)
