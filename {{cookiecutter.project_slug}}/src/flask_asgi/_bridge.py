@@ -207,11 +207,11 @@ class FlaskToAsgi(WsgiToAsgi):
 
 def _application(app: Flask) -> "WSGIApplication":
     """Return what `app` is as a WSGI application: a function, which takes no C stack to call."""
-    if type(app).__call__ is not Flask.__call__:
-        return app
+    kind = type(app)
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        return app.wsgi_app(environ, start_response)  # which may be replaced at any time
+        # Looked up for each request, as tools such as Sentry's replace it at any time.
+        return kind.__call__(app, environ, start_response)
 
     return call
 
