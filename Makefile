@@ -2,9 +2,10 @@
 
 RUN := sh scripts/uv run --locked
 
-# The service's sources are linted as bakes, with the rules of the bake; its two libraries, which are
-# the same in every bake, here.
-LIBRARIES := '{{cookiecutter.project_slug}}/src/flask_asgi' '{{cookiecutter.project_slug}}/src/upstreams'
+# The service's sources are linted as bakes, with the rules of the bake; its libraries, which are the
+# same in every bake, here.
+SRC := {{cookiecutter.project_slug}}/src
+LIBRARIES := '$(SRC)/flask_asgi' '$(SRC)/typed_views' '$(SRC)/upstreams'
 SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests $(LIBRARIES)
 
 # In the template's folder, cached bytecode would be baked.
@@ -63,7 +64,7 @@ lock:
 copier:
 	@$(RUN) -m scripts.copier
 
-# Builds and checks a wheel and an sdist of each of the service's two libraries, into dist/.
+# Builds and checks a wheel and an sdist of each of the service's libraries, into dist/.
 dist:
 	@$(RUN) --only-group dist scripts/dist.py
 

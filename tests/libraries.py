@@ -1,4 +1,4 @@
-"""Environments with what the two libraries need and nothing else, kept from one run to the next."""
+"""Environments with what the libraries need and nothing else, kept from one run to the next."""
 
 import os
 from pathlib import Path

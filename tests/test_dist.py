@@ -39,7 +39,7 @@ def locked() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The distributions of both libraries."""
+    """The distributions of all libraries."""
     return dist.build(tmp_path_factory.mktemp("dist"))
 
 
@@ -97,7 +97,7 @@ def modules(library: str) -> dict[str, bytes]:
 
 
 def test_there_is_a_wheel_and_an_sdist_of_each_library(built: list[Path]) -> None:
-    assert dist.LIBRARIES == ("flask-asgi", "upstreams")
+    assert dist.LIBRARIES == ("flask-asgi", "typed-views", "upstreams")
     expected = {sdist_of(name, built) for name in dist.LIBRARIES}
     expected |= {wheel_of(name, built) for name in dist.LIBRARIES}
 
@@ -263,8 +263,8 @@ def test_a_fault_is_not_passed_over(name: str, built: list[Path], tmp_path: Path
         dist.check([bad])
 
 
-# In place of what a service's pyproject.toml says of the two folders.
-FOLDERS = 'module-name = ["price_service", "flask_asgi", "upstreams"]'
+# In place of what a service's pyproject.toml says of the folders.
+FOLDERS = 'module-name = ["price_service", "flask_asgi", "typed_views", "upstreams"]'
 NO_FOLDERS = 'module-name = "price_service"'
 
 
@@ -286,9 +286,10 @@ def test_a_service_can_take_the_libraries_from_their_wheels(
     run("uv", "add", "--no-sync", *wheels, cwd=project, env=env)
     run("uv", "sync", "--locked", cwd=project, env=env)
 
-    where = "import flask_asgi, upstreams; print(flask_asgi.__file__, upstreams.__file__)"
+    names = ", ".join(map(package, dist.LIBRARIES))
+    where = f"import {names}; print(*(each.__file__ for each in ({names})))"
     found = run("uv", "run", "--no-sync", "python", "-c", where, cwd=project, env=env)
-    assert found.count("site-packages") == 2
+    assert found.count("site-packages") == 3
     run("uv", "run", "--no-sync", "ruff", "check", cwd=project, env=env)
     run("uv", "run", "--no-sync", "mypy", cwd=project, env=env)
     run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
@@ -326,6 +327,27 @@ scope = {
 asyncio.run(FlaskToAsgi(app)(scope, receive, send))
 assert sent[0]["status"] == 200, sent
 assert b"".join(message.get("body", b"") for message in sent) == b"over ASGI", sent
+""",
+    "typed-views": """
+from typing import Annotated
+from flask import Flask
+from pydantic import BaseModel
+from typed_views import Body, describe, typed
+
+app = Flask(__name__)
+
+class Order(BaseModel):
+    sku: str
+
+@app.post("/<int:shop>")
+@typed(status=201)
+async def place(shop: int, order: Annotated[Order, Body()]) -> Order:
+    return order
+
+response = app.test_client().post("/1", json={"sku": "TEA"})
+assert (response.status_code, response.get_json()) == (201, {"sku": "TEA"}), response.data
+assert app.test_client().post("/1", json={}).status_code == 422
+assert describe(app, title="Shop", version="1")["paths"]["/{shop}"]["post"]
 """,
     "upstreams": """
 import asyncio
@@ -367,8 +389,12 @@ def test_a_wheel_is_of_use_alone(
     run("uv", "venv", "--quiet", venv, cwd=tmp_path, env=on_python(python))
     into = ("--python", venv, "--resolution", resolution)
     run("uv", "pip", "install", *into, wheel_of(library, built), cwd=tmp_path)
-    other = {"flask-asgi": "upstreams", "upstreams": "flask"}[library]
+    others = {
+        "flask-asgi": ("typed_views", "upstreams", "pydantic"),
+        "typed-views": ("flask_asgi", "upstreams"),
+        "upstreams": ("flask", "pydantic"),
+    }[library]
 
-    unknown = f"import importlib.util; assert not importlib.util.find_spec({other!r})"
+    unknown = f"import importlib.util; assert not any(map(importlib.util.find_spec, {others}))"
     interpreter = venv / ("bin" if os.name == "posix" else "Scripts") / "python"
     run(interpreter, "-I", "-c", f"{ALONE[library]}\n{unknown}", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What a bake is made of: a small service, and two libraries that know nothing of it.
+"""What a bake is made of: a small service, and libraries that know nothing of it.
 
 The sources are read, not run, so that what is imported for types only, or inside a function, counts
 too. They are the template's own; a condition in them is a comment line, which Python passes over.
@@ -24,7 +24,7 @@ from .uv import run
 
 SRC = PROJECT / "src"
 SERVICE = "{{cookiecutter.package_name}}"
-LIBRARIES = ("flask_asgi", "upstreams")
+LIBRARIES = ("flask_asgi", "typed_views", "upstreams")
 MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
 
 # What only a library is to know of.
@@ -32,8 +32,12 @@ ENGINE = {"aiohttp", "asgiref.sync", "asgiref.wsgi", "greenlet", "httptools"}
 
 # What each part may not import, by first names or by whole ones.
 FORBIDDEN = {
-    "flask_asgi": {SERVICE, "tests", "upstreams"},
-    "upstreams": {SERVICE, "asgiref", "flask", "flask_asgi", "greenlet", "tests", "werkzeug"},
+    "flask_asgi": {SERVICE, "pydantic", "tests", "typed_views", "upstreams"},
+    "typed_views": ENGINE | {SERVICE, "asgiref", "flask_asgi", "httpx", "tests", "upstreams"},
+    "upstreams": {
+        *(SERVICE, "asgiref", "flask", "flask_asgi", "greenlet", "tests", "typed_views"),
+        "werkzeug",
+    },
     SERVICE: ENGINE | {"tests"},
 }
 
@@ -157,7 +161,7 @@ def lines(files: Mapping[str, bytes]) -> int:
     return sum(data.count(b"\n") for name, data in files.items() if name.endswith(".py"))
 
 
-def test_the_sources_are_a_service_and_two_libraries() -> None:
+def test_the_sources_are_a_service_and_its_libraries() -> None:
     assert {SERVICE, *LIBRARIES} == {path.name for path in SRC.iterdir()}
 
 
@@ -180,7 +184,7 @@ def test_no_part_of_the_service_imports_one_that_a_request_meets_before_it() -> 
 
 @pytest.mark.parametrize(
     "part",
-    ["flask_asgi", "upstreams", SERVICE],
+    [*LIBRARIES, SERVICE],
 )
 def test_no_module_is_part_of_an_import_circle(part: str) -> None:
     assert circle(modules(SRC / part)) == []

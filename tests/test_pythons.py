@@ -11,7 +11,7 @@ from .uv import run
 
 pytestmark = pytest.mark.heavy
 
-each_library = pytest.mark.parametrize("library", ["flask_asgi", "upstreams"])
+each_library = pytest.mark.parametrize("library", ["flask_asgi", "typed_views", "upstreams"])
 
 
 def run_tests_of(library: str, env: dict[str, str]) -> None:

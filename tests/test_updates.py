@@ -10,6 +10,7 @@ import pytest
 
 from .baking import ROOT, contents
 from .releases import PROGRAMS, Release, append, commit, fails, git, program
+from .test_layout import LIBRARIES
 
 pytestmark = pytest.mark.heavy
 
@@ -214,7 +215,8 @@ def test_the_modules_that_became_libraries_move_and_a_teams_own_stay(
 
     updated = files(service)
     package = {name for name in updated if name.startswith("src/prices/")}
-    libraries = {name for name in fresh if name.startswith(("src/flask_asgi/", "src/upstreams/"))}
+    folders = tuple(f"src/{name}/" for name in LIBRARIES)
+    libraries = {name for name in fresh if name.startswith(folders)}
     assert package <= {*fresh, *ours}
     assert libraries
     assert {name: updated.get(name) for name in libraries} == {n: fresh[n] for n in libraries}

@@ -1,0 +1,1 @@
+"""Tests of the library `typed_views`, against its sources."""

@@ -1,0 +1,95 @@
+"""The decorator that gives a view its arguments and makes its response, both by its annotations."""
+
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any, cast, overload
+
+from flask import Response
+
+from ._inputs import Inputs, inputs
+from ._outputs import Output, output
+from ._problem import Problem
+
+DECLARED = "__typed_views_declaration__"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a view declares, for its document."""
+
+    view: Callable[..., object]
+    inputs: Inputs
+    output: Output
+    problems: tuple[Problem, ...]
+    security: Mapping[str, Sequence[str]]
+    operation_id: str | None
+
+
+class Decorator:
+    """What `typed` returns."""
+
+    def __init__(self, status: int | None, **declared: Any) -> None:  # noqa: ANN401 - as below
+        self._status = status
+        self._declared = declared
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # a coroutine is an object too
+        self, view: Callable[..., Coroutine[Any, Any, object]]
+    ) -> Callable[..., Coroutine[Any, Any, Response]]: ...
+    @overload
+    def __call__(self, view: Callable[..., object]) -> Callable[..., Response]: ...
+    def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view that Flask calls: a coroutine function if it was one."""
+        taken, given = inputs(view), output(view, self._status)
+        call: Callable[..., Any]
+
+        if iscoroutinefunction(view):
+
+            @functools.wraps(view)
+            async def call(*args: Any, **path: Any) -> Response:  # noqa: ANN401 - Flask's
+                return given.response(await view(*args, **taken.arguments(path)))
+        else:
+
+            @functools.wraps(view)
+            def call(*args: Any, **path: Any) -> Response:  # noqa: ANN401 - Flask's
+                return given.response(view(*args, **taken.arguments(path)))
+
+        setattr(call, DECLARED, Declaration(view, taken, given, **self._declared))
+        return call
+
+
+def typed(
+    *,
+    status: int | None = None,
+    problems: Iterable[Problem] = (),
+    security: Mapping[str, Sequence[str]] | None = None,
+    operation_id: str | None = None,
+) -> Decorator:
+    """Return a decorator for a view whose annotations declare what it takes and answers with.
+
+    It goes directly above the function, or the method of a `MethodView`. An ``async def`` view
+    stays one, and any other one runs where it ran. The types are read once, when it is decorated.
+
+    Args:
+        status: of the response; 200 unless given, and 204 without a body.
+        problems: what the view answers with besides. A request that is not as declared, and missing
+            credentials where there is `security`, need not be listed.
+        security: the schemes that the caller must satisfy, each with its scopes, for the document.
+            It is not checked here.
+        operation_id: the name of the operation for generated clients; that of the function unless
+            given.
+
+    Raises:
+        TypeError: by the decorator, when a parameter or the returned type is not declared, or
+            cannot be declared like that.
+    """
+    return Decorator(
+        status, problems=tuple(problems), security=security or {}, operation_id=operation_id
+    )
+
+
+def declaration(view: object) -> Declaration | None:
+    """Return what a view declares; None if it is not typed."""
+    return cast("Declaration | None", getattr(view, DECLARED, None))
