@@ -119,18 +119,19 @@ def test_when_an_upstream_wants_to_be_left_alone_is_bounded(
 @pytest.mark.parametrize(
     ("query", "wrong"),
     [
-        ("", "0 different ones"),
-        ("?symbols=AAPL", "0 different ones"),
-        ("?" + "&".join(f"symbol=A{number}" for number in range(21)), "21 different ones"),
-        ("?symbol=", "''"),
-        ("?symbol=aapl", "'aapl'"),
-        ("?symbol=AAPL&symbol=AAPL%0A", r"'AAPL\n'"),
-        ("?symbol=..", "'..'"),
-        ("?symbol=1A", "'1A'"),
-        ("?symbol=A%2FB", "'A/B'"),
-        ("?symbol=%C3%84", "'\u00c4'"),
-        ("?symbol=ABCDEFGHIJK", "'ABCDEFGHIJK'"),
-        ("?symbol=" + "A" * 5000, "'AAAAAAAAAAAAAAAAAAAA'"),
+        ("", "Field required"),
+        ("?symbols=AAPL", "Field required"),
+        ("?" + "&".join(f"symbol=A{number}" for number in range(21)), "List should have"),
+        ("?symbol=", "String should match"),
+        ("?symbol=aapl", "String should match"),
+        ("?symbol=AAPL&symbol=AAPL%0A", "String should match"),
+        ("?symbol=..", "String should match"),
+        ("?symbol=1A", "String should match"),
+        ("?symbol=A%2FB", "String should match"),
+        ("?symbol=%C3%84", "String should match"),
+        ("?symbol=%FF", "String should match"),
+        ("?symbol=ABCDEFGHIJK", "String should match"),
+        ("?symbol=" + "A" * 5000, "String should match"),
     ],
 )
 def test_bad_symbols_are_refused_with_what_is_accepted(
@@ -138,7 +139,9 @@ def test_bad_symbols_are_refused_with_what_is_accepted(
 ) -> None:
     response = client.get(f"/prices{query}")
 
-    assert response.status_code == 400
+    assert response.status_code == 422
     assert response.content_type == "application/problem+json"
-    assert content(response)["detail"].startswith(f"symbol: {wrong}")
-    assert "accepted: 1 to 20" in content(response)["detail"]
+    [fault] = content(response)["errors"]
+    assert fault["parameter"] == "symbol"
+    assert fault["detail"].startswith(wrong)
+    assert len(response.data) < 1000

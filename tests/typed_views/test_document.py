@@ -18,6 +18,16 @@ def document(app: Flask) -> dict[str, Any]:
     return shop.document(app)
 
 
+def responses(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    """The responses of an operation, by their status."""
+    found = document["paths"][path][method]["responses"]
+    shared = document["components"]["responses"]
+    return {
+        status: shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+        for status, each in found.items()
+    }
+
+
 def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1.")
     validate(document)
@@ -62,19 +72,11 @@ def test_an_operation_says_what_it_takes_and_answers(document: dict[str, Any]) -
     ]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/Order"}
-    assert [*operation["responses"]] == [
-        "201",
-        "400",
-        "401",
-        "403",
-        "413",
-        "415",
-        "422",
-        "429",
-        "500",
-    ]
-    assert "Retry-After" in operation["responses"]["429"]["headers"]
-    assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+    statuses = {int(status) for status in operation["responses"]}
+    assert statuses == {201, 400, 401, 403, 404, 413, 415, 422, 429, 500}
+    answers = responses(document, "/shops/{shop}/orders", "post")
+    assert "Retry-After" in answers["429"]["headers"]
+    assert "WWW-Authenticate" in answers["401"]["headers"]
 
 
 def test_a_parameter_has_its_type_and_default_and_no_null(document: dict[str, Any]) -> None:
@@ -94,12 +96,13 @@ def test_a_parameter_has_its_type_and_default_and_no_null(document: dict[str, An
 def test_every_problem_of_an_operation_is_in_it(document: dict[str, Any]) -> None:
     kinds = {
         (status, example["value"]["type"])
-        for status, response in document["paths"]["/items/{sku}"]["get"]["responses"].items()
+        for status, response in responses(document, "/items/{sku}", "get").items()
         if int(status) >= 400
         for example in response["content"]["application/problem+json"]["examples"].values()
     }
 
     assert kinds == {
+        ("404", "about:blank"),
         ("404", "urn:problem-type:no-thing"),
         ("422", "urn:problem-type:invalid-request"),
         ("500", "about:blank"),
@@ -238,8 +241,40 @@ def test_problems_of_one_status_are_one_response() -> None:
         return 1
 
     document = describe(app, title="x", version="1")
-    response = document["paths"]["/"]["get"]["responses"]["502"]
+    response = responses(document, "/", "get")["502"]
     assert response["description"] == "One. Two."
     assert {*response["content"]["application/problem+json"]["examples"]} == {"one", "two"}
     assert "Login" in document["components"]["schemas"]
     validate(document)
+
+
+def test_a_response_that_operations_have_in_common_is_there_once(document: dict[str, Any]) -> None:
+    shared = document["components"]["responses"]
+    referred = [
+        response["$ref"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for response in operation["responses"].values()
+        if "$ref" in response
+    ]
+
+    assert len(referred) > len({*referred}) == len(shared)
+    assert [*shared] == sorted(shared)
+
+
+def test_responses_of_one_status_that_differ_have_names_of_their_own() -> None:
+    app = Flask(__name__)
+    for number in range(3):
+
+        def view() -> int:
+            return 1
+
+        problem = Problem(404, "One." if number < 2 else "Another.")
+        decorated = typed(problems=[problem], operation_id=f"id{number}")(view)
+        app.add_url_rule(f"/{number}", f"view{number}", decorated)
+
+    document = describe(app, title="x", version="1")
+    described = [responses(document, f"/{number}", "get")["404"] for number in range(3)]
+
+    assert [each["description"] for each in described] == ["One.", "One.", "Another."]
+    assert [*document["components"]["responses"]] == ["NotFound", "NotFound2"]

@@ -121,6 +121,20 @@ def test_a_fault_of_the_body_has_a_json_pointer(
     assert fault["detail"].startswith(detail)
 
 
+@pytest.mark.parametrize("number", ["2.0", "2e0", "20E-1"])
+def test_a_number_without_a_fraction_is_an_integer(client: FlaskClient, number: str) -> None:
+    data = '{"items": [{"sku": "TEA", "quantity": ' + number + "}]}"
+
+    response = client.post(ORDERS, data=data, content_type="application/json")
+
+    assert response.status_code == 201
+    assert response.get_json()["order"]["items"][0]["quantity"] == 2
+    for other in ("2.5", "-1.0", '"2.0"', "1e300"):
+        bad = data.replace(number, other)
+        faults = errors(client.post(ORDERS, data=bad, content_type="application/json"))
+        assert [fault["pointer"] for fault in faults] == ["#/items/0/quantity"]
+
+
 def test_a_pointer_has_no_label_of_a_unions_member(client: FlaskClient) -> None:
     body = {"items": [TEA], "payment": {"kind": "card"}}
 

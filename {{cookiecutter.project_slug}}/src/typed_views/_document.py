@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask
 from pydantic import TypeAdapter
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import Rule
 
 from ._inputs import FORM_TYPES
 from ._problem import (
     FORBIDDEN,
     INVALID,
+    NOT_FOUND,
     TOO_LARGE,
     UNAUTHORIZED,
     UNREADABLE,
@@ -81,7 +82,8 @@ def describe(  # noqa: PLR0913 - the parts of a document
         if unknown := operation.declared.security.keys() - (security_schemes or {}).keys():
             _refuse(operation, f"names the security scheme {min(unknown)}, which is not there")
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
-    components: Json = {"schemas": schemas.used_by(paths)}
+    components: Json = {"responses": _shared(paths)}
+    components["schemas"] = schemas.used_by([paths, components["responses"]])
     if security_schemes:
         components["securitySchemes"] = dict(security_schemes)
     info = {"title": title, "version": version}
@@ -160,10 +162,10 @@ class _Schemas:
         schema = self.of(model)
         return self._definitions[name] if (name := _referred(schema)) is not None else schema
 
-    def used_by(self, paths: Json) -> Json:
-        """Return the definitions that are used, by their names."""
+    def used_by(self, described: object) -> Json:
+        """Return the definitions that are used in there, by their names."""
         used: set[str] = set()
-        todo = [*_references(paths)]
+        todo = [*_references(described)]
         while todo:
             if (name := todo.pop()) not in used:
                 used.add(name)
@@ -269,6 +271,8 @@ def _problems(operation: Operation, everywhere: Sequence[Problem]) -> Iterator[P
     places: set[str] = {each.place for each in declared.inputs.fields}
     if declared.inputs.body is not None:
         yield UNREADABLE
+    if "path" in places:
+        yield NOT_FOUND
     if declared.inputs.body is not None or "form" in places:
         yield from (TOO_LARGE, WRONG_TYPE)
     if declared.inputs.sources:
@@ -281,7 +285,7 @@ def _problems(operation: Operation, everywhere: Sequence[Problem]) -> Iterator[P
 
 def _responses(operation: Operation, schemas: _Schemas, problems: Sequence[Problem]) -> Json:
     output = operation.declared.output
-    success: Json = {"description": HTTPStatus(output.status).phrase}
+    success: Json = {"description": HTTP_STATUS_CODES.get(output.status, "")}
     if output.adapter is not None:
         schema = schemas.serialised(output.adapter)
         success["content"] = {"application/json": {"schema": schema}}
@@ -292,13 +296,34 @@ def _responses(operation: Operation, schemas: _Schemas, problems: Sequence[Probl
     return {str(output.status): success} | failures
 
 
+def _shared(paths: Json) -> Json:
+    """Take the responses for problems out of all operations, and return them by new names.
+
+    Most operations have most of them in common.
+    """
+    names: dict[str, str] = {}
+    shared: Json = {}
+    for path in paths.values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if "application/problem+json" in response.get("content", {}):
+                    title = HTTP_STATUS_CODES.get(int(status), "").replace(" ", "")
+                    known = sum(each.startswith(title) for each in shared)
+                    name = names.setdefault(str(response), f"{title}{known + 1 if known else ''}")
+                    shared[name] = response
+                    operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return dict(sorted(shared.items()))
+
+
 def _failure(problems: Sequence[Problem], schemas: _Schemas) -> Json:
     """Return the response for all problems of one status."""
     options: list[Json] = []
     for problem in problems:
         schema = schemas.of(ProblemDetails)
         if problem.members is not None:
-            schema = {"allOf": [schema, schemas.of(problem.members)]}
+            members = schemas.of(problem.members)
+            is_whole = issubclass(problem.members, ProblemDetails)
+            schema = members if is_whole else {"allOf": [schema, members]}
         if schema not in options:
             options.append(schema)
     examples = {

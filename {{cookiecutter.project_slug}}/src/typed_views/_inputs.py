@@ -1,6 +1,7 @@
 """What a view takes from a request: read from its annotations once, and from each request."""
 
 import inspect
+import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from ._errors import LONGEST_PLACE, Fault, InvalidRequest, Location, faults, pointer
+from ._errors import LONGEST_PLACE, MOST_FAULTS, Fault, InvalidRequest, Location, faults, pointer
 from ._markers import Body, Form, Header, Marker, Query
 
 Place = Literal["path", "query", "header", "form"]
@@ -28,7 +29,8 @@ _MANY = (list, set, frozenset, tuple)
 class JsonBody:
     """The body of a request as JSON, which becomes one argument.
 
-    It is validated strictly: `"1"` is no integer. The texts of dates, UUIDs and so on are read.
+    It is validated strictly: `"1"` is no integer, and `1.0` is one. The texts of dates, UUIDs and
+    so on are read.
     """
 
     argument: str
@@ -46,8 +48,7 @@ class JsonBody:
         # alone knows what a date is in JSON.
         data = request.get_json()
         try:
-            text = request.get_data().removeprefix(BOM_UTF8)  # RFC 8259 section 8.1
-            value = self.adapter.validate_json(text, strict=True)
+            value = self._validate(request.get_data().removeprefix(BOM_UTF8), data)
         except ValidationError as error:
             found = error.errors(include_url=False)[0] if error.error_count() == 1 else None
             if found is not None and found["type"] == "json_invalid":
@@ -56,6 +57,14 @@ class JsonBody:
                 raise BadRequest(message) from None
             raise InvalidRequest(faults(error, _in_body(data))) from None
         yield self.argument, value
+
+    def _validate(self, text: bytes, data: object) -> object:
+        try:
+            return self.adapter.validate_json(text, strict=True)
+        except ValidationError as error:
+            if not _has_whole_float(error):
+                raise
+        return self.adapter.validate_json(json.dumps(_with_whole_numbers(data)), strict=True)
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,26 @@ def _is_many(annotation: object) -> bool:
     if origin is Union or getattr(origin, "__name__", "") == "UnionType":
         return any(map(_is_many, get_args(annotation)))
     return isinstance(origin, type) and issubclass(origin, _MANY)
+
+
+def _has_whole_float(error: ValidationError) -> bool:
+    """Tell whether pydantic refuses an integer such as `3.0`, which JSON Schema's type allows.
+
+    (JSON Schema 2020-12 section 6.1.1 of its Validation)
+    """
+    if error.error_count() > MOST_FAULTS:
+        return False
+    found = error.errors(include_url=False, include_context=False)
+    given = (each["input"] for each in found if each["type"] == "int_type")
+    return any(isinstance(each, float) and each.is_integer() for each in given)
+
+
+def _with_whole_numbers(data: object) -> object:
+    if isinstance(data, dict):
+        return {name: _with_whole_numbers(each) for name, each in data.items()}
+    if isinstance(data, list):
+        return [_with_whole_numbers(each) for each in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _in_body(data: object) -> Callable[[Location, bool], dict[str, str]]:

@@ -18,7 +18,7 @@ class Problem:
         status: of HTTP.
         description: when it is the answer.
         kind: its type, a URI reference; one without is told by its status alone.
-        members: a model of further members of the object.
+        members: a model of further members of the object, or of all its members.
         headers: the headers of the answer, each with what it says.
         example: the further members in the example of the document.
     """
@@ -60,8 +60,8 @@ class FaultDetails(BaseModel):
     header: str = Field("", description="The name of a header.")
 
 
-class InvalidRequestDetails(BaseModel):
-    """What a problem says of an invalid request besides."""
+class InvalidRequestDetails(ProblemDetails):
+    """The problem of a request that is not as declared."""
 
     model_config = ConfigDict(title="InvalidRequest")
 
@@ -69,6 +69,7 @@ class InvalidRequestDetails(BaseModel):
 
 
 UNREADABLE = Problem(400, "The body cannot be read: `detail` says what is wrong, and where.")
+NOT_FOUND = Problem(404, "Nothing was found at this path.")
 TOO_LARGE = Problem(413, "The body is larger than is accepted.")
 WRONG_TYPE = Problem(415, "The body is of a media type that is not accepted here.")
 INVALID = Problem(

@@ -18,7 +18,7 @@ from flask_asgi import (
 )
 from upstreams import lift_deadline
 
-from . import deadline, logs, metrics, problems, tracing, views
+from . import deadline, logs, metrics, openapi, problems, tracing, views
 from .clients import Clients
 from .parts import Parts, parts
 from .settings import Settings, load_settings
@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     deadline.init_app(app, Networks(settings.deadline_allow_ips))
     problems.init_app(app)
     views.init_app(app)
+    openapi.init_app(app)
     return app
 
 

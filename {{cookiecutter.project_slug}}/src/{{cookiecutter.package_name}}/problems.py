@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response
 from flask_asgi import ABOUT_BLANK, handle_errors, init_problems, on_loop, problem
+from typed_views import InvalidRequest, Problem
 from upstreams import (
     LONGEST_WAIT,
     DeadlineExceeded,
@@ -29,10 +30,21 @@ UPSTREAM_TYPES: dict[type[Exception], str] = {
     UpstreamInvalid: "urn:problem-type:upstream-invalid",
 }
 
+# The same for the OpenAPI document of a view that calls upstreams.
+UPSTREAM_PROBLEMS = (
+    Problem(502, "An upstream fails or is out of reach.", UPSTREAM_TYPES[UpstreamUnavailable]),
+    Problem(502, "An upstream refused a call.", UPSTREAM_TYPES[UpstreamRejected]),
+    Problem(502, "An upstream gave no valid answer.", UPSTREAM_TYPES[UpstreamInvalid]),
+    Problem(503, "Too many calls wait for an upstream.", UPSTREAM_TYPES[UpstreamBusy]),
+    Problem(504, "An upstream did not answer in time.", UPSTREAM_TYPES[UpstreamTimeout]),
+    Problem(504, "The request ran out of time.", UPSTREAM_TYPES[DeadlineExceeded]),
+)
+
 
 def init_app(app: Flask) -> None:
     """Turn what views raise into problems, and so what Flask itself refuses."""
     init_problems(app)
+    app.register_error_handler(InvalidRequest, _from_faults)
     handle_errors(app, _from_failures, UpstreamError, DeadlineExceeded)
 
 
@@ -59,6 +71,12 @@ def _status(errors: Collection[Exception]) -> HTTPStatus:
     if all(isinstance(error, DeadlineExceeded | UpstreamTimeout) for error in errors):
         return HTTPStatus.GATEWAY_TIMEOUT
     return HTTPStatus.BAD_GATEWAY
+
+
+@on_loop
+def _from_faults(error: InvalidRequest) -> Response:
+    """Answer a request that is not as its view declares."""
+    return problem(422, str(error.description), kind=error.kind, errors=error.errors)
 
 
 @on_loop

@@ -1,6 +1,7 @@
 """Every setting of the service: typed, read from the environment and `.env`, checked at start."""
 
 import sys
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from flask_asgi import Networks
@@ -22,6 +23,10 @@ def _upper(value: object) -> object:
 
 def _log_format(values: dict[str, Any]) -> LogFormat:
     return "json" if values.get("environment") == "production" else "text"
+
+
+def _api_docs(values: dict[str, Any]) -> bool:
+    return values.get("environment") == "development" and find_spec("flask_swagger_ui") is not None
 
 
 def _addresses(value: str) -> str:
@@ -80,6 +85,11 @@ class Settings(ServiceSettings):
         default_factory=_log_format,
         description="how a log line looks, json or text; json in production and text in "
         "development unless set",
+    )
+    api_docs: bool = Field(
+        default_factory=_api_docs,
+        description="whether /openapi.json and the page at /docs are served, which needs the extra "
+        "`docs`; true in development and false in production unless set",
     )
     max_content_length: Count = Field(
         default=1024 * 1024, description="the largest request body that is accepted, in bytes"
@@ -141,6 +151,14 @@ class Settings(ServiceSettings):
     def _not_the_public_port(cls, value: int, info: ValidationInfo) -> int:
         if value and value == info.data.get("port"):
             message = "must not be that of PORT, where everybody could read the metrics"
+            raise ValueError(message)
+        return value
+
+    @field_validator("api_docs")
+    @classmethod
+    def _has_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
+        if value and find_spec("flask_swagger_ui") is None:
+            message = "needs the package flask-swagger-ui: the extra `docs`"
             raise ValueError(message)
         return value
 

@@ -8,6 +8,7 @@ from .blocking import bp as blocking_bp
 from .health import bp as health_bp
 from .home import bp as home_bp
 from .prices import bp as prices_bp
+from .quotes import bp as quotes_bp
 
 
 # jinja: else
@@ -20,6 +21,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(health_bp)
     # jinja: if cookiecutter.include_example
     app.register_blueprint(prices_bp)
+    app.register_blueprint(quotes_bp)
     app.register_blueprint(blocking_bp)
     if parts(app).settings.environment == "development":
         app.register_blueprint(home_bp)

@@ -1,76 +1,96 @@
 """Several prices at once: `GET /prices?symbol=AAPL&symbol=MSFT`."""
 
-import re
 from decimal import Decimal
-from http import HTTPStatus
+from typing import Annotated
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field, PlainSerializer
+from typed_views import Query, typed
 from upstreams import FanOut, fan_out
 
 from ..parts import parts
-from ..problems import upstream_problem
+from ..problems import UPSTREAM_PROBLEMS, upstream_problem
 
 bp = Blueprint("prices", __name__)
 
 MAX_SYMBOLS = 20
-SYMBOL = re.compile(r"[A-Z][A-Z0-9.-]{0,9}")
+
+Symbol = Annotated[str, Field(pattern="^[A-Z][A-Z0-9.-]{0,9}$", examples=["AAPL"])]
+# A text, because many clients would round a number; without an exponent.
+Money = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
+
+
+class Failure(BaseModel):
+    """Why a price is missing."""
+
+    type: str
+    detail: str
+
+
+class Wait(BaseModel):
+    """From when to when the price of a symbol was waited for."""
+
+    symbol: str
+    start_ms: float
+    end_ms: float
+
+
+class Prices(BaseModel):
+    """The prices that arrived, and how long all were waited for."""
+
+    prices: dict[str, Money]
+    total: Money
+    failed: dict[str, Failure]
+    elapsed_ms: float
+    sum_of_waits_ms: float
+    concurrent: bool
+    waits: list[Wait]
 
 
 @bp.get("/prices")
-async def prices() -> Response:
-    """Answer with the price of every `symbol` and their total, fetched at once.
+@typed(problems=UPSTREAM_PROBLEMS)
+async def prices(
+    symbol: Annotated[list[Symbol], Query(), Field(min_length=1, max_length=MAX_SYMBOLS)],
+) -> tuple[Prices, dict[str, str]] | Response:
+    """Answer with the price of every symbol and their total, fetched at once.
 
     200 when at least one arrived; the others are in `failed`, each with its reason. 503 when too
     many calls wait for the upstream already, 504 when all ran out of time, else 502; all three are
     problems that carry the same members.
     """
-    symbols = _symbols(request.args.getlist("symbol"))
     settings = parts().settings
     result = await fan_out(
         parts().clients.prices.price,
-        symbols,
+        dict.fromkeys(symbol),
         deadline=settings.prices.deadline_seconds,
         max_concurrency=settings.prices.max_concurrency,
     )
-    response = _response(result)
-    response.headers["Server-Timing"] = _server_timing(result)
+    body, headers = _body(result), {"Server-Timing": _server_timing(result)}
+    if result.arrived:
+        return body, headers
+    members = body.model_dump(mode="json")
+    response = upstream_problem(result.failed.values(), "No price could be fetched.", **members)
+    response.headers.update(headers)
     return response
 
 
-def _symbols(given: list[str]) -> list[str]:
-    symbols = list(dict.fromkeys(given))
-    accepted = (
-        f"accepted: 1 to {MAX_SYMBOLS} different ones, each of 1 to 10 characters: "
-        "a capital letter, then capital letters, digits, '.' or '-'"
-    )
-    if not 1 <= len(symbols) <= MAX_SYMBOLS:
-        abort(HTTPStatus.BAD_REQUEST, f"symbol: {len(symbols)} different ones; {accepted}")
-    for symbol in symbols:
-        if not SYMBOL.fullmatch(symbol):
-            abort(HTTPStatus.BAD_REQUEST, f"symbol: {symbol[:20]!r} is none; {accepted}")
-    return symbols
-
-
-def _response(result: FanOut[str, Decimal]) -> Response:
+def _body(result: FanOut[str, Decimal]) -> Prices:
     arrived = result.arrived
-    members = {
-        "prices": {symbol: f"{price:f}" for symbol, price in arrived.items()},
-        "total": f"{sum(arrived.values(), Decimal()):f}",
-        "failed": {
-            symbol: {"type": type(error).__name__, "detail": str(error)}
+    return Prices(
+        prices=arrived,
+        total=sum(arrived.values(), Decimal()),
+        failed={
+            symbol: Failure(type=type(error).__name__, detail=str(error))
             for symbol, error in result.failed.items()
         },
-        "elapsed_ms": _ms(result.elapsed),
-        "sum_of_waits_ms": _ms(result.sum_of_waits),
-        "concurrent": result.concurrent,
-        "waits": [
-            {"symbol": call.key, "start_ms": _ms(call.start), "end_ms": _ms(call.end)}
+        elapsed_ms=_ms(result.elapsed),
+        sum_of_waits_ms=_ms(result.sum_of_waits),
+        concurrent=result.concurrent,
+        waits=[
+            Wait(symbol=call.key, start_ms=_ms(call.start), end_ms=_ms(call.end))
             for call in result.calls
         ],
-    }
-    if arrived:
-        return jsonify(members)
-    return upstream_problem(result.failed.values(), "No price could be fetched.", **members)
+    )
 
 
 def _server_timing(result: FanOut[str, Decimal]) -> str:

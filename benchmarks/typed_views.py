@@ -1,0 +1,154 @@
+"""Counts the processor's instructions that validating a body of some 500 bytes adds to a request.
+
+    python -m benchmarks.typed_views
+
+Like `instructions.py` it runs each view under Valgrind twice and takes the difference. The views
+are the same but for their decorator: without it, the JSON is parsed and no more.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import Annotated, Any
+
+from flask import Flask, Response, current_app, request
+from flask_asgi import FlaskToAsgi, StrictProvider, StrictRequest
+from pydantic import BaseModel, ConfigDict, Field
+from typed_views import Body, typed
+
+from .instructions import COUNTED
+from .serving import BYTECODE, ROOT
+
+FEW, MANY = 100, 400
+LINES = [{"symbol": f"ABC{number}", "quantity": number} for number in range(1, 14)]
+BODY = json.dumps({"lines": LINES})
+
+
+class Line(BaseModel):
+    """A line of the body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: Annotated[str, Field(pattern="^[A-Z][A-Z0-9.-]{0,9}$")]
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Lines(BaseModel):
+    """The body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lines: Annotated[list[Line], Field(min_length=1, max_length=20)]
+
+
+class Count(BaseModel):
+    """The response."""
+
+    count: int
+
+
+def application(*, with_typed_views: bool) -> Flask:
+    """An application with an untyped view, and with two typed ones if they are asked for."""
+    app = Flask("typed")
+    app.json, app.request_class = StrictProvider(app), StrictRequest
+
+    @app.post("/untyped")
+    async def untyped() -> Response:
+        lines = request.get_json()["lines"]
+        text = json.dumps({"count": len(lines)})
+        return current_app.response_class(text, mimetype="application/json")
+
+    if with_typed_views:
+
+        @app.post("/typed")
+        @typed()
+        async def both(body: Annotated[Lines, Body()]) -> Count:
+            return Count(count=len(body.lines))
+
+        @app.post("/response")
+        @typed()
+        async def response_only() -> Count:
+            return Count(count=len(request.get_json()["lines"]))
+
+    return app
+
+
+async def ask(asgi: Any, path: str, number: int) -> None:  # noqa: ANN401 (called with plain dictionaries)
+    """Makes so many requests.
+
+    Raises:
+        RuntimeError: when one is answered with something other than 200.
+    """
+    body = BODY.encode()
+    headers = [
+        (b"host", b"127.0.0.1"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("h", 2),
+    }
+    for _ in range(number):
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        statuses = []
+
+        async def receive(messages: list[dict[str, Any]] = messages) -> dict[str, Any]:
+            return messages.pop() if messages else await asyncio.Event().wait() or {}
+
+        async def send(message: Any, statuses: list[int] = statuses) -> None:  # noqa: ANN401 (an ASGI event)
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await asgi(dict(scope), receive, send)
+        if statuses != [200]:
+            message = f"answered {statuses}"
+            raise RuntimeError(message)
+
+
+def counted(view: str, number: int) -> int:
+    """The instructions of a process that makes so many requests and ends."""
+    command = [
+        *("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"),
+        *(sys.executable, "-m", "benchmarks.typed_views", view, str(number)),
+    ]
+    sources = ROOT / "{{cookiecutter.project_slug}}" / "src"
+    env = {
+        "PYTHONPATH": f"{sources}{os.pathsep}{ROOT}",
+        "PYTHONPYCACHEPREFIX": str(BYTECODE),
+        "PYTHONHASHSEED": "0",  # the same work each time
+    }
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | env, text=True, capture_output=True, check=True
+    )
+    found = COUNTED.search(done.stderr)
+    assert found, done.stderr  # noqa: S101 (Valgrind says so)
+    return int(found[1].replace(",", ""))
+
+
+def main() -> None:
+    """Prints the instructions of a request to each view."""
+    for view in ("alone/untyped", "typed/untyped", "typed/response", "typed/typed"):
+        per_request = (counted(view, MANY) - counted(view, FEW)) / (MANY - FEW)
+        print(f"{view:16} {per_request:10,.0f} instructions, {len(BODY)} bytes")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    else:
+        with_typed, _, name = sys.argv[1].partition("/")
+        flask_app = application(with_typed_views=with_typed == "typed")
+        asyncio.run(ask(FlaskToAsgi(flask_app), f"/{name}", int(sys.argv[2])))

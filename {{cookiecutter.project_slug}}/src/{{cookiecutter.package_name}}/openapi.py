@@ -1,0 +1,41 @@
+"""The contract with the callers: an OpenAPI document of all typed views, and pages that show it.
+
+`openapi.json` is its committed copy, so that a review sees a change that breaks callers: a path, an
+operation or a member of a response that is gone or has another type; and a parameter or a member of
+a body that is new and required, or takes less than it did.
+"""
+
+import sys
+from typing import Any
+
+from flask import Flask
+from typed_views import Problem, describe, document_pages, document_text
+
+from .parts import parts
+
+TITLE = "{{ cookiecutter.project_slug }}"
+VERSION = "1.0.0"  # of the API: raise the first number with a change that breaks callers
+
+# What every operation can answer with; a view lists what is its own. A new scheme of security goes
+# to `describe`, too.
+PROBLEMS = (
+    Problem(500, "The service failed to answer this request."),
+    Problem(503, "The service has too much to do, or stops."),
+    Problem(504, "The request took too long."),
+)
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """Return the OpenAPI document of `app`."""
+    return describe(app, title=TITLE, version=VERSION, problems=PROBLEMS)
+
+
+def init_app(app: Flask) -> None:
+    """Serve the document and its page if the settings say so, and add a command that prints it."""
+    if parts(app).settings.api_docs:
+        app.register_blueprint(document_pages(lambda: document(app)))
+
+    @app.cli.command("openapi")
+    def print_document() -> None:
+        """Print the OpenAPI document."""
+        sys.stdout.write(document_text(document(app)))

@@ -1,0 +1,86 @@
+"""`POST /quotes`: all prices at once, or a problem that says what is missing or wrong."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from {{ cookiecutter.package_name }}.clients.stub import (
+    StubPrices,
+    invented_price,
+)
+
+from .test_prices import content, use
+
+WANTED = [
+    {"symbol": "AAPL", "quantity": 3},
+    {"symbol": "MSFT", "quantity": 1},
+    {"symbol": "AAPL", "quantity": 2},
+]
+
+
+def test_a_quote_has_every_line_with_its_price_and_the_total(client: FlaskClient) -> None:
+    response = client.post("/quotes", json={"lines": WANTED})
+
+    assert response.status_code == 200
+    amounts = [
+        (line["symbol"], line["quantity"], Decimal(line["price"]), Decimal(line["amount"]))
+        for line in content(response)["lines"]
+    ]
+    aapl, msft = invented_price("AAPL"), invented_price("MSFT")
+    assert amounts == [
+        ("AAPL", 3, aapl, 3 * aapl),
+        ("MSFT", 1, msft, msft),
+        ("AAPL", 2, aapl, 2 * aapl),
+    ]
+    assert Decimal(content(response)["total"]) == 5 * aapl + msft
+
+
+def test_its_prices_are_fetched_at_once_and_each_once(app: Flask, client: FlaskClient) -> None:
+    # No reply leaves the upstream before both requests are there, and a third would wait for ever.
+    use(app, StubPrices(delay=asyncio.Barrier(2).wait))
+
+    assert client.post("/quotes", json={"lines": WANTED}).status_code == 200
+
+
+def test_without_one_of_its_prices_there_is_no_quote(app: Flask, client: FlaskClient) -> None:
+    use(app, StubPrices(failing={"MSFT": 503}), retries=0)
+
+    response = client.post("/quotes", json={"lines": WANTED})
+
+    assert response.status_code == 502
+    assert content(response)["type"] == "urn:problem-type:upstream-unavailable"
+    assert content(response)["detail"] == "No price could be fetched of MSFT."
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "#/lines"),
+        ({"lines": []}, "#/lines"),
+        ({"lines": WANTED * 7}, "#/lines"),
+        ({"lines": [{"symbol": "AAPL"}]}, "#/lines/0/quantity"),
+        ({"lines": [{"symbol": "AAPL", "quantity": "1"}]}, "#/lines/0/quantity"),
+        ({"lines": [*WANTED, {"symbol": "aapl", "quantity": 1}]}, "#/lines/3/symbol"),
+        ({"lines": WANTED, "limit": 1}, "#/limit"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told_with_its_place(
+    client: FlaskClient, body: dict[str, Any], pointer: str
+) -> None:
+    response = client.post("/quotes", json=body)
+
+    assert response.status_code == 422
+    assert content(response)["type"] == "urn:problem-type:invalid-request"
+    assert [fault["pointer"] for fault in content(response)["errors"]] == [pointer]
+
+
+def test_a_body_that_cannot_be_read_is_400_or_415(client: FlaskClient) -> None:
+    malformed = client.post("/quotes", data="{", content_type="application/json")
+
+    assert malformed.status_code == 400
+    assert content(malformed)["detail"].startswith("The body is not valid JSON: ")
+    assert client.post("/quotes", data="{}", content_type="text/plain").status_code == 415
