@@ -286,8 +286,8 @@ def test_a_service_can_take_the_libraries_from_their_wheels(
     run("uv", "add", "--no-sync", *wheels, cwd=project, env=env)
     run("uv", "sync", "--locked", cwd=project, env=env)
 
-    names = ", ".join(map(package, dist.LIBRARIES))
-    where = f"import {names}; print(*(each.__file__ for each in ({names})))"
+    listed = ", ".join(map(package, dist.LIBRARIES))
+    where = f"import {listed}; print(*(each.__file__ for each in ({listed})))"
     found = run("uv", "run", "--no-sync", "python", "-c", where, cwd=project, env=env)
     assert found.count("site-packages") == 3
     run("uv", "run", "--no-sync", "ruff", "check", cwd=project, env=env)

@@ -119,8 +119,16 @@ def test_requests_made_of_the_document_find_no_fault_in_any_kind_of_view(
 
 def schemathesis(programs: Path, url: str, folder: Path, *more: str) -> None:
     """Run every check of Schemathesis against the service at a URL."""
-    checks = ("--checks", "all", "--max-examples", "60", "--no-color")
-    run(programs / "schemathesis", "run", f"{url}/openapi.json", *checks, *more, cwd=folder)
+    checks = ("--checks", "all", "--max-examples", "30", "--generation-deterministic")
+    run(
+        programs / "schemathesis",
+        "run",
+        f"{url}/openapi.json",
+        "--no-color",
+        *checks,
+        *more,
+        cwd=folder,
+    )
 
 
 @pytest.mark.heavy

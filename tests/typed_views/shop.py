@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, current_app
 from flask.views import MethodView
 from flask_asgi import StrictProvider, StrictRequest, init_problems, on_loop, problem
 from pydantic import BaseModel, ConfigDict, Field
@@ -131,20 +131,28 @@ def login(form: Annotated[Login, Form()]) -> dict[str, int]:
 class Things(MethodView):
     """A thing."""
 
-    @typed()
-    async def get(self, thing: UUID) -> str:
-        """Show a thing."""
+    @typed(problems=[GONE])
+    async def get(self, thing: UUID) -> str | Response:
+        """Show a thing. Every one is there until it is removed."""
+        if thing in _removed():
+            return problem(404, "There is no such thing.", kind=GONE.kind)
         return str(thing)
 
     @typed()
     def delete(self, thing: UUID) -> None:
         """Remove a thing."""
+        _removed().add(thing)
 
     @typed()
     async def put(self, thing: UUID, number: Annotated[list[float], Body()]) -> float:
-        """Change a thing."""
-        del thing
+        """Change a thing, or make one."""
+        _removed().discard(thing)
         return sum(number[:3])
+
+
+def _removed() -> set[UUID]:
+    removed: set[UUID] = current_app.extensions.setdefault(__name__, set())
+    return removed
 
 
 bp.add_url_rule("/things/<uuid:thing>", view_func=Things.as_view("thing"))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from flask import Response, current_app, make_response
 from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
 from werkzeug.sansio.response import Response as AnyResponse
 
 
@@ -25,7 +26,7 @@ class Output:
         body with a status, with headers, or with both.
 
         Raises:
-            PydanticSerializationError: the body is not of the declared type.
+            TypeError: the body is not of the declared type.
         """
         if isinstance(returned, AnyResponse):
             return make_response(returned)
@@ -38,7 +39,12 @@ class Output:
             response = current_app.response_class(status=self.status)
             del response.headers["Content-Type"]
             return response
-        text = self.adapter.dump_json(body, by_alias=True, warnings="error")
+        try:
+            text = self.adapter.dump_json(body, by_alias=True, warnings="error")
+        except PydanticSerializationError:
+            # Its text has the value, which may be a secret, and would be logged.
+            message = f"the view returned a {type(body).__name__} that is not as it declares"
+            raise TypeError(message) from None
         return current_app.response_class(text, self.status, mimetype="application/json")
 
 
