@@ -256,7 +256,12 @@ def test_the_faults_of_all_places_are_told_at_once(client: FlaskClient) -> None:
             400,
             "The body is not valid JSON: NaN is no number",
         ),
-        (b"[" * 3000, "application/json", 400, "The body is not valid JSON: Nested more than 100"),
+        (
+            b"[" * 3000 + b"]" * 3000,
+            "application/json",
+            400,
+            "The body is not valid JSON: Nested more than 100",
+        ),
         (b'"\\ud800"', "application/json", 400, "The body is not valid JSON: Half of a surrogate"),
         (b'"\xff"', "application/json", 400, "The body is not valid JSON: Not UTF-8 at byte 2"),
         (b"{}", "text/plain", 415, "The Content-Type of the request is not application/json."),
