@@ -45,9 +45,10 @@ def caches(source: Path) -> Iterator[str]:
 
 def test_nothing_else_remembers_by_what_clients_choose() -> None:
     # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB. That
-    # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), and
-    # those of settings for their names, and that of the transport for times that the code sets. Those of metrics are as few as the series: a method is of a
-    # set, and a route is a rule's (`test_server_metrics.py`).
+    # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), those
+    # of settings for their names, and that of the transport for times that the code sets. Those of
+    # metrics are as few as the series: a method is of a set, and a route is a rule's
+    # (`test_server_metrics.py`).
     package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 
