@@ -48,11 +48,12 @@ def test_nothing_else_remembers_by_what_clients_choose() -> None:
     # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), those
     # of settings for their names, and that of the transport for times that the code sets. Those of
     # metrics are as few as the series: a method is of a set, and a route is a rule's
-    # (`test_server_metrics.py`).
+    # (`test_server_metrics.py`). That of pages has no arguments.
     package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 
     assert sorted(found) == [
+        "_pages.py: functools.cache",
         "_server_metrics.py: cache",
         "_slips.py: cache",
         "_transport.py: lru_cache",

@@ -27,16 +27,11 @@ def test_the_committed_document_is_that_of_the_views(app: Flask) -> None:
     assert expected == committed, f"run `{COMMAND}`, and look whether the change breaks callers"
 
 
-def test_the_command_prints_the_document(app: Flask) -> None:
-    result = app.test_cli_runner().invoke(args=["openapi"])
-
-    assert result.output == document_text(openapi.document(app))
-
-
 def test_development_has_the_document_and_a_page_of_it(app: Flask, client: FlaskClient) -> None:
     response = client.get("/openapi.json")
 
     assert response.text == document_text(openapi.document(app))
+    assert response.text == app.test_cli_runner().invoke(args=["openapi"]).output
     assert response.content_type == "application/json"
     page = client.get("/docs")
     assert "swagger-ui-bundle.js" in page.text

@@ -76,11 +76,3 @@ def test_what_is_wrong_with_a_body_is_told_with_its_place(
     assert response.status_code == 422
     assert content(response)["type"] == "urn:problem-type:invalid-request"
     assert [fault["pointer"] for fault in content(response)["errors"]] == [pointer]
-
-
-def test_a_body_that_cannot_be_read_is_400_or_415(client: FlaskClient) -> None:
-    malformed = client.post("/quotes", data="{", content_type="application/json")
-
-    assert malformed.status_code == 400
-    assert content(malformed)["detail"].startswith("The body is not valid JSON: ")
-    assert client.post("/quotes", data="{}", content_type="text/plain").status_code == 415
