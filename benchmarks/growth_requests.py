@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response as PlainResponse
 from fastapi.responses import StreamingResponse
 from flask import Blueprint, Flask, Response, abort, request
-from flask_asgi import FlaskToAsgi, Lifespan, on_loop, tuned_garbage_collector
+from flask_asgi import FlaskToAsgi, Lifespan, _admission, on_loop, tuned_garbage_collector
 from upstreams import Upstream
 
 from .asgi_requests import Application, lifespan, scope
@@ -188,6 +188,8 @@ def at_once(made: Callable[[], Application], size: int) -> Case:
     """So many streams at once, with a share of the number as parts of each."""
 
     async def streams(number: int) -> None:
+        # Under Valgrind all takes fifty times as long, so admission would refuse most of them.
+        _admission.LONG_WAIT = 3600
         application = made()
         of = scope("GET", f"/stream/{number // PARTS_SHARE}")
         async with lifespan(application):

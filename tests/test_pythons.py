@@ -3,6 +3,8 @@
 `make test` runs them on the Python that it has itself, in one go with all others.
 """
 
+import sys
+
 import pytest
 
 from . import libraries
@@ -26,8 +28,11 @@ def run_tests_of(library: str, env: dict[str, str]) -> None:
     )
 
 
+OTHERS = [each for each in PYTHONS if each != f"{sys.version_info.major}.{sys.version_info.minor}"]
+
+
 @each_library
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", OTHERS)
 def test_a_librarys_tests_pass_on_each_python(library: str, python: str) -> None:
     run_tests_of(library, libraries.locked(python))
 
