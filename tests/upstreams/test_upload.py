@@ -3,17 +3,36 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import httpx
 import pytest
 from upstreams._transport import AiohttpTransport
 
-from .fake_upstream import OK, Connection, serve
+from .fake_upstream import OK, Connection, FakeUpstream, serve
 
 pytestmark = pytest.mark.anyio
 
 NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@asynccontextmanager
+async def serve_early(upstream: FakeUpstream) -> AsyncIterator[str]:
+    """Serve what answers each connection once, at its first bytes; yield its address."""
+
+    class Early(Connection):
+        has_answered = False
+
+        def data_received(self, _: bytes) -> None:
+            if not self.has_answered:
+                self.has_answered = True
+                self.write(OK)
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Early(upstream, None), "127.0.0.1", 0)
+    yield "http://{}:{}".format(*server.sockets[0].getsockname())
+    server.close()
 
 
 @pytest.mark.parametrize(
@@ -66,16 +85,11 @@ async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection
         finally:
             ended.set()
 
-    class Early(Connection):
-        """Answer as soon as a part of a request has arrived."""
-
-        def data_received(self, _: bytes) -> None:
-            self.write(OK)
-
-    loop = asyncio.get_running_loop()
-    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
-        server = await loop.create_server(lambda: Early(upstream, None), "127.0.0.1", 0)
-        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+    async with (
+        serve() as upstream,
+        serve_early(upstream) as url,
+        AiohttpTransport(tls=NOBODY) as transport,
+    ):
         for expected in (1, 2):
             ended.clear()
             request = httpx.Request("POST", url, content=body())
@@ -84,7 +98,6 @@ async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection
             await response.aclose()
             await ended.wait()
             assert upstream.connections == expected
-        server.close()
 
 
 @pytest.mark.parametrize("parts", [[], [b"ab"], [b"abcd"], [b"ab", b"cd"], [b"a", b"", b"bcd"]])
@@ -109,3 +122,28 @@ async def test_a_body_that_is_not_as_long_as_it_says_ends_its_connection(
 
     assert upstream.bodies == [b"hel"]
     assert upstream.connections == 2
+
+
+async def test_a_reply_before_the_end_of_a_body_that_is_too_short_ends_the_connection() -> None:
+    may_end = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"ab"
+        await may_end.wait()
+
+    async with (
+        serve() as upstream,
+        serve_early(upstream) as url,
+        AiohttpTransport(tls=NOBODY) as transport,
+    ):
+        for expected in (1, 2):
+            may_end.clear()
+            headers = {"Content-Length": "3"}
+            request = httpx.Request("POST", url, content=body(), headers=headers)
+            response = await transport.handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            assert [part async for part in response.stream]
+            may_end.set()
+            await asyncio.sleep(0)  # the body has ended, and nobody was told yet
+            await response.aclose()
+            assert upstream.connections == expected

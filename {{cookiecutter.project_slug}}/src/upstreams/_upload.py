@@ -67,8 +67,9 @@ class Upload:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to send."""
-        return self._task.done()
+        """Whether all was sent: not when an error, or `stop`, has ended the task."""
+        task = self._task
+        return task.done() and not task.cancelled() and task.exception() is None
 
     def stop(self) -> None:
         """Send no more."""
