@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from . import instructions
+from . import counting, instructions
 from .bake import tree_of
 from .plan import Plan
 from .run import Bench, loads_of_one
@@ -94,7 +94,7 @@ def compare(console: Console, commit: str, *, quick: bool) -> None:
         figures = " ".join(f"{name}={value}" for name, value in row.items())
         console.print(figures, markup=False, soft_wrap=True)
     print_table(console, list(ratios(rows, "this tree", commit)), commit)
-    if not instructions.available():
+    if not counting.available():
         console.print("valgrind is missing, so instructions are not counted.")
         return
     ours, theirs = (instructions.per_request(tree) for tree in trees.values())

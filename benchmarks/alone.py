@@ -8,24 +8,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as Shown
-
 from . import machine
 from .robustness import PUBLISHED, Table, replaced, told
 from .serving import ROOT
 
 Row = dict[str, Any]
-
-
-def show(console: Console, tables: Iterable[Table]) -> None:
-    """Prints tables."""
-    for table in tables:
-        shown = Shown(*table.columns, title=table.title, box=SIMPLE_HEAD)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
 
 
 def publish(name: str, rows: Sequence[Row], tables: Iterable[Table], page: str) -> None:

@@ -20,6 +20,10 @@ from pathlib import Path
 FEW, MANY = 50, 150
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 
+# Counts the instructions of the command behind it.
+VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
+SAME_WORK = {"PYTHONHASHSEED": "0"}  # each time
+
 # Makes so many requests, one after another.
 Case = Callable[[int], None]
 
@@ -82,13 +86,11 @@ def instructions(
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
-                *("valgrind", "--tool=cachegrind", "--cache-sim=no"),
-                *("--cachegrind-out-file=/dev/null", f"--log-file={folder}/%p"),
+                *(*VALGRIND, f"--log-file={folder}/%p"),
                 *(python, "-P", "-m", module, *arguments),
             ],
             cwd=cwd,
-            # The same work each time.
-            env={**os.environ, "PYTHONHASHSEED": "0", **env},
+            env={**os.environ, **SAME_WORK, **env},
             text=True,
             capture_output=True,
             check=False,
@@ -97,15 +99,24 @@ def instructions(
             message = f"{module} could not be counted:\n{done.stderr[-2000:]}"
             raise CountError(message)
         counted = {
-            (name, number): _counted(Path(folder, str(child)))
+            (name, number): _read(Path(folder, str(child)))
             for name, number, child in map(json.loads, done.stdout.splitlines())
         }
     names = dict.fromkeys(name for name, _ in counted)
     return {name: (counted[name, MANY] - counted[name, FEW]) / (MANY - FEW) for name in names}
 
 
-def _counted(log: Path) -> int:
-    if not (found := COUNTED.search(log.read_text(encoding="utf-8", errors="replace"))):
-        message = f"Valgrind counted nothing:\n{log.read_text(errors='replace')[-2000:]}"
+def _read(log: Path) -> int:
+    return counted(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def counted(log: str) -> int:
+    """The instructions that Valgrind's log says.
+
+    Raises:
+        CountError: it says none.
+    """
+    if not (found := COUNTED.search(log)):
+        message = f"Valgrind counted nothing:\n{log[-2000:]}"
         raise CountError(message)
     return int(found[1].replace(",", ""))

@@ -18,7 +18,7 @@ from rich.console import Console
 from . import alone, counting, plot
 from .load import wrk
 from .peers import PEERS
-from .robustness import PUBLISHED, Table
+from .robustness import PUBLISHED, Table, show
 from .serving import BYTECODE, HERE, ROOT, BenchError, Cores, serving, upstream_on
 
 PAGE = "benchmarks.md"
@@ -72,7 +72,8 @@ def measure(console: Console, *, quick: bool) -> None:
         rows.append(row)
         console.print(" ".join(f"{name}={value}" for name, value in row.items()), soft_wrap=True)
     tables = [table(rows)]
-    alone.show(console, tables)
+    for each in tables:
+        show(each)
     if not quick:
         draw(rows)
         alone.publish("growth", rows, tables, PAGE)

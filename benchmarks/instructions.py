@@ -5,24 +5,17 @@ without a server, one after another; the difference is theirs.
 """
 
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .counting import SAME_WORK, VALGRIND, CountError, counted
 from .serving import BYTECODE, ROOT, BenchError, Tree
 
 FEW, MANY = 100, 400
-COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 # Run by its path, as the package `benchmarks` may be that of another tree.
 DRIVER = ROOT / "benchmarks" / "noops.py"
-
-
-def available() -> bool:
-    """Whether there is Valgrind on this machine."""
-    return shutil.which("valgrind") is not None
 
 
 def per_request(tree: Tree) -> float:
@@ -43,12 +36,12 @@ def of_request(
         BenchError: when the requests fail.
     """
 
-    def counted(requests: int) -> int:
+    def instructions_of(requests: int) -> int:
         command = [python, "-P", str(DRIVER), str(requests), *arguments]
-        return _counted(command, variables, cwd)
+        return of_process(command, variables, cwd)
 
-    counted(1)  # Python may compile what it imports, which is no part of a request
-    return (counted(MANY) - counted(FEW)) / (MANY - FEW)
+    instructions_of(1)  # Python may compile what it imports, which is no part of a request
+    return (instructions_of(MANY) - instructions_of(FEW)) / (MANY - FEW)
 
 
 def environment(tree: Tree) -> dict[str, str]:
@@ -59,23 +52,24 @@ def environment(tree: Tree) -> dict[str, str]:
     }
 
 
-def _counted(command: list[str], variables: dict[str, str], cwd: Path) -> int:
-    """The instructions of a process, from its start to its end."""
-    valgrind = (
-        "valgrind",
-        "--tool=cachegrind",
-        "--cache-sim=no",
-        "--cachegrind-out-file=/dev/null",
-    )
+def of_process(command: Sequence[str], variables: Mapping[str, str], cwd: Path = ROOT) -> int:
+    """The instructions of a process, from its start to its end.
+
+    Raises:
+        BenchError: when it fails.
+    """
     done = subprocess.run(
-        [*valgrind, *command],
+        [*VALGRIND, *command],
         cwd=cwd,
-        env=os.environ | {"PYTHONHASHSEED": "0"} | variables,  # the same work each time
+        env={**os.environ, **SAME_WORK, **variables},
         text=True,
         capture_output=True,
         check=False,
     )
-    if done.returncode or not (counted := COUNTED.search(done.stderr)):
-        message = f"Valgrind counted nothing:\n{done.stderr[-2000:]}"
+    if done.returncode:
+        message = f"What was counted failed:\n{done.stderr[-2000:]}"
         raise BenchError(message)
-    return int(counted[1].replace(",", ""))
+    try:
+        return counted(done.stderr)
+    except CountError as error:
+        raise BenchError(str(error)) from error

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.serving import free_port
 
-from . import instructions
+from . import counting, instructions
 from .bake import observed_service
 from .load import wrk
 from .robustness import Table
@@ -147,7 +147,7 @@ def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
     Without Valgrind there are none. Modes whose spans are sent are left out: how much of that falls
     into a number of requests is chance.
     """
-    if quick or not instructions.available():
+    if quick or not counting.available():
         return
     project = observed_service()
     for name, mode in MODES.items():

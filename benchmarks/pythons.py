@@ -20,7 +20,7 @@ from tests.serving import free_port
 from . import alone, counting, growth
 from .load import wrk
 from .peers import PEERS
-from .robustness import Table
+from .robustness import Table, show
 from .serving import HERE, ROOT, BenchError, Cores, Server, started, wait_until_ready
 
 PAGE = "decisions/python-of-the-image.md"
@@ -73,7 +73,8 @@ def measure(console: Console, *, quick: bool) -> None:
         counts = counted(environments())
         rows += counts
         tables.append(instructions_table(counts))
-    alone.show(console, tables)
+    for each in tables:
+        show(each)
     if not quick:
         alone.publish("pythons", rows, tables, PAGE)
 

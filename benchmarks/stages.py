@@ -12,7 +12,7 @@ from rich.console import Console
 
 from . import alone, counting
 from .bake import baked_service
-from .robustness import Table
+from .robustness import Table, show
 from .serving import BYTECODE, ROOT, BenchError, Cores, upstream_on
 
 PAGE = "decisions/where-the-time-goes.md"
@@ -40,7 +40,7 @@ CALLS = {
 Counts = Mapping[str, float]
 
 
-def measure(console: Console, *, quick: bool) -> None:
+def measure(_console: Console, *, quick: bool) -> None:
     """Counts, prints and publishes; when quick, it only prints, for `/livez`.
 
     Raises:
@@ -48,7 +48,8 @@ def measure(console: Console, *, quick: bool) -> None:
     """
     counts = counted("livez" if quick else "")
     tables = [stages(counts)] if quick else [stages(counts), calls(counts)]
-    alone.show(console, tables)
+    for each in tables:
+        show(each)
     if not quick:
         rows = [{"case": name, "instructions": round(count)} for name, count in counts.items()]
         alone.publish("stages", rows, tables, PAGE)

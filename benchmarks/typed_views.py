@@ -10,20 +10,19 @@ but for their decorator: without it, the JSON is parsed and no more.
 import asyncio
 import json
 import math
-import os
-import subprocess
 import sys
 import time
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Flask, Response, current_app, request
 from flask_asgi import FlaskToAsgi, StrictProvider, StrictRequest
 from pydantic import BaseModel, ConfigDict, Field
 from typed_views import Body, typed
 
-from .instructions import COUNTED
-from .serving import BYTECODE, ROOT
+from .asgi_requests import request as make_request
+from .asgi_requests import scope
+from .instructions import environment, of_process
+from .serving import HERE
 
 FEW, MANY, TURNS = 100, 400, 100
 VIEWS = ("alone/untyped", "typed/untyped", "typed/response", "typed/typed")
@@ -80,69 +79,24 @@ def application(*, with_typed_views: bool) -> Flask:
     return app
 
 
-async def ask(asgi: Any, path: str, number: int) -> None:  # noqa: ANN401 (called with plain dictionaries)
+async def ask(application: FlaskToAsgi, path: str, number: int) -> None:
     """Makes so many requests.
 
     Raises:
         RuntimeError: when one is answered with something other than 200.
     """
     body = BODY.encode()
-    headers = [
-        (b"host", b"127.0.0.1"),
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": headers,
-        "client": ("127.0.0.1", 1),
-        "server": ("h", 2),
-    }
+    length = b"%d" % len(body)
+    headers = ((b"content-type", b"application/json"), (b"content-length", length))
+    of = scope("POST", path, *headers)
     for _ in range(number):
-        messages: list[dict[str, Any]] = []
-        sent: list[Any] = []
-
-        async def receive(messages: list[dict[str, Any]] = messages) -> dict[str, Any]:
-            if messages:
-                await asyncio.Event().wait()  # the client stays
-            messages.append({"type": "http.request", "body": body, "more_body": False})
-            return messages[0]
-
-        async def send(message: Any, sent: list[Any] = sent) -> None:  # noqa: ANN401 (an ASGI event)
-            sent.append(message.get("status"))
-
-        await asgi(dict(scope), receive, send)
-        if sent[0] != HTTPStatus.OK:
-            message = f"answered {sent}"
-            raise RuntimeError(message)
+        await make_request(application, of, body)
 
 
 def counted(view: str, number: int) -> int:
     """The instructions of a process that makes so many requests and ends."""
-    command = [
-        *("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"),
-        *(sys.executable, "-m", "benchmarks.typed_views", view, str(number)),
-    ]
-    sources = ROOT / "{{cookiecutter.project_slug}}" / "src"
-    env = {
-        "PYTHONPATH": f"{sources}{os.pathsep}{ROOT}",
-        "PYTHONPYCACHEPREFIX": str(BYTECODE),
-        "PYTHONHASHSEED": "0",  # the same work each time
-    }
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | env, text=True, capture_output=True, check=True
-    )
-    found = COUNTED.search(done.stderr)
-    assert found, done.stderr  # noqa: S101 (Valgrind says so)
-    return int(found[1].replace(",", ""))
+    command = [sys.executable, "-m", "benchmarks.typed_views", view, str(number)]
+    return of_process(command, environment(HERE))
 
 
 def instructions() -> dict[str, float]:

@@ -132,7 +132,7 @@ def _watched(context: AppContext) -> _Watched:
 
 
 def _begin(context: AppContext) -> _Watched:
-    watched = _Watched(_request().environ)
+    watched = _Watched(current_request().environ)
     setattr(context.g, _WATCHED, watched)
     return watched
 
@@ -147,7 +147,8 @@ def _ids(context: AppContext) -> dict[str, str]:
 # The proxies that Flask documents, such as `g`, take ten times as long for each attribute.
 
 
-def _request() -> Request:
+def current_request() -> Request:
+    """Return the current request itself."""
     return request._get_current_object()  # type: ignore[attr-defined,no-any-return] # noqa: SLF001 - Werkzeug's documented way
 
 
@@ -172,7 +173,7 @@ class _Ends:
 
     @on_loop
     def note_status(self, response: Response) -> Response:
-        context, request = _app_context(), _request()
+        context, request = _app_context(), current_request()
         watched = _watched(context)
         response.headers.set("X-Request-ID", watched.ids["request_id"])
         status = watched.status = response.status_code
@@ -199,7 +200,7 @@ class _Ends:
         watched.is_over = True
         if watched.tells_later:
             return
-        request, cancelled = _request(), isinstance(error, asyncio.CancelledError)
+        request, cancelled = current_request(), isinstance(error, asyncio.CancelledError)
         otherwise = CLIENT_CLOSED_REQUEST if cancelled else HTTPStatus.INTERNAL_SERVER_ERROR
         status = otherwise if watched.status is None else watched.status
         end = self._end(context, request, status)

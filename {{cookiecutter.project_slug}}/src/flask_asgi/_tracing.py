@@ -16,12 +16,13 @@ from traceback import format_tb
 from types import TracebackType
 from typing import Any
 
-from flask import Flask, got_request_exception, request
+from flask import Flask, got_request_exception
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap
 from opentelemetry.propagators.textmap import Getter
 
+from ._access import current_request
 from ._environ import sent_path
 from ._exchange import Exchange
 from ._marks import on_loop
@@ -257,8 +258,7 @@ def _pattern(excluded: str) -> re.Pattern[str] | None:
 
 @on_loop
 def _note_rule(_error: BaseException | None) -> None:
-    # Each look through the proxy would take as long as the rest.
-    current = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - Werkzeug's documented way
+    current = current_request()
     current.environ[_RULE] = current.url_rule
 
 

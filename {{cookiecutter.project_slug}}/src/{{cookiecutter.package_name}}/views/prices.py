@@ -1,5 +1,6 @@
 """Several prices at once: `GET /prices?symbol=AAPL&symbol=MSFT`."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated
 
@@ -58,13 +59,7 @@ async def prices(
     many calls wait for the upstream already, 504 when all ran out of time, else 502; all three are
     problems that carry the same members.
     """
-    settings = parts().settings
-    result = await fan_out(
-        parts().clients.prices.price,
-        dict.fromkeys(symbol),
-        deadline=settings.prices.deadline_seconds,
-        max_concurrency=settings.prices.max_concurrency,
-    )
+    result = await fetched(symbol)
     body, headers = _body(result), {"Server-Timing": _server_timing(result)}
     if result.arrived:
         return body, headers
@@ -72,6 +67,17 @@ async def prices(
     response = upstream_problem(result.failed.values(), "No price could be fetched.", **members)
     response.headers.update(headers)
     return response
+
+
+async def fetched(symbols: Iterable[str]) -> FanOut[str, Decimal]:
+    """Return the prices of these symbols, all asked for at once and each one once."""
+    settings = parts().settings.prices
+    return await fan_out(
+        parts().clients.prices.price,
+        dict.fromkeys(symbols),
+        deadline=settings.deadline_seconds,
+        max_concurrency=settings.max_concurrency,
+    )
 
 
 def _body(result: FanOut[str, Decimal]) -> Prices:

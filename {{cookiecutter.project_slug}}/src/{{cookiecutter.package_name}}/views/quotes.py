@@ -9,11 +9,9 @@ from typing import Annotated
 from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typed_views import Body, typed
-from upstreams import fan_out
 
-from ..parts import parts
 from ..problems import UPSTREAM_PROBLEMS, upstream_problem
-from .prices import MAX_SYMBOLS, Money, Symbol
+from .prices import MAX_SYMBOLS, Money, Symbol, fetched
 
 bp = Blueprint("quotes", __name__)
 
@@ -60,13 +58,7 @@ async def quote(wanted: Annotated[QuoteRequest, Body()]) -> Quote | Response:
     The prices are fetched at once, each symbol's once. When one cannot be fetched, there is no
     quote.
     """
-    settings = parts().settings.prices
-    result = await fan_out(
-        parts().clients.prices.price,
-        [*dict.fromkeys(line.symbol for line in wanted.lines)],
-        deadline=settings.deadline_seconds,
-        max_concurrency=settings.max_concurrency,
-    )
+    result = await fetched(line.symbol for line in wanted.lines)
     if result.failed:
         missing = ", ".join(result.failed)
         return upstream_problem(result.failed.values(), f"No price could be fetched of {missing}.")
