@@ -38,10 +38,10 @@ light-tests:
 test-all: test
 	@$(RUN) pytest --numprocesses 2 --dist loadfile -m heavy
 
-# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes six minutes,
+# Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes seven minutes,
 # ONLY=goodput measures what becomes of requests while upstream calls fail, in three, ONLY=service
 # whole services, in seven, ONLY=observing what metrics and traces cost, in nine, and AGAINST=COMMIT
-# compares with another commit, in eight.
+# compares with another commit, in seven.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
 

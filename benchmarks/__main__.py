@@ -1,6 +1,6 @@
 """`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
 
-`make bench QUICK=1` takes six minutes and one round, and leaves the published results alone.
+`make bench QUICK=1` takes seven minutes and one round, and leaves the published results alone.
 `make bench ONLY=goodput` measures that alone, and keeps the other published figures; so do
 `ONLY=client`, `ONLY=service`, `ONLY=observing`, and `make bench ONLY=hook,hooks` with these works.
 `make bench ONLY=growth`, `pythons` and `stages` measure what is in none of those, each by itself.
@@ -119,7 +119,7 @@ def measure_works(works: Sequence[str], console: Console, chosen: Plan) -> dict[
 def measure_services(
     console: Console, chosen: Plan, names: Sequence[str] = ("service", "observing")
 ) -> dict[str, Any]:
-    """The published results, with the whole service, or what it costs to see inside, anew.
+    """The published results, with a new measurement of these: `service`, `observing`.
 
     Raises:
         BenchError: as in `measure_goodput`.

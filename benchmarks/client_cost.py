@@ -1,4 +1,4 @@
-"""The processor time of a call to an upstream: bare aiohttp beside the template's client.
+"""Compares the processor time of a call through the template's client and through aiohttp.
 
     python -m benchmarks.client_cost PORT BATCHES CALLS
 

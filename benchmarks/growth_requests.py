@@ -80,7 +80,7 @@ def fastapi_routes(size: int) -> FastAPI:
 
 
 def flask_blueprints(size: int) -> Flask:
-    """An application with so many blueprints, each with hooks and an error handler of its own."""
+    """An application with `size` blueprints. Each has hooks and an error handler."""
     app = Flask(__name__)
     for number in range(size):
         blueprint = Blueprint(f"part{number}", __name__, url_prefix=f"/part{number}")

@@ -39,7 +39,7 @@ class Mode(NamedTuple):
     label: str
     path: str = "/livez"  # of a probe there is no line while all is well
     variables: tuple[tuple[str, str], ...] = ()
-    beside: str = "nothing"  # the mode that it is compared with
+    beside: str = "nothing"  # the name of the mode whose cost is 1
     most: float | None = None  # times the other's processor time, and its inverse in throughput
     sampled: float | None = None  # the share of requests whose span is recorded; None without any
 

@@ -1,7 +1,7 @@
 """A service made by `fastapi-template`, with the views of `whole.py`, started as it is.
 
-It runs in the environment of `benchmarks/fastapi_template`. Its settings come from the variables of
-the service that it is measured beside, by other names; it does not reload.
+It runs in the environment of `benchmarks/fastapi_template`. It reads the variables that the other
+services read, and sets those of fastapi-template. It does not reload.
 """
 
 import os
