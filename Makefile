@@ -40,7 +40,7 @@ test-all: test
 
 # Measures the template beside its peers; needs Linux, two cores and wrk. QUICK=1 takes seven minutes,
 # ONLY=goodput measures what becomes of requests while upstream calls fail, in three, ONLY=service
-# whole services, in seven, ONLY=observing what metrics and traces cost, in nine, and AGAINST=COMMIT
+# whole services and ONLY=observing what metrics and traces cost, in six each, and AGAINST=COMMIT
 # compares with another commit, in seven.
 bench:
 	@$(RUN) --only-group bench -m benchmarks
