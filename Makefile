@@ -5,7 +5,7 @@ RUN := sh scripts/uv run --locked
 # The service's sources are linted as bakes, with the rules of the bake; its libraries, which are the
 # same in every bake, here.
 SRC := {{cookiecutter.project_slug}}/src
-LIBRARIES := '$(SRC)/flask_asgi' '$(SRC)/typed_views' '$(SRC)/upstreams'
+LIBRARIES := '$(SRC)/flask_asgi' '$(SRC)/flask_guards' '$(SRC)/typed_views' '$(SRC)/upstreams'
 SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests $(LIBRARIES)
 
 # In the template's folder, cached bytecode would be baked.

@@ -78,7 +78,9 @@ UNWRITABLE = re.compile(
 TAKEN = {
     "a folder of every project": {"src", "tests", "docs", "deploy", "templates", "build", "dist"},
     "a program of every Python environment": {"python", "python3", "pip", "uv", "uvx", "activate"},
-    "a library that every service brings": {"flask-asgi", "typed-views", "upstreams"},
+    "a library that every service brings": {
+        *("flask-asgi", "flask-guards", "typed-views", "upstreams"),
+    },
     "a keyword of Python": {"type"},  # since 3.12
     # In one supported version of Python at least; `sys` knows only the one that runs this.
     "a module of Python's standard library": {

@@ -67,6 +67,7 @@ TEXTS = [
         ("package_name", "tests", "is a folder of every project"),
         ("package_name", "flask_asgi", "is a library that every service brings"),
         ("package_name", "upstreams", "is a library that every service brings"),
+        ("package_name", "flask_guards", "is a library that every service brings"),
         ("package_name", "typed_views", "is a library that every service brings"),
         ("project_slug", "flask-asgi", "is a library that every service brings"),
         ("project_slug", "upstreams", "is a library that every service brings"),

@@ -170,7 +170,7 @@ def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: 
     # The libraries' does not depend on it.
     readme = (project / "README.md").read_text(encoding="utf-8")
     assert "under [MIT-0](src/upstreams/LICENSE)" in readme
-    for library in ("flask_asgi", "typed_views", "upstreams"):
+    for library in ("flask_asgi", "flask_guards", "typed_views", "upstreams"):
         text = (project / "src" / library / "LICENSE").read_text(encoding="utf-8")
         assert text.startswith("MIT No Attribution\n")
         assert "shall be included" not in text

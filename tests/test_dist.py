@@ -97,7 +97,7 @@ def modules(library: str) -> dict[str, bytes]:
 
 
 def test_there_is_a_wheel_and_an_sdist_of_each_library(built: list[Path]) -> None:
-    assert dist.LIBRARIES == ("flask-asgi", "typed-views", "upstreams")
+    assert dist.LIBRARIES == ("flask-asgi", "flask-guards", "typed-views", "upstreams")
     expected = {sdist_of(name, built) for name in dist.LIBRARIES}
     expected |= {wheel_of(name, built) for name in dist.LIBRARIES}
 
@@ -264,7 +264,7 @@ def test_a_fault_is_not_passed_over(name: str, built: list[Path], tmp_path: Path
 
 
 # In place of what a service's pyproject.toml says of the folders.
-FOLDERS = 'module-name = ["price_service", "flask_asgi", "typed_views", "upstreams"]'
+FOLDERS = f"module-name = {json.dumps(['price_service', *LIBRARIES])}"
 NO_FOLDERS = 'module-name = "price_service"'
 
 
@@ -289,7 +289,7 @@ def test_a_service_can_take_the_libraries_from_their_wheels(
     listed = ", ".join(map(package, dist.LIBRARIES))
     where = f"import {listed}; print(*(each.__file__ for each in ({listed})))"
     found = run("uv", "run", "--no-sync", "python", "-c", where, cwd=project, env=env)
-    assert found.count("site-packages") == 3
+    assert found.count("site-packages") == 4
     run("uv", "run", "--no-sync", "ruff", "check", cwd=project, env=env)
     run("uv", "run", "--no-sync", "mypy", cwd=project, env=env)
     run("uv", "run", "--no-sync", "pytest", cwd=project, env=env)
@@ -327,6 +327,33 @@ scope = {
 asyncio.run(FlaskToAsgi(app)(scope, receive, send))
 assert sent[0]["status"] == 200, sent
 assert b"".join(message.get("body", b"") for message in sent) == b"over ASGI", sent
+""",
+    "flask-guards": """
+import asyncio
+from flask import Flask
+from flask_guards import (
+    LOCAL_ISSUER, IssuerKeys, LocalIssuer, RateLimits, TokenVerifier,
+    caller, init_bearer, init_rate_limits, rate_limit, requires,
+)
+
+app = Flask(__name__)
+issuer = LocalIssuer("shop")
+keys = IssuerKeys(issuer.fetch)
+init_bearer(app, TokenVerifier(keys, issuer=LOCAL_ISSUER, audience="shop"))
+init_rate_limits(app, RateLimits())
+
+@app.get("/")
+@requires("read")
+@rate_limit("1/minute")
+async def index():
+    await asyncio.sleep(0)
+    return caller().subject
+
+get = app.test_client().get
+assert get("/").status_code == 401
+token = {"Authorization": "Bearer " + issuer.token("me", scopes=["read"])}
+assert get("/", headers=token).text == "me"
+assert get("/", headers=token).status_code == 429
 """,
     "typed-views": """
 from typing import Annotated
@@ -390,7 +417,8 @@ def test_a_wheel_is_of_use_alone(
     into = ("--python", venv, "--resolution", resolution)
     run("uv", "pip", "install", *into, wheel_of(library, built), cwd=tmp_path)
     others = {
-        "flask-asgi": ("typed_views", "upstreams", "pydantic"),
+        "flask-asgi": ("flask_guards", "typed_views", "upstreams", "pydantic"),
+        "flask-guards": ("flask_asgi", "typed_views", "upstreams", "pydantic"),
         "typed-views": ("flask_asgi", "upstreams"),
         "upstreams": ("flask", "pydantic"),
     }[library]

@@ -24,7 +24,7 @@ from .uv import run
 
 SRC = PROJECT / "src"
 SERVICE = "{{cookiecutter.package_name}}"
-LIBRARIES = ("flask_asgi", "typed_views", "upstreams")
+LIBRARIES = ("flask_asgi", "flask_guards", "typed_views", "upstreams")
 MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
 
 # What only a library is to know of.
@@ -32,10 +32,14 @@ ENGINE = {"aiohttp", "asgiref.sync", "asgiref.wsgi", "greenlet", "httptools"}
 
 # What each part may not import, by first names or by whole ones.
 FORBIDDEN = {
-    "flask_asgi": {SERVICE, "pydantic", "tests", "typed_views", "upstreams"},
-    "typed_views": ENGINE | {SERVICE, "asgiref", "flask_asgi", "httpx", "tests", "upstreams"},
+    "flask_asgi": {SERVICE, "flask_guards", "pydantic", "tests", "typed_views", "upstreams"},
+    "flask_guards": ENGINE
+    | {SERVICE, "asgiref", "flask_asgi", "httpx", "pydantic", "tests", "typed_views", "upstreams"},
+    "typed_views": ENGINE
+    | {SERVICE, "asgiref", "flask_asgi", "flask_guards", "httpx", "tests", "upstreams"},
     "upstreams": {
-        *(SERVICE, "asgiref", "flask", "flask_asgi", "greenlet", "tests", "typed_views"),
+        *(SERVICE, "asgiref", "flask", "flask_asgi", "flask_guards", "greenlet", "tests"),
+        "typed_views",
         "werkzeug",
     },
     SERVICE: ENGINE | {"tests"},

@@ -9,11 +9,12 @@ import pytest
 
 from . import libraries
 from .baking import OLDEST, PYTHONS, ROOT
+from .test_layout import LIBRARIES
 from .uv import run
 
 pytestmark = pytest.mark.heavy
 
-each_library = pytest.mark.parametrize("library", ["flask_asgi", "typed_views", "upstreams"])
+each_library = pytest.mark.parametrize("library", LIBRARIES)
 
 
 def run_tests_of(library: str, env: dict[str, str]) -> None:

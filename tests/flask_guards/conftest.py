@@ -1,0 +1,27 @@
+"""An issuer of tokens, and applications whose views are guarded."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from .issuer import Issuer
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run async tests on asyncio, without the checks of Python's development mode."""
+    return "asyncio", {"debug": False}
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail every test in which something blocks an event loop of this process."""
+    with blockbuster_ctx() as guard:
+        yield guard
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    """Return an issuer with one key."""
+    return Issuer()

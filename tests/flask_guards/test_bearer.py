@@ -1,0 +1,185 @@
+"""Who may call a view: on the event loop, in a thread, and outside of a server."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+import httpx
+import pytest
+from flask import Flask
+from flask_asgi import FlaskToAsgi, init_problems
+from flask_guards import caller, init_bearer, required_scopes, requires
+
+from .issuer import Issuer
+
+pytestmark = pytest.mark.anyio
+
+CHALLENGE = 'Bearer error="{}", error_description="{}"'
+
+
+@pytest.fixture
+def app(issuer: Issuer) -> Flask:
+    """Return an application with guarded views that are async and sync, and an open one."""
+    app = Flask("guarded")
+    init_bearer(app, issuer.verifier())
+
+    @app.get("/async")
+    @requires("quotes:read")
+    async def on_loop() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"who": caller().subject, "thread": threading.get_ident()}
+
+    @app.get("/sync")
+    @requires("quotes:read")
+    def in_thread() -> dict[str, Any]:
+        return {"who": caller().subject, "thread": threading.get_ident()}
+
+    @app.get("/both")
+    @requires("quotes:read", "quotes:write")
+    async def both() -> str:
+        return "ok"
+
+    @app.get("/anybody")
+    @requires()
+    async def anybody() -> str:
+        return caller().subject
+
+    @app.get("/open")
+    async def unguarded() -> str:
+        return caller().subject
+
+    return app
+
+
+@pytest.fixture
+async def client(app: Flask) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client of the application under the engine."""
+    bridge: Any = FlaskToAsgi(app)
+    transport = httpx.ASGITransport(bridge)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(
+    params=["async under ASGI", "sync under ASGI", "async under WSGI", "sync under WSGI"]
+)
+def ask(request: pytest.FixtureRequest, app: Flask, client: httpx.AsyncClient) -> Ask:
+    """Return what asks a guarded view with the header `Authorization`."""
+    kind, _, server = request.param.partition(" under ")
+
+    async def ask(authorization: str | None) -> tuple[int, Any]:
+        # Latin-1, as WSGI and ASGI servers read them.
+        headers: Any = {} if authorization is None else {"Authorization": authorization}
+        if server == "ASGI":
+            encoded = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+            answer = await client.get(f"/{kind}", headers=encoded)
+            return answer.status_code, answer
+        response = await asyncio.to_thread(
+            lambda: app.test_client().get(f"/{kind}", headers=headers)
+        )
+        return response.status_code, response
+
+    return ask
+
+
+async def test_a_caller_with_the_scope_is_let_in(ask: Ask, issuer: Issuer) -> None:
+    status, answer = await ask(f"Bearer {issuer.token(scope='quotes:read more')}")
+
+    assert status == 200
+    assert "someone" in str(answer.text)
+    assert "WWW-Authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Basic dTpw", "Token x", "Bearertoken"])
+async def test_without_a_token_nothing_is_said_of_one(ask: Ask, authorization: str | None) -> None:
+    status, answer = await ask(authorization)
+
+    assert (status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+async def test_a_token_that_is_not_accepted_is_answered_401(ask: Ask, issuer: Issuer) -> None:
+    status, answer = await ask(f"Bearer {issuer.token(exp=1)}")
+
+    expected = CHALLENGE.format("invalid_token", "The token has expired.")
+    assert (status, answer.headers["WWW-Authenticate"]) == (401, expected)
+
+
+@pytest.mark.parametrize(
+    "authorization", ["Bearer", "Bearer a b", "Bearer a,Bearer b", 'Bearer "a"', "Bearer é"]
+)
+async def test_what_is_no_bearer_token_is_answered_400(ask: Ask, authorization: str) -> None:
+    status, answer = await ask(authorization)
+
+    expected = "The Authorization header does not hold one bearer token."
+    assert status == 400
+    assert answer.headers["WWW-Authenticate"] == CHALLENGE.format("invalid_request", expected)
+
+
+async def test_a_caller_without_the_scope_is_answered_403(ask: Ask, issuer: Issuer) -> None:
+    status, answer = await ask(f"bearer {issuer.token(scope='quotes:write')}")
+
+    expected = 'Bearer error="insufficient_scope", scope="quotes:read"'
+    assert (status, answer.headers["WWW-Authenticate"]) == (403, expected)
+
+
+async def test_every_scope_is_needed(client: httpx.AsyncClient, issuer: Issuer) -> None:
+    for scopes, status in (("quotes:read quotes:write", 200), ("quotes:read", 403)):
+        headers = {"Authorization": f"Bearer {issuer.token(scope=scopes)}"}
+        assert (await client.get("/both", headers=headers)).status_code == status
+    assert (await client.get("/anybody", headers=headers)).text == "someone"
+
+
+async def test_while_the_keys_are_unknown_the_answer_is_503(ask: Ask, issuer: Issuer) -> None:
+    issuer.failure = OSError()
+    status, answer = await ask(f"Bearer {issuer.token()}")
+
+    assert (status, answer.headers["Retry-After"]) == (503, "10")
+
+
+async def test_the_view_stays_where_it_was(client: httpx.AsyncClient, issuer: Issuer) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token(scope='quotes:read')}"}
+    threads = [
+        (await client.get(path, headers=headers)).json()["thread"] for path in ("/async", "/sync")
+    ]
+
+    assert threads[0] == threading.get_ident() != threads[1]
+
+
+async def test_nobody_gets_the_caller_of_another_request(
+    client: httpx.AsyncClient, issuer: Issuer
+) -> None:
+    async def who(name: str) -> bool:
+        headers = {"Authorization": f"Bearer {issuer.token(sub=name, scope='quotes:read')}"}
+        return bool((await client.get("/async", headers=headers)).json()["who"] == name)
+
+    assert all(await asyncio.gather(*(who(f"user {number}") for number in range(100))))
+
+
+async def test_a_view_that_is_not_guarded_has_no_caller(app: Flask) -> None:
+    app.testing = True
+    with pytest.raises(LookupError, match="the view needs `@requires"):
+        await asyncio.to_thread(lambda: app.test_client().get("/open"))
+
+
+async def test_a_refusal_is_a_problem_with_its_challenge(
+    app: Flask, client: httpx.AsyncClient
+) -> None:
+    init_problems(app)
+    answer = await client.get("/async")
+
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json()["detail"] == "The request needs a bearer token."
+
+
+def test_what_a_view_requires_can_be_read(app: Flask) -> None:
+    views = app.view_functions
+    assert required_scopes(views["both"]) == ("quotes:read", "quotes:write")
+    assert required_scopes(views["anybody"]) == ()
+    assert required_scopes(views["unguarded"]) is None
+    assert [iscoroutinefunction(views[name]) for name in ("on_loop", "in_thread")] == [True, False]

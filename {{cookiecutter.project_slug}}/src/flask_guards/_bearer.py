@@ -1,0 +1,139 @@
+"""Lets callers in by the token in their `Authorization` header (RFC 6750)."""
+
+import math
+import re
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from flask import Flask, current_app, g, request
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+from ._keys import KeysUnavailableError
+from ._tokens import Caller, TokenError, TokenVerifier
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# The form of the credentials: RFC 6750 section 2.1. The scheme's case does not matter.
+_CREDENTIALS = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
+
+_SCOPES = "__flask_guards_scopes__"
+
+# Seconds after which a caller may try again while the issuer's keys are unknown.
+RETRY_AFTER = 10
+
+
+def init_bearer(app: Flask, verifier: TokenVerifier) -> None:
+    """Let the views of `app` that `requires` guards take the tokens that `verifier` accepts."""
+    app.extensions[__name__] = verifier
+
+
+def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator for a view that only callers with all these `scopes` reach.
+
+    It goes directly below the route, so that nothing else is said to whoever may not call. An
+    `async def` view stays one. The view gets who calls from `caller()`.
+
+    A caller without a token, or with one that is not accepted, is answered 401, one without the
+    scopes 403, each with `WWW-Authenticate` (RFC 6750 section 3). While the issuer's keys are not
+    known the answer is 503.
+    """
+
+    def decorate(view: Callable[P, T]) -> Callable[P, T]:
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
+                await _admit(scopes)
+                return await view(*args, **kwargs)
+
+        else:
+
+            @wraps(view)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
+                current_app.ensure_sync(_admit)(scopes)
+                return view(*args, **kwargs)
+
+        setattr(guarded, _SCOPES, scopes)
+        return cast("Callable[P, T]", guarded)
+
+    return decorate
+
+
+def required_scopes(view: Callable[..., object]) -> tuple[str, ...] | None:
+    """Return the scopes that a view requires; None if it is for everybody."""
+    scopes: tuple[str, ...] | None = getattr(view, _SCOPES, None)
+    return scopes
+
+
+def caller() -> Caller:
+    """Return who makes the current request.
+
+    Raises:
+        LookupError: `requires` does not guard the view.
+    """
+    if (found := g.get("caller")) is None:
+        message = "Nobody has checked who makes this request: the view needs `@requires(...)`."
+        raise LookupError(message)
+    return cast("Caller", found)
+
+
+class Refusal(HTTPException):
+    """An answer with a challenge (RFC 9110 section 11.6.1), which error handlers take along."""
+
+    def __init__(self, status: HTTPStatus, description: str, **parameters: str) -> None:
+        super().__init__(description)
+        self.code = status
+        quoted = [f'{name}="{value}"' for name, value in parameters.items()]
+        self._challenge = f"Bearer {', '.join(quoted)}".rstrip()
+
+    def get_headers(
+        self,
+        environ: "WSGIEnvironment | None" = None,
+        scope: dict[str, Any] | None = None,
+    ) -> list[tuple[str, str]]:
+        """Return the headers of the answer."""
+        return [*super().get_headers(environ, scope), ("WWW-Authenticate", self._challenge)]
+
+
+async def _admit(scopes: tuple[str, ...]) -> None:
+    """Find out who calls, and whether they may."""
+    token = _token()
+    verifier: TokenVerifier = current_app.extensions[__name__]
+    try:
+        found = await verifier.verify(token)
+    except TokenError as error:
+        reason = str(error)
+    except KeysUnavailableError:
+        detail = "The keys that tokens are checked with cannot be fetched now."
+        raise ServiceUnavailable(detail, retry_after=math.ceil(RETRY_AFTER)) from None
+    else:
+        g.caller, g.subject = found, found.subject
+        if missing := [each for each in scopes if each not in found.scopes]:
+            detail = f"The token lacks the scope {' '.join(missing)}."
+            raise Refusal(
+                HTTPStatus.FORBIDDEN, detail, error="insufficient_scope", scope=" ".join(scopes)
+            )
+        return
+    # Not raised above, with an error as its context that others could log.
+    raise Refusal(HTTPStatus.UNAUTHORIZED, reason, error="invalid_token", error_description=reason)
+
+
+def _token() -> str:
+    given = request.headers.get("Authorization", "")
+    scheme, _, _ = given.partition(" ")
+    if scheme.lower() != "bearer":
+        # Not even a hint of what would be wrong with a token: RFC 6750 section 3.1.
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "The request needs a bearer token.")
+    if (match := _CREDENTIALS.fullmatch(given)) is None:
+        detail = "The Authorization header does not hold one bearer token."
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, detail, error="invalid_request", error_description=detail
+        )
+    return match[1]
