@@ -16,6 +16,7 @@ from flask_asgi import (
     CLIENT_CLOSED_REQUEST,
     EndedRequest,
     FlaskToAsgi,
+    add_logged_ids,
     ids_to_pass_on,
     logged_ids,
     watch_requests,
@@ -141,6 +142,22 @@ def test_outside_a_request_there_are_no_ids(app: Flask) -> None:
     assert (logged_ids(), ids_to_pass_on()) == ({}, [])
     with app.app_context():
         assert (logged_ids(), ids_to_pass_on()) == ({}, [])
+
+
+def test_a_request_can_have_more_ids_in_its_lines_but_passes_none_of_them_on(
+    app: Flask, ended: Ended
+) -> None:
+    @app.get("/named")
+    def named() -> list[str]:
+        add_logged_ids(subject="someone")
+        assert logged_ids()["subject"] == "someone"
+        return [name for name, _ in ids_to_pass_on()]
+
+    client = app.test_client()
+
+    assert client.get("/named").json == ["X-Request-ID"]
+    client.get("/ok")
+    assert [each.ids.get("subject") for each in ended] == ["someone", None]
 
 
 def test_requests_that_share_a_context_have_an_id_and_an_end_each(app: Flask, ended: Ended) -> None:

@@ -160,6 +160,20 @@ async def test_nobody_gets_the_caller_of_another_request(
     assert all(await asyncio.gather(*(who(f"user {number}") for number in range(100))))
 
 
+async def test_who_calls_is_told_once_it_is_known(
+    app: Flask, client: httpx.AsyncClient, issuer: Issuer
+) -> None:
+    found: list[str] = []
+    init_bearer(app, issuer.verifier(), found=lambda caller: found.append(caller.subject))
+
+    for scope in ("quotes:read", "nothing"):  # also where a scope is missing
+        headers = {"Authorization": f"Bearer {issuer.token(scope=scope)}"}
+        await client.get("/async", headers=headers)
+    await client.get("/async", headers={"Authorization": "Bearer forged"})
+
+    assert found == ["someone", "someone"]
+
+
 async def test_a_view_that_is_not_guarded_has_no_caller(app: Flask) -> None:
     app.testing = True
     with pytest.raises(LookupError, match="the view needs `@requires"):

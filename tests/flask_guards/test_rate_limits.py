@@ -15,7 +15,7 @@ import httpx
 import pytest
 from flask import Flask, g, request
 from flask_asgi import FlaskToAsgi, init_problems
-from flask_guards import RateLimits, init_rate_limits, is_limited, rate_limit
+from flask_guards import RateLimits, init_rate_limits, is_limited, limit_text, rate_limit
 from flask_guards._rate_limits import caller_or_address
 
 from tests.serving import PATIENCE, free_port
@@ -259,3 +259,31 @@ async def test_a_redis_that_hangs_is_asked_once_per_pause() -> None:
     assert accepted == 1
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("text", ["60/minute", "1/2hours", "999999999/second", "10/day", "5/years"])
+def test_a_limit_is_a_number_in_a_time(text: str) -> None:
+    assert limit_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "60",
+        "0/minute",
+        "-1/minute",
+        "1.5/minute",
+        "60/0minute",
+        "60/fortnight",
+        "60/minute;5/second",
+        "60/minute, 5/second",
+        "60/minute\n",
+        "\u0661/minute",
+        "9999999999/second",
+    ],
+)
+def test_what_is_no_limit_is_refused_at_once(text: str) -> None:
+    for refuse in (limit_text, rate_limit):
+        with pytest.raises(ValueError, match=r"^must be a number of requests in a time, such as "):
+            refuse(text)

@@ -18,6 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 from ._access import (
     CLIENT_CLOSED_REQUEST,
     EndedRequest,
+    add_logged_ids,
     ids_to_pass_on,
     logged_ids,
     request_id,
@@ -78,6 +79,7 @@ __all__ = [
     "StrictRequest",
     "Supervisor",
     "TextFormatter",
+    "add_logged_ids",
     "async_to_sync",
     "drain_on_signal",
     "dropped_lines",

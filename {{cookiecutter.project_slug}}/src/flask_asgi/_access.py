@@ -97,6 +97,11 @@ def logged_ids() -> dict[str, str]:
     return _ids(_app_context()) if has_app_context() else {}
 
 
+def add_logged_ids(**ids: str) -> None:
+    """Add to what `logged_ids` gives for the current request, such as who makes it."""
+    _watched(_app_context()).ids.update(ids)
+
+
 def ids_to_pass_on() -> list[tuple[str, str]]:
     """Return the headers that let an upstream log the ids of the current request."""
     watched: _Watched | None = _app_context().g.get(_WATCHED) if has_app_context() else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
@@ -25,13 +25,24 @@ _CREDENTIALS = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 
 _SCOPES = "__flask_guards_scopes__"
 
+
+class _Bearer(NamedTuple):
+    verifier: TokenVerifier
+    found: Callable[[Caller], None] | None
+
+
 # Seconds after which a caller may try again while the issuer's keys are unknown.
 RETRY_AFTER = 10
 
 
-def init_bearer(app: Flask, verifier: TokenVerifier) -> None:
-    """Let the views of `app` that `requires` guards take the tokens that `verifier` accepts."""
-    app.extensions[__name__] = verifier
+def init_bearer(
+    app: Flask, verifier: TokenVerifier, *, found: Callable[[Caller], None] | None = None
+) -> None:
+    """Let the views of `app` that `requires` guards take the tokens that `verifier` accepts.
+
+    `found` is called with who calls as soon as that is known: to log it, for example.
+    """
+    app.extensions[__name__] = _Bearer(verifier, found)
 
 
 def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -105,9 +116,9 @@ class Refusal(HTTPException):
 async def _admit(scopes: tuple[str, ...]) -> None:
     """Find out who calls, and whether they may."""
     token = _token()
-    verifier: TokenVerifier = current_app.extensions[__name__]
+    bearer: _Bearer = current_app.extensions[__name__]
     try:
-        found = await verifier.verify(token)
+        found = await bearer.verifier.verify(token)
     except TokenError as error:
         reason = str(error)
     except KeysUnavailableError:
@@ -115,6 +126,8 @@ async def _admit(scopes: tuple[str, ...]) -> None:
         raise ServiceUnavailable(detail, retry_after=math.ceil(RETRY_AFTER)) from None
     else:
         g.caller, g.subject = found, found.subject
+        if bearer.found is not None:
+            bearer.found(found)
         if missing := [each for each in scopes if each not in found.scopes]:
             detail = f"The token lacks the scope {' '.join(missing)}."
             raise Refusal(

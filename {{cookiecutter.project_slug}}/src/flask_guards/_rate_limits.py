@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +33,9 @@ PATIENCE = 0.1
 PAUSE = 5.0
 
 Limit = str | Callable[[], str]
+
+# limits itself takes `60/minute;5/second` for its first half.
+_LIMIT = re.compile(r"[1-9]\d{0,8}/([1-9]\d{0,3})?(second|minute|hour|day|month|year)s?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class RateLimits:
     async def hit(self, limit: str, *who: str) -> Count | None:
         """Count a request; return what is left, or None while Redis does not answer.
 
-        `limit` is as limits writes it: `10/second`, `100/5minutes`.
+        `limit` is like `10/second` or `100/5minutes`.
 
         Raises:
             ValueError: `limit` is not of that form.
@@ -158,15 +162,20 @@ def rate_limit(
     def` view stays one.
 
     The answer has the fields `RateLimit` and `RateLimit-Policy`
-    (draft-ietf-httpapi-ratelimit-headers-09); a request too many is answered 429 with
+    (draft-ietf-httpapi-ratelimit-headers-10); a request too many is answered 429 with
     `Retry-After`.
 
     Args:
-        limit: as limits writes it, such as `60/minute`, or what returns it, such as a setting.
+        limit: such as `60/minute` or `1000/2hours`, or what returns it, such as a setting.
         by: returns the name that requests are counted under, for each view by itself. It is the
             subject of the token, or else the address of the client: of IPv6 its first 64 bits.
+
+    Raises:
+        ValueError: `limit` is a text, but not of that form.
     """
     by = by or caller_or_address
+    if isinstance(limit, str):
+        _parsed(limit)
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
         if iscoroutinefunction(view):
@@ -239,6 +248,18 @@ async def _hit(
     return Count(allowed, item.amount, item.get_expiry(), max(0, stats.remaining), reset_after)
 
 
+def limit_text(text: str) -> str:
+    """Return `text`, a limit as `rate_limit` takes it: for a setting.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _LIMIT.fullmatch(text):
+        message = "must be a number of requests in a time, such as 60/minute or 1000/2hours"
+        raise ValueError(message)
+    return text
+
+
 @cache  # as many as there are in the code and the settings
 def _parsed(limit: str) -> RateLimitItem:
-    return parse(limit)
+    return parse(limit_text(limit))

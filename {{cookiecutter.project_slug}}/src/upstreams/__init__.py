@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._setting_types import Count as Count
     from ._setting_types import Delay as Delay
     from ._setting_types import Host as Host
+    from ._setting_types import RedisUrl as RedisUrl
     from ._setting_types import Seconds as Seconds
     from ._settings import UpstreamSettings as UpstreamSettings
     from ._spans import attempt_spans as attempt_spans
@@ -89,6 +90,7 @@ _OPTIONAL = {
     "Count": "._setting_types",
     "Delay": "._setting_types",
     "Host": "._setting_types",
+    "RedisUrl": "._setting_types",
     "Seconds": "._setting_types",
     "ServiceSettings": "._service_settings",
     "SettingsError": "._service_settings",

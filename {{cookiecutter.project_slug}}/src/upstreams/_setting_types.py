@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from ._host import is_host
+from ._redis_url import is_redis_url
 
 # A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
 _LONGEST = 604_800
@@ -17,6 +18,16 @@ def _host(value: str) -> str:
     return value
 
 
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not is_redis_url(value.get_secret_value()):
+        message = (
+            "must be like redis://:password@host:6379/0, with every sign of the password that is "
+            "no letter and no digit percent-encoded: %2F for a slash"
+        )
+        raise ValueError(message)
+    return value
+
+
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A whole number from 1."""
 
@@ -25,6 +36,9 @@ Delay = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
 
 Host = Annotated[str, AfterValidator(_host)]
 """An IP address or the name of a host (RFC 1123 section 2.1, and underscores)."""
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+"""The URL of a Redis, which may hold a password."""
 
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 """Seconds, more than 0 and at most a week."""

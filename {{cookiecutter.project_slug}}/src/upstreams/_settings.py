@@ -4,13 +4,12 @@ from functools import partial
 from importlib.util import find_spec
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
 from ._host import is_host
 from ._observer import NOBODY, Observer, Trace
 from ._pool import OpenCache, Transport
-from ._redis_url import is_redis_url
-from ._setting_types import Count, Seconds
+from ._setting_types import Count, RedisUrl, Seconds
 from ._upstream import PassOn, Upstream
 
 
@@ -90,7 +89,7 @@ class UpstreamSettings(BaseModel):
         description="whether replies are used again as their Cache-Control allows; needs the extra "
         "`cache`",
     )
-    cache_redis_url: SecretStr | None = Field(
+    cache_redis_url: RedisUrl | None = Field(
         default=None,
         description="the Redis that keeps them, like redis://127.0.0.1:6379/0; without one, each "
         "worker's memory",
@@ -123,17 +122,6 @@ class UpstreamSettings(BaseModel):
     def _has_the_extra(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic calls it
         if value and not all(map(find_spec, ("hishel", "anysqlite", "redis"))):
             message = "needs the packages hishel[httpx,redis]: the extra `cache`"
-            raise ValueError(message)
-        return value
-
-    @field_validator("cache_redis_url")
-    @classmethod
-    def _is_of_a_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not is_redis_url(value.get_secret_value()):
-            message = (
-                "must be like redis://:password@host:6379/0, with every sign of the password "
-                "that is no letter and no digit percent-encoded: %2F for a slash"
-            )
             raise ValueError(message)
         return value
 

@@ -1,0 +1,130 @@
+"""Which sites' scripts may read answers, as the Fetch standard has it."""
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_guards import cors, origin
+from flask_guards._cors import ALLOWED, EXPOSED
+from werkzeug.datastructures import Headers
+
+APP = "https://app.example.com"
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-any"}
+
+
+def shared(*origins: str) -> FlaskClient:
+    """Return a client of an application that is shared with these origins."""
+    app = Flask("shared")
+    app.after_request(cors(origins))
+    app.add_url_rule("/", "root", lambda: "", methods=["POST"])
+    app.add_url_rule("/broken", "broken", lambda: str(1 / 0))
+    app.add_url_rule("/varied", "varied", lambda: ("", {"Vary": "Accept"}))
+    return app.test_client()
+
+
+def cors_of(headers: Headers) -> dict[str, str]:
+    """Return those of the headers that are of CORS."""
+    return {name: text for name, text in headers if name.startswith("Access-Control-")}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/broken", 500), ("/nothing", 404)])
+def test_a_known_site_may_read_every_answer(path: str, status: int) -> None:
+    method = "POST" if path == "/" else "GET"
+    response = shared(APP).open(path, method=method, headers={"Origin": APP})
+
+    assert response.status_code == status
+    assert response.headers["Vary"] == "Origin"
+    assert cors_of(response.headers) == {
+        "Access-Control-Allow-Origin": APP,
+        "Access-Control-Expose-Headers": EXPOSED,
+    }
+
+
+def test_a_preflight_is_told_what_may_be_sent() -> None:
+    response = shared(APP).options("/", headers={"Origin": APP, **PREFLIGHT})
+
+    assert response.status_code == 200
+    told = cors_of(response.headers)
+    assert set(told.pop("Access-Control-Allow-Methods").split(", ")) == {"OPTIONS", "POST"}
+    assert told == {
+        "Access-Control-Allow-Origin": APP,
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Access-Control-Allow-Headers": ALLOWED,
+        "Access-Control-Max-Age": "600",
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "null",
+        "http://app.example.com",
+        "https://app.example.com:444",
+        "https://app.example.com.evil.example",
+        "https://evil.example?https://app.example.com",
+        "https://APP.example.com",  # no browser writes it so
+        "*",
+    ],
+)
+def test_any_other_site_may_not(given: str | None) -> None:
+    headers = PREFLIGHT if given is None else PREFLIGHT | {"Origin": given}
+    for method in ("POST", "OPTIONS"):
+        response = shared(APP, "https://other.example").open("/", method=method, headers=headers)
+
+        assert cors_of(response.headers) == {}
+        assert response.headers["Vary"] == "Origin"  # as a known one would get another answer
+
+
+def test_all_sites_may_where_that_is_said_and_no_cache_need_tell_them_apart() -> None:
+    response = shared("*").post("/", headers={"Origin": "https://any.example"})
+
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Vary" not in response.headers
+
+
+def test_what_an_answer_varies_by_is_kept() -> None:
+    assert {*shared(APP).get("/varied").vary} == {"Accept", "Origin"}
+
+
+def test_an_answer_never_lets_cookies_along() -> None:
+    for origins in ((APP,), ("*",)):
+        response = shared(*origins).options("/", headers={"Origin": APP, **PREFLIGHT})
+
+        assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "app.example.com",
+        "https://",
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "https://*.example.com",
+        "https://app.example.com:",
+        "https://app.example.com:123456",
+        "https://user@app.example.com",
+        "null",
+        "https://a b",
+    ],
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be origins such as https://app\.example\.com, "):
+        origin(text)
+    with pytest.raises(ValueError, match="must be origins"):
+        cors([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (" HTTPS://App.Example.com ", APP),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_write_it(text: str, written: str) -> None:
+    assert origin(text) == written
