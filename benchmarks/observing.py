@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from tests.serving import free_port
+from tests.serving import PRODUCTION, free_port
 
 from . import counting, instructions
 from .bake import observed_service
@@ -153,7 +153,7 @@ def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
     for name, mode in MODES.items():
         if not mode.sampled:
             variables = dict(_environment(mode, 1)) | {
-                "ENVIRONMENT": "production",
+                **PRODUCTION,
                 "PRICES__BASE_URL": "http://127.0.0.1:1",
                 "PYTHONPATH": str(ROOT),
             }

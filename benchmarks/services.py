@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.serving import free_port
+from tests.serving import PRODUCTION, free_port
 
 from .serving import ROOT, Server, started, wait_until_ready
 
@@ -42,13 +42,13 @@ class Service(NamedTuple):
         if not self.project:
             known = {PEERS_NAMES[name]: str(limits[name]) for name in PEERS_NAMES if name in limits}
             return {"PYTHONPATH": str(ROOT), "BENCH_UPSTREAM": url} | known
-        return {
+        return PRODUCTION | {
             "PYTHONPATH": str(ROOT),
-            "ENVIRONMENT": "production",
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "PRICES__BASE_URL": url,
-        } | {name: str(value) for name, value in limits.items()}
+            **{name: str(value) for name, value in limits.items()},
+        }
 
 
 # What peers call those settings of the bake that they have: see apps/service_prices.py.

@@ -22,6 +22,8 @@ from price_service.clients.prices import PricesClient
 from price_service.settings import load_settings
 from upstreams import Upstream, fan_out
 
+from tests.serving import PRODUCTION
+
 from .asgi_requests import Application, Message, lifespan, request, scope
 from .counting import Case, fork_each
 
@@ -35,7 +37,7 @@ SCOPES = {
 # As the image has it: production, with metrics. A probe that is well is logged at DEBUG only, so
 # both requests write their access line at this level.
 VARIABLES = {
-    "ENVIRONMENT": "production",
+    **PRODUCTION,
     "LOG_LEVEL": "DEBUG",
     "METRICS_PORT": "9464",
     "PRICES__BASE_URL": URL,
