@@ -22,6 +22,14 @@ PATIENCE = 60.0  # seconds; only a failing test waits that long
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ROOT / "{{cookiecutter.project_slug}}" / "src"
 
+# What a default bake needs to serve in production, besides its upstream. No test asks its issuer.
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "ALLOWED_HOSTS": "127.0.0.1,localhost",
+    "AUTH__ISSUER": "https://login.example.com/",
+    "AUTH__JWKS_URL": "http://127.0.0.1:1/keys",
+}
+
 
 class Answer(NamedTuple):
     """What a service answered with."""

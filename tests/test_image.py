@@ -194,6 +194,7 @@ class HeldAnswer(BaseHTTPRequestHandler):
 
 def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
     settings = {
+        **serving.PRODUCTION,
         "PRICES__BASE_URL": f"http://127.0.0.1:{UPSTREAM_PORT}",
         "PRICES__TIMEOUT_SECONDS": str(serving.STOP_SECONDS),
         "PRICES__DEADLINE_SECONDS": str(serving.STOP_SECONDS),

@@ -34,7 +34,7 @@ ENGINE = {"aiohttp", "asgiref.sync", "asgiref.wsgi", "greenlet", "httptools"}
 FORBIDDEN = {
     "flask_asgi": {SERVICE, "flask_guards", "pydantic", "tests", "typed_views", "upstreams"},
     "flask_guards": ENGINE
-    | {SERVICE, "asgiref", "flask_asgi", "httpx", "pydantic", "tests", "typed_views", "upstreams"},
+    | {SERVICE, "asgiref", "flask_asgi", "httpx", "tests", "typed_views", "upstreams"},
     "typed_views": ENGINE
     | {SERVICE, "asgiref", "flask_asgi", "flask_guards", "httpx", "tests", "upstreams"},
     "upstreams": {
@@ -339,16 +339,16 @@ def test_the_service_is_small(project: Path, tmp_path: Path) -> None:
     package = contents(project / "src" / "price_service")
     without_example = contents(bake(tmp_path, include_example=False) / "src" / "price_service")
 
-    assert sum(name.endswith(".py") for name in package) <= 22
-    assert lines(package) <= 1335
-    assert lines(without_example) <= 870
+    assert sum(name.endswith(".py") for name in package) <= 23
+    assert lines(package) <= 1545
+    assert lines(without_example) <= 1080
 
 
 def test_the_tests_of_a_service_are_small(project: Path) -> None:
     files = contents(project / "tests")
     contract = {name: data for name, data in files.items() if name.startswith("contract/")}
 
-    assert lines(files) - lines(contract) <= 2500
+    assert lines(files) - lines(contract) <= 2585
     assert 0 < lines(contract) <= 350
 
 

@@ -22,12 +22,13 @@ CHROMIUM = shutil.which("chromium")
 # Uses the client that openapi-python-client made, which is beside it.
 CALLER = """
 import sys
-from price_client import Client
+from price_client import AuthenticatedClient, Client
 from price_client.api.prices import prices
 from price_client.api.quotes import quote
 from price_client.models import Line, Prices, Quote, QuoteRequest
 
-client = Client(sys.argv[1], raise_on_unexpected_status=True)
+token = sys.argv[2]
+client = AuthenticatedClient(sys.argv[1], token, raise_on_unexpected_status=True)
 lines = [Line(symbol="AAPL", quantity=2), Line(symbol="MSFT", quantity=1)]
 
 quoted = quote.sync(client=client, body=QuoteRequest(lines=lines))
@@ -38,7 +39,12 @@ refused = quote.sync_detailed(client=client, body=QuoteRequest(lines=[]))
 assert refused.status_code == 422
 assert [fault.pointer for fault in refused.parsed.errors] == ["#/lines"], refused
 
-found = prices.sync(client=client, symbol=["AAPL", "MSFT"])
+unknown = quote.sync_detailed(
+    client=AuthenticatedClient(sys.argv[1], "forged"), body=QuoteRequest(lines=lines)
+)
+assert (unknown.status_code, unknown.parsed.status) == (401, 401), unknown
+
+found = prices.sync(client=Client(sys.argv[1]), symbol=["AAPL", "MSFT"])
 assert isinstance(found, Prices), found
 assert found.prices["AAPL"] == quoted.lines[0].price, found
 """
@@ -48,7 +54,7 @@ READER = """
 import sys
 from playwright.sync_api import sync_playwright
 
-url, chromium, picture = sys.argv[1:]
+url, token, chromium, picture = sys.argv[1:]
 flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 said, asked = [], []
 with sync_playwright() as playwright:
@@ -58,6 +64,10 @@ with sync_playwright() as playwright:
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{url}/docs")
+    page.get_by_role("button", name="Authorize").click()
+    page.locator(".auth-container input").fill(token)
+    page.locator(".auth-btn-wrapper .authorize").click()
+    page.locator(".auth-btn-wrapper .btn-done").click()
     page.locator("#operations-quotes-quote .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()
     with page.expect_response("**/quotes") as response:
@@ -81,10 +91,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(project: Path) -> Iterator[str]:
     """Where the default bake answers, with its stub."""
     port = free_port()
-    env = os.environ | on_python(OLDEST) | {"PORT": str(port), "STUB_DELAY_MS": "1"}
+    settings = {"PORT": str(port), "STUB_DELAY_MS": "1", "QUOTES_LIMIT": "1000000/minute"}
+    env = os.environ | on_python(OLDEST) | settings
     run("uv", "sync", "--locked", cwd=project, env=env)
     with running("uv", "run", "price-service", cwd=project, env=env, port=port):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def token(project: Path, url: str) -> str:
+    """A token that the default bake takes for quotes, as its README says to get one."""
+    assert url
+    flask = ("uv", "run", "flask", "--app", "price_service.app")
+    return run(*flask, "token", "--scope", "quotes:write", cwd=project).strip()
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +123,9 @@ def test_the_committed_document_of_a_bake_is_openapi_3_1(project: Path) -> None:
 
 @pytest.mark.heavy
 def test_requests_made_of_the_document_find_no_fault_in_a_service(
-    url: str, programs: Path, tmp_path: Path
+    url: str, token: str, programs: Path, tmp_path: Path
 ) -> None:
-    schemathesis(programs, url, tmp_path)
+    schemathesis(programs, url, tmp_path, "--header", f"Authorization: Bearer {token}")
 
 
 @pytest.mark.heavy
@@ -133,7 +152,7 @@ def schemathesis(programs: Path, url: str, folder: Path, *more: str) -> None:
 
 @pytest.mark.heavy
 def test_a_client_made_of_the_document_calls_the_service(
-    project: Path, url: str, programs: Path, tmp_path: Path
+    project: Path, url: str, token: str, programs: Path, tmp_path: Path
 ) -> None:
     document = ("--path", project / "openapi.json", "--output-path", tmp_path / "price_client")
     config = tmp_path / "config.yml"
@@ -142,14 +161,16 @@ def test_a_client_made_of_the_document_calls_the_service(
 
     run(programs / "openapi-python-client", *make, cwd=tmp_path)
     (tmp_path / "caller.py").write_text(CALLER, encoding="utf-8")
-    run(programs / "python", "caller.py", url, cwd=tmp_path)
+    run(programs / "python", "caller.py", url, token, cwd=tmp_path)
 
 
 @pytest.mark.heavy
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, a package of Debian")
-def test_a_browser_sends_a_request_from_the_page(url: str, programs: Path, tmp_path: Path) -> None:
+def test_a_browser_sends_a_request_from_the_page(
+    url: str, token: str, programs: Path, tmp_path: Path
+) -> None:
     picture = ROOT / ".cache" / "docs.png"
 
-    run(programs / "python", "-c", READER, url, str(CHROMIUM), picture, cwd=tmp_path)
+    run(programs / "python", "-c", READER, url, token, str(CHROMIUM), picture, cwd=tmp_path)
 
     assert picture.stat().st_size > 10_000

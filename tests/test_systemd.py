@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .baking import OLDEST, bake
-from .serving import free_port, get, running
+from .serving import PRODUCTION, free_port, get, running
 from .units import Unit, missing
 from .uv import on_python, run
 
@@ -164,6 +164,7 @@ def test_the_unit_forbids_nothing_that_the_service_does(
     strace = (str(shutil.which("strace")), "-D", "-f", "-qq", "-o", trace)
     env = {
         **environment(service_section(project)),
+        **PRODUCTION,
         "PRICES__BASE_URL": f"http://localhost:{free_port()}",
     }
     with closing(

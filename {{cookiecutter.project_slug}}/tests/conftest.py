@@ -16,6 +16,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_asgi import RunningServer, serve_in_thread
+from flask_guards import AuthSettings
+from pydantic import HttpUrl
 
 from {{ cookiecutter.package_name }} import logs
 from {{ cookiecutter.package_name }}.app import create_app, create_asgi
@@ -76,6 +78,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def settings(clean_environment: Path) -> Settings:  # noqa: ARG001 - only its effect is needed
     """Return the settings of a fresh checkout."""
     return Settings()
+
+
+@pytest.fixture
+def production(settings: Settings) -> Settings:
+    """Return settings of production, with an issuer that no test asks for its keys."""
+    auth = AuthSettings(
+        issuer="https://login.example.com/", jwks_url=HttpUrl("http://login.invalid/keys")
+    )
+    return settings.model_copy(
+        update={"environment": "production", "api_docs": False, "auth": auth}
+    )
 
 
 @pytest.fixture

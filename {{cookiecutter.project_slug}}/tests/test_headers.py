@@ -4,6 +4,8 @@ import pytest
 from flask import Flask, redirect
 from flask.testing import FlaskClient
 
+from {{ cookiecutter.package_name }}.app import HEADERS, ONLY_TLS
+
 
 @pytest.fixture
 def answering(app: Flask) -> FlaskClient:
@@ -26,11 +28,19 @@ def test_no_answer_may_be_taken_for_another_type(
     response = answering.get(path)
 
     assert response.status_code == status
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert {name: response.headers.getlist(name) for name in HEADERS} == {
+        name: [value] for name, value in HEADERS.items()
+    }
 
 
 def test_an_answers_own_header_is_kept(answering: FlaskClient) -> None:
     assert answering.get("/own").headers["X-Content-Type-Options"] == "own"
+
+
+def test_only_an_answer_over_tls_asks_for_tls(answering: FlaskClient) -> None:
+    assert "Strict-Transport-Security" not in answering.get("/text/").headers
+    over_tls = answering.get("/text/", base_url="https://localhost")
+    assert over_tls.headers["Strict-Transport-Security"] == ONLY_TLS
 
 
 @pytest.mark.parametrize("host", ["host.example", "evil.example:8000", "a%0d", ""])

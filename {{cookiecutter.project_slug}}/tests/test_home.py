@@ -38,7 +38,5 @@ def test_the_page_links_to_figures_that_exist(client: FlaskClient) -> None:
     assert json.loads(client.get(target.replace("&amp;", "&")).data)["failed"] == {}
 
 
-def test_there_is_no_page_in_production(settings: Settings) -> None:
-    app = create_app(settings.model_copy(update={"environment": "production"}))
-
-    assert app.test_client().get("/").status_code == 404
+def test_there_is_no_page_in_production(production: Settings) -> None:
+    assert create_app(production).test_client().get("/").status_code == 404

@@ -3,16 +3,13 @@
 import asyncio
 import logging
 import re
-import warnings
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from {{ cookiecutter.package_name }} import logs
-from {{ cookiecutter.package_name }}.parts import parts
 from {{ cookiecutter.package_name }}.settings import Settings
 
 from .conftest import Lines, LiveClient
@@ -143,41 +140,6 @@ def test_a_stream_is_one_access_line_when_it_has_ended(
     assert written[1]["bytes"] == 2
 
 
-def test_a_stream_that_breaks_off_says_so(
-    app: Flask, live_client: LiveClient, lines: Lines
-) -> None:
-    @app.get("/stream")
-    async def stream() -> AsyncIterator[str]:
-        yield "a"
-        raise ConnectionError
-
-    with pytest.raises(httpx.RemoteProtocolError):
-        live_client.get("/stream")
-
-    wait_until(lambda: lines(ACCESS))
-    [line] = lines(ACCESS)
-    assert (line["status"], line["bytes"], line["cut_off"]) == (200, 1, True)
-    assert line["message"].startswith("GET /stream 200 cut off after ")
-
-
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_a_health_check_is_a_line_if_it_fails_or_at_level_debug(
-    app: Flask, settings: Settings, lines: Lines, path: str
-) -> None:
-    app.test_client().get(path)
-    assert lines(ACCESS) == []
-
-    app.test_client().post(path)
-    parts(app).readiness.draining()
-    app.test_client().get("/readyz")
-    assert [line["status"] for line in lines(ACCESS)] == [405, 503]
-
-    verbose = {"log_format": "json", "log_level": "DEBUG"}
-    logs.configure(settings.model_copy(update=verbose))
-    app.test_client().get("/livez")
-    assert lines(ACCESS)[-1]["level"] == "DEBUG"
-
-
 def test_no_secret_is_logged(app: Flask, lines: Lines) -> None:
     @app.get("/refused")
     def refused() -> str:
@@ -191,13 +153,6 @@ def test_no_secret_is_logged(app: Flask, lines: Lines) -> None:
 
     assert "s3cret" not in str(lines(""))
     assert "[redacted]" in str(lines("tests"))
-
-
-def test_a_warning_is_a_line_like_any_other(lines: Lines) -> None:
-    warnings.showwarning(UserWarning("old"), UserWarning, "module.py", 7)
-
-    [line] = lines("py.warnings")
-    assert line["message"] == "UserWarning: old (module.py:7)"
 
 
 def test_a_failed_request_is_one_access_line_and_one_line_for_its_cause(
@@ -214,30 +169,6 @@ def test_a_failed_request_is_one_access_line_and_one_line_for_its_cause(
     assert (line["status"], line["request_id"]) == (500, "abc")
 
 
-def test_a_forged_line_stays_inside_its_record(lines: Lines) -> None:
-    logger.info("one\n%s", '{"logger": "tests", "message": "two"}')
-
-    assert len(lines("tests")) == 1
-
-
-def test_fields_of_a_record_are_members_of_its_line(lines: Lines) -> None:
-    logger.info("said", extra={"upstream": "prices"})
-
-    [line] = lines("tests")
-    assert line["upstream"] == "prices"
-
-
-def test_what_uvicorns_own_command_set_up_is_replaced(settings: Settings, lines: Lines) -> None:
-    for name in ("uvicorn", "uvicorn.access"):
-        logging.getLogger(name).addHandler(logging.StreamHandler())
-
-    logs.configure(settings.model_copy(update={"log_format": "json"}))
-    logging.getLogger("uvicorn.error").info("Started")
-
-    assert [line["message"] for line in lines("uvicorn.error")] == ["Started"]
-    assert not logging.getLogger("uvicorn.access").hasHandlers()
-
-
 @pytest.mark.usefixtures("unchanged_logging")
 def test_text_logs_are_for_reading(
     settings: Settings, client: FlaskClient, capsys: pytest.CaptureFixture[str]
@@ -248,17 +179,3 @@ def test_text_logs_are_for_reading(
 
     written = capsys.readouterr().err
     assert re.search(r" INFO +\S+: GET /nowhere 404 in [\d.]+ ms request_id=abc\n", written)
-
-
-@pytest.mark.usefixtures("unchanged_logging")
-def test_the_least_severe_level_is_a_setting(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logs.configure(settings.model_copy(update={"log_level": "WARNING"}))
-
-    logger.info("quiet")
-    logger.warning("loud")
-
-    written = capsys.readouterr().err
-    assert "quiet" not in written
-    assert "loud" in written

@@ -1,10 +1,12 @@
 """The OpenAPI document: committed as it is served, and served where it is asked for."""
 
+import re
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_guards import is_limited, required_scopes
 from typed_views import document_text
 from upstreams import SettingsError
 
@@ -38,22 +40,24 @@ def test_development_has_the_document_and_a_page_of_it(app: Flask, client: Flask
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
 
 
-def test_production_has_neither_unless_a_setting_asks(clean_environment: Path) -> None:
-    (clean_environment / ".env").write_text("ENVIRONMENT=production", encoding="utf-8")
-    required = {name: {"base_url": "http://upstream.invalid"} for name in upstreams()}
-    for asked, status in ((None, 404), (True, 200)):
-        settings = load_settings(**required, **({} if asked is None else {"api_docs": asked}))
-        client = create_app(settings).test_client()
+def test_production_has_neither_unless_a_setting_asks(production: Settings) -> None:
+    assert Settings.model_construct(environment="production").api_docs is False
+    for asked, status in ((False, 404), (True, 200)):
+        app = create_app(production.model_copy(update={"api_docs": asked}))
 
-        assert client.get("/openapi.json").status_code == status
-        assert client.get("/docs").status_code == status
+        assert app.test_client().get("/openapi.json").status_code == status
+        assert app.test_client().get("/docs").status_code == status
 
 
-def upstreams() -> list[str]:
-    """Return the names of the settings of upstreams, which production must have."""
-    return [
-        name for name, field in Settings.model_fields.items() if hasattr(field.default, "base_url")
-    ]
+def test_the_document_says_which_token_a_view_requires(app: Flask) -> None:
+    for path, operations in openapi.document(app)["paths"].items():
+        for method, operation in operations.items():
+            endpoint, _ = app.url_map.bind("").match(re.sub(r"[{}]", "", path), method.upper())
+            scopes = required_scopes(app.view_functions[endpoint])
+            said = operation.get("security", [])
+
+            assert said == ([] if scopes is None else [{"bearer": [*scopes]}]), path
+            assert is_limited(app.view_functions[endpoint]) == ("429" in operation["responses"])
 
 
 def test_to_ask_for_the_page_without_its_package_is_refused(

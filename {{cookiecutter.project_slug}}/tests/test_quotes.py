@@ -1,4 +1,7 @@
-"""`POST /quotes`: all prices at once, or a problem that says what is missing or wrong."""
+"""`POST /quotes`: all prices at once, or a problem that says what is missing or wrong.
+
+Whoever asks needs a token, and may ask so often.
+"""
 
 import asyncio
 from decimal import Decimal
@@ -7,11 +10,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_guards import LocalIssuer
 
+from {{ cookiecutter.package_name }}.app import create_app
 from {{ cookiecutter.package_name }}.clients.stub import (
     StubPrices,
     invented_price,
 )
+from {{ cookiecutter.package_name }}.settings import Settings
 
 from .test_prices import content, use
 
@@ -20,6 +26,52 @@ WANTED = [
     {"symbol": "MSFT", "quantity": 1},
     {"symbol": "AAPL", "quantity": 2},
 ]
+
+
+def bearer(app: Flask, scope: str, subject: str = "someone") -> dict[str, str]:
+    """Return the headers of a caller with a token for `scope`."""
+    issuer = LocalIssuer(app.name)
+    return {"Authorization": f"Bearer {issuer.token(subject, scopes=[scope])}"}
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Return a client that may ask for quotes."""
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = bearer(app, "quotes:write")["Authorization"]
+    return client
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "challenge"),
+    [
+        (None, 401, "Bearer"),
+        ("prices:read", 403, 'Bearer error="insufficient_scope", scope="quotes:write"'),
+    ],
+)
+def test_a_caller_needs_a_token_that_allows_it(
+    app: Flask, scope: str | None, status: int, challenge: str
+) -> None:
+    headers = {} if scope is None else bearer(app, scope)
+
+    response = app.test_client().post("/quotes", json={"lines": WANTED}, headers=headers)
+
+    assert response.status_code == status
+    assert response.headers["WWW-Authenticate"] == challenge
+    assert content(response)["status"] == status
+
+
+def test_a_caller_may_ask_so_often_and_another_one_too(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"quotes_limit": "2/hour"}))
+    client, headers = app.test_client(), bearer(app, "quotes:write")
+    asked = [client.post("/quotes", json={"lines": WANTED}, headers=headers) for _ in range(3)]
+
+    assert [response.status_code for response in asked] == [200, 200, 429]
+    assert 0 < int(asked[2].headers["Retry-After"]) <= 3600
+    assert asked[1].headers["RateLimit"].startswith('"quotes.quote";r=0;t=')
+
+    another = bearer(app, "quotes:write", "someone else")
+    assert client.post("/quotes", json={"lines": WANTED}, headers=another).status_code == 200
 
 
 def test_a_quote_has_every_line_with_its_price_and_the_total(client: FlaskClient) -> None:

@@ -15,7 +15,7 @@ from .serving import ROOT
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
-def refused(**overrides: str) -> list[str]:
+def refused(**overrides: object) -> list[str]:
     """Return the sentences that say why the settings are wrong."""
     with pytest.raises(SettingsError) as error:
         load_settings(**overrides)

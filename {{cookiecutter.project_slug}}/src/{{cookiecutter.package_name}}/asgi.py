@@ -19,9 +19,8 @@ except ModuleNotFoundError as error:
 # instead of starting it for ever.
 try:
     settings = load_settings()
+    logs.configure(settings)
+    asgi = create_asgi(create_app(settings))
 except SettingsError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(STARTUP_FAILURE)
-
-logs.configure(settings)
-asgi = create_asgi(create_app(settings))

@@ -11,13 +11,13 @@ from typing import Any
 from flask import Flask
 from typed_views import Problem, describe, document_pages, document_text
 
+from . import guards
 from .parts import parts
 
 TITLE = "{{ cookiecutter.project_slug }}"
 VERSION = "1.0.0"  # of the API: raise the first number with a change that breaks callers
 
-# What every operation can answer with; a view lists what is its own. A new scheme of security goes
-# to `describe`, too.
+# What every operation can answer with; a view lists what is its own.
 PROBLEMS = (
     Problem(500, "The service failed to answer this request."),
     Problem(503, "The service has too much to do, or stops."),
@@ -27,7 +27,13 @@ PROBLEMS = (
 
 def document(app: Flask) -> dict[str, Any]:
     """Return the OpenAPI document of `app`."""
-    return describe(app, title=TITLE, version=VERSION, problems=PROBLEMS)
+    return describe(
+        app,
+        title=TITLE,
+        version=VERSION,
+        problems=PROBLEMS,
+        security_schemes=guards.SECURITY_SCHEMES,
+    )
 
 
 def init_app(app: Flask) -> None:

@@ -5,16 +5,32 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from flask_asgi import Networks
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 # jinja: if cookiecutter.include_example
-from upstreams import Count, Delay, Host, Seconds, ServiceSettings, UpstreamSettings
+from flask_guards import AuthSettings, Hosts, LimitText, Origins
+# jinja: else
+from flask_guards import AuthSettings, Hosts, Origins
+# jinja: endif
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+# jinja: if cookiecutter.include_example
+from upstreams import Count, Delay, Host, RedisUrl, Seconds, ServiceSettings, UpstreamSettings
 
 # jinja: else
-from upstreams import Count, Delay, Host, Seconds, ServiceSettings
+from upstreams import Count, Delay, Host, RedisUrl, Seconds, ServiceSettings
 
 # jinja: endif
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
+
+# Whether views use `flask.session`. Then production needs SECRET_KEY, and development has this one.
+USES_SESSIONS: bool = False
+_DEVELOPMENT_KEY = SecretStr("everybody knows this key, so it is for development alone")
 
 
 def _upper(value: object) -> object:
@@ -94,6 +110,35 @@ class Settings(ServiceSettings):
     max_content_length: Count = Field(
         default=1024 * 1024, description="the largest request body that is accepted, in bytes"
     )
+    allowed_hosts: Hosts = Field(
+        default="",
+        validate_default=True,
+        description="the hosts that requests may be for, separated by commas, such as "
+        "api.example.com, or .example.com with all names below it; * for all; production needs it",
+    )
+    cors_origins: Origins = Field(
+        default="",
+        description="the sites whose scripts may read answers, separated by commas, such as "
+        "https://app.example.com; * for all, and none unless set",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        validate_default=True,
+        description="what signs the cookies of sessions, at least 32 characters; nothing needs it "
+        "before a view uses `flask.session`",
+    )
+    auth: AuthSettings = AuthSettings()
+    rate_limits_redis_url: RedisUrl | None = Field(
+        default=None,
+        description="the Redis that counts how often callers call, like redis://127.0.0.1:6379/0; "
+        "without one, each worker counts for itself; needs the extra `redis`",
+    )
+    # jinja: if cookiecutter.include_example
+    quotes_limit: LimitText = Field(
+        default="60/minute",
+        description="how often a caller may ask for a quote, such as 60/minute or 1000/2hours",
+    )
+    # jinja: endif
     worker_threads: Count = Field(
         default=100, description="the number of requests at once in views that are not async"
     )
@@ -145,6 +190,37 @@ class Settings(ServiceSettings):
         description="the callers whose X-Envoy-Expected-Rq-Timeout-Ms is believed, as addresses or "
         "networks separated by commas; * for all, and nobody unless set",
     )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_in_production(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("environment") == "production":
+            message = "must be set when ENVIRONMENT is production"
+            raise ValueError(message)
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _nobody_guesses_the_key(
+        cls, value: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if value is None and USES_SESSIONS:
+            if info.data.get("environment") == "production":
+                message = "must be set when ENVIRONMENT is production"
+                raise ValueError(message)
+            return _DEVELOPMENT_KEY
+        if value is not None and len(value) < 32:  # noqa: PLR2004 - as the description says
+            message = "must have at least 32 characters"
+            raise ValueError(message)
+        return value
+
+    @field_validator("rate_limits_redis_url")
+    @classmethod
+    def _has_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and find_spec("redis") is None:
+            message = "needs the package redis: the extra `redis`"
+            raise ValueError(message)
+        return value
 
     @field_validator("metrics_port")
     @classmethod

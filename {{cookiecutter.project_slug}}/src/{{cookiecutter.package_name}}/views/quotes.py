@@ -1,4 +1,4 @@
-"""A priced quote, `POST /quotes`: the example of a typed view with a body.
+"""A priced quote, `POST /quotes`: the example of a typed view with a body, and of a guarded one.
 
 All prices or none: a quote that leaves out what could not be priced would be taken for the whole.
 """
@@ -7,9 +7,12 @@ from decimal import Decimal, localcontext
 from typing import Annotated
 
 from flask import Blueprint, Response
+from flask_guards import rate_limit, requires
 from pydantic import BaseModel, ConfigDict, Field
 from typed_views import Body, typed
 
+from ..guards import LIMITED
+from ..parts import parts
 from ..problems import UPSTREAM_PROBLEMS, upstream_problem
 from .prices import MAX_SYMBOLS, Money, Symbol, fetched
 
@@ -51,7 +54,9 @@ class Quote(BaseModel):
 
 
 @bp.post("/quotes")
-@typed(problems=UPSTREAM_PROBLEMS)
+@requires("quotes:write")
+@rate_limit(lambda: parts().settings.quotes_limit)
+@typed(security={"bearer": ["quotes:write"]}, problems=(LIMITED, *UPSTREAM_PROBLEMS))
 async def quote(wanted: Annotated[QuoteRequest, Body()]) -> Quote | Response:
     """Price a list of symbols and quantities.
 

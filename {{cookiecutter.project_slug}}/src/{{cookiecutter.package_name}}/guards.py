@@ -1,0 +1,114 @@
+"""Who may call, how often, and from where: tokens of one issuer, rate limits, hosts and origins.
+
+`@requires("scope")` and `@rate_limit("60/minute")` guard a view. This module can be deleted with
+its line in `app.py` and the settings that it reads.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import click
+from flask import Flask
+from flask_asgi import add_logged_ids, on_loop
+from flask_guards import (
+    LOCAL_ISSUER,
+    AuthSettings,
+    Caller,
+    IssuerKeys,
+    LocalIssuer,
+    RateLimits,
+    TokenVerifier,
+    allowed_hosts,
+    cors,
+    init_bearer,
+    init_rate_limits,
+    required_scopes,
+)
+from typed_views import Problem
+from upstreams import SettingsError, Upstream
+
+from .parts import parts
+from .settings import Settings
+
+# For the OpenAPI document. A view that is guarded names them: `typed(security=..., problems=...)`.
+SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+LIMITED = Problem(
+    429,
+    "The caller has made too many of these requests.",
+    headers={"Retry-After": "After how many seconds some are answered again."},
+)
+
+KEYS_TIMEOUT_SECONDS = 2.0  # to fetch the issuer's keys, retries included
+LONGEST_SUBJECT = 128  # characters, in the log
+
+
+def init_app(app: Flask) -> None:
+    """Guard the views of `app`, all of which are there already.
+
+    Raises:
+        SettingsError: a view requires a token, and production has no issuer.
+    """
+    settings = parts(app).settings
+    if settings.allowed_hosts not in {"", "*"}:
+        hosts = allowed_hosts(settings.allowed_hosts.split(","), except_for=("/livez", "/readyz"))
+        app.before_request(on_loop(hosts))
+    if settings.cors_origins:
+        app.after_request(on_loop(cors(settings.cors_origins.split(","))))
+    _init_tokens(app, settings)
+    url = settings.rate_limits_redis_url
+    limits = RateLimits(None if url is None else url.get_secret_value(), prefix=app.name)
+    init_rate_limits(app, limits)
+    parts(app).lifespan.add(lambda _: limits.open())
+
+
+def _init_tokens(app: Flask, settings: Settings) -> None:
+    auth = settings.auth
+    is_local = auth.issuer == LOCAL_ISSUER
+    requires_tokens = any(required_scopes(each) is not None for each in app.view_functions.values())
+    if is_local and requires_tokens and settings.environment == "production":
+        message = (
+            "AUTH__ISSUER must be set when ENVIRONMENT is production and a view requires a token: "
+            "everybody can make tokens of the local issuer."
+        )
+        raise SettingsError(message)
+    audience = auth.audience or app.name
+    verifier = TokenVerifier(
+        IssuerKeys(LocalIssuer(audience).fetch) if is_local else _keys(app, auth),
+        issuer=auth.issuer,
+        audience=audience,
+        token_type=auth.token_type,
+    )
+    init_bearer(app, verifier, found=_log_caller)
+    _add_command(app, auth.issuer, audience)
+
+
+def _log_caller(caller: Caller) -> None:
+    add_logged_ids(subject=caller.subject[:LONGEST_SUBJECT])
+
+
+def _keys(app: Flask, auth: AuthSettings) -> IssuerKeys:
+    upstream = Upstream("issuer", str(auth.jwks_url), timeout=KEYS_TIMEOUT_SECONDS)
+
+    @asynccontextmanager
+    async def opened(_: Flask) -> AsyncIterator[None]:
+        async with upstream.open():
+            yield
+
+    async def fetch() -> bytes:
+        return (await upstream.get("")).content
+
+    parts(app).lifespan.add(opened)
+    return IssuerKeys(fetch)
+
+
+def _add_command(app: Flask, issuer: str, audience: str) -> None:
+    @app.cli.command("token")
+    @click.option("--scope", "scopes", multiple=True, help="What it allows; may be repeated.")
+    @click.option("--subject", default="developer", show_default=True, help="Who it is for.")
+    def print_token(scopes: tuple[str, ...], subject: str) -> None:
+        """Print a token of the local issuer, which lasts an hour."""
+        if issuer != LOCAL_ISSUER:
+            message = "AUTH__ISSUER is set: this service takes the tokens of that issuer alone."
+            raise click.ClickException(message)
+        sys.stdout.write(f"{LocalIssuer(audience).token(subject, scopes=scopes)}\n")
