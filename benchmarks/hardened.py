@@ -13,7 +13,7 @@ import json
 import math
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from flask import Flask, Response, current_app, request
 from flask_asgi import FlaskToAsgi, StrictProvider, StrictRequest, on_loop
@@ -83,7 +83,7 @@ def application(kind: str) -> Flask:
     if kind == "hardened":
         add_guards(app)
         limited = rate_limit(OFTEN)
-        views = {
+        views: dict[str, Any] = {
             "token": requires("write")(plain),
             "limit": limited(plain),
             "hardened": requires("write")(limited(app.view_functions["both"])),
