@@ -6,7 +6,8 @@ a space or `-` stand in it, once, and those with a space or `+` take their place
 another change of the same file.
 
 In a block fenced as `console` the lines that begin with `$ ` are run, in one shell. The others are
-printed by them, in this order; `...` stands for any text. A comment on the line before changes that:
+printed by them, in this order; `...` stands for any text. A comment on the line
+before changes that:
 
 - `<!-- fails -->`: the last command fails.
 - `<!-- keeps running -->`: the only command is a server, which runs until the page ends.
