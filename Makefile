@@ -6,7 +6,7 @@ RUN := sh scripts/uv run --locked
 # same in every bake, here.
 SRC := {{cookiecutter.project_slug}}/src
 LIBRARIES := '$(SRC)/flask_asgi' '$(SRC)/flask_guards' '$(SRC)/typed_views' '$(SRC)/upstreams'
-SOURCES := cookiecutter_flask_async_answers.py benchmarks hooks scripts tests $(LIBRARIES)
+SOURCES := cookiecutter_flask_async_answers.py benchmarks docs/conf.py hooks scripts tests $(LIBRARIES)
 
 # In the template's folder, cached bytecode would be baked.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/bytecode
@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test light-tests test-all bench lint format lock copier dist workbench carry-back
+.PHONY: demo test light-tests test-all bench lint format lock copier dist docs reference workbench carry-back
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -67,6 +67,14 @@ copier:
 # Builds and checks a wheel and an sdist of each of the service's libraries, into dist/.
 dist:
 	@$(RUN) --only-group dist scripts/dist.py
+
+# Builds the site of docs/ into .cache/site; a warning, such as a link that leads nowhere, is an error.
+docs:
+	@$(RUN) --only-group docs sphinx-build --quiet --fail-on-warning --fresh-env -c docs . .cache/site
+
+# Writes the reference pages of docs/ from the code.
+reference:
+	@$(RUN) -m scripts.reference
 
 # Bakes the default service into .cache/workbench, to work on its sources and run its tools.
 workbench:

@@ -1,0 +1,44 @@
+"""The reference pages are written from the code, as it is now."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .baking import OLDEST, ROOT
+
+FOLDER = ROOT / "docs" / "reference"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, written anew."""
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" != OLDEST:
+        pytest.skip(f"signatures are written as Python {OLDEST} shows them")
+    folder = tmp_path_factory.mktemp("reference")
+    subprocess.run([sys.executable, "-m", "scripts.reference", folder], cwd=ROOT, check=True)
+    return folder
+
+
+def test_the_pages_are_those_of_the_code(written: Path) -> None:
+    committed = {path.name for path in FOLDER.glob("*.md")} - {"README.md"}
+
+    assert {path.name for path in written.glob("*.md")} == committed
+    for page in written.glob("*.md"):
+        said = (FOLDER / page.name).read_text(encoding="utf-8")
+        assert page.read_text(encoding="utf-8") == said, "run `make reference`"
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+    for page in FOLDER.glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index
+
+
+def test_nothing_on_a_page_differs_from_run_to_run(written: Path) -> None:
+    for page in written.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for accident in (" at 0x", "<function", "<class", "~", "/tmp", str(ROOT)):  # noqa: S108
+            assert accident not in text
