@@ -45,7 +45,7 @@ def add_contents(_app: Sphinx, page: str, source: list[str]) -> None:
         for caption, pages in PARTS.items():
             source[0] += contents(pages, f":caption: {caption}\n")
     elif page.endswith("/README"):  # the index of a folder: in the order of its links
-        source[0] += contents(list(dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md\)", source[0]))))
+        source[0] += contents(list(dict.fromkeys(re.findall(r"\]\(([\w.-]+)\.md\)", source[0]))))
 
 
 def contents(pages: list[str], options: str = "") -> str:

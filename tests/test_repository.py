@@ -30,14 +30,6 @@ def test_actions_are_pinned_by_commit_with_the_version_beside(workflow: Path) ->
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
-def test_the_index_of_decisions_lists_every_page_once() -> None:
-    folder = ROOT / "docs" / "decisions"
-    index = (folder / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\d+\. \[.+\]\((.+)\)$", index, re.MULTILINE)
-
-    assert sorted(listed) == sorted({path.name for path in folder.glob("*.md")} - {"README.md"})
-
-
 def test_every_question_and_every_choice_has_a_wording() -> None:
     prompts = QUESTIONS["__prompts__"]
 
