@@ -6,8 +6,8 @@ a space or `-` stand in it, once, and those with a space or `+` take their place
 another change of the same file.
 
 In a block fenced as `console` the lines that begin with `$ ` are run, in one shell. The others are
-printed by them, in this order; `...` stands for any text. A comment on the line
-before changes that:
+printed by them, in this order; `...` stands for any text. A comment on the line before the fence
+changes that:
 
 - `<!-- fails -->`: the last command fails.
 - `<!-- keeps running -->`: the only command is a server, which runs until the page ends.
@@ -59,7 +59,8 @@ class Edit:
             assert all(line[0] in " +-" for line in lines), f"no diff of {self.path}: {change}"
             old = "".join(f"\n{line[1:]}" for line in lines if line[0] != "+") + "\n"
             new = "".join(f"\n{line[1:]}" for line in lines if line[0] != "-") + "\n"
-            assert text.count(old) == 1, f"not once in {self.path}:{old}"
+            found = re.findall(f"(?={re.escape(old)})", text)  # those that overlap, too
+            assert len(found) == 1, f"{len(found)} times in {self.path}:{old}"
             text = text.replace(old, new)
         path.write_text(text[1:], encoding="utf-8")
 

@@ -1,0 +1,52 @@
+"""The documents for those who carry on name what is there, and leave nothing out."""
+
+import re
+
+from .baking import ROOT
+from .test_links import tracked
+
+SOURCES = ROOT / "{{cookiecutter.project_slug}}" / "src"
+SERVICE = "{{cookiecutter.package_name}}"
+TESTS = ROOT / "tests"
+
+
+def rows(text: str) -> list[list[str]]:
+    """The rows of the tables of a page, without their heads."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:2] == "| "]
+    return [row for row in cells if not set("".join(row)) <= set("-| ")]
+
+
+def test_the_life_of_a_request_names_modules_that_are_there() -> None:
+    text = (ROOT / "docs/life-of-a-request.md").read_text(encoding="utf-8")
+    table = rows(text)
+
+    for number, where, modules in table[1:]:
+        places = where.replace("`", "").split(", ")
+        folders = [SOURCES / (SERVICE if place == "the service" else place) for place in places]
+        for module in re.findall(r"`([\w/]+\.py)`", modules):
+            assert any((folder / module).is_file() for folder in folders), (number, module)
+    diagram = text.partition("```text\n")[2].partition("```")[0]
+    assert {row[0] for row in table[1:]} == set(re.findall(r"[│─] (\d+[ab]?)  ", diagram))
+
+
+def test_the_boxes_of_the_diagram_are_closed() -> None:
+    text = (ROOT / "docs/life-of-a-request.md").read_text(encoding="utf-8")
+    diagram = text.partition("```text\n")[2].partition("```")[0]
+    lines = [line for line in diagram.splitlines() if line[:1] in {"┌", "│", "└"}]
+
+    assert lines
+    assert {(len(line), line[-1] in "┐│┘") for line in lines} == {(78, True)}
+
+
+def test_the_glossary_is_in_order_and_says_each_word_once() -> None:
+    words = [row[0] for row in rows((ROOT / "docs/glossary.md").read_text("utf-8"))][1:]
+
+    assert words == sorted(set(words), key=str.lower)
+
+
+def test_the_readme_of_the_tests_names_every_module() -> None:
+    text = (TESTS / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `((?:[\w]+/)?test_\w+\.py)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    modules = {path.relative_to(TESTS).as_posix() for path in tracked("tests/*test_*.py")}
+
+    assert sorted(name for name, *_ in named) == sorted(modules)
