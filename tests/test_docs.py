@@ -54,10 +54,11 @@ def test_the_tutorial_ends_with_the_example(project: Path, tools: Path, tmp_path
     service = bake(tmp_path, include_example=False)
     tests = write_pages(TUTORIAL, service)
 
-    view = "src/price_service/views/prices.py"
-    assert (service / view).read_bytes() == (project / view).read_bytes()
-    shutil.copy(project / "tests/test_prices.py", service / "tests")
-    tests.append("tests/test_prices.py")
+    for same in ("prices", "quotes"):
+        view = f"src/price_service/views/{same}.py"
+        assert (service / view).read_bytes() == (project / view).read_bytes()
+        shutil.copy(project / f"tests/test_{same}.py", service / "tests")
+        tests.append(f"tests/test_{same}.py")
     run_with(tools, service, "ruff", "check")
     run_with(tools, service, "ruff", "format", "--check")
     run_with(tools, service, "pytest", *tests)
