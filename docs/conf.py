@@ -5,6 +5,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
@@ -39,6 +40,24 @@ PARTS = {
 }
 
 
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
+
+
+def leave_out_links_away(app: Sphinx, page: str, source: list[str]) -> None:
+    """Makes text of links to folders, and to Markdown that is not on the site.
+
+    Code hosts show both. Of a link to nothing Sphinx warns, as it is left as it is.
+    """
+    folder = Path(app.srcdir, page).parent
+
+    def shown(link: re.Match[str]) -> str:
+        target = (folder / unquote(link[2])).resolve()
+        is_elsewhere = target.suffix == ".md" and app.env.path2doc(target) not in app.env.found_docs
+        return link[1] if target.is_dir() or (target.is_file() and is_elsewhere) else link[0]
+
+    source[0] = LINK.sub(shown, source[0])
+
+
 def add_contents(_app: Sphinx, page: str, source: list[str]) -> None:
     """Adds a table of contents, for the side of the site, to pages that have pages below them."""
     if page == root_doc:
@@ -68,5 +87,6 @@ def add_front_page(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """Registers the functions above."""
     app.add_lexer("mermaid", TextLexer)  # code hosts draw it; here it is shown
+    app.connect("source-read", leave_out_links_away)
     app.connect("source-read", add_contents)
     app.connect("build-finished", add_front_page)
