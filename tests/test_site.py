@@ -75,3 +75,12 @@ def test_every_page_has_one_title_which_comes_first() -> None:
         assert text.startswith("# "), page
         without_code = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
         assert len(re.findall(r"^# ", without_code, re.MULTILINE)) == 1, page
+
+
+def test_what_a_browser_loads_is_found() -> None:
+    page = (
+        '<link rel="stylesheet" href="a.css"><link rel="next" href="b.html"><a href="c"></a>'
+        "<img src='d.png'><script src=\"e.js\"></script><style>@import f.css; p {x: url(g)}</style>"
+    )
+
+    assert {"a.css", "d.png", "e.js", "f.css", "g"} == {*Loaded(page).found} - {""}
