@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -37,13 +38,13 @@ def available() -> bool:
     return shutil.which("valgrind") is not None
 
 
-def fork_each(cases: Mapping[str, Case]) -> None:
+def fork_each(cases: Mapping[str, Case], numbers: tuple[int, int] = (FEW, MANY)) -> None:
     """Run every case with few and with many requests, and print which process did so.
 
     A case that fails ends this process with its traceback.
     """
     for name, case in cases.items():
-        for number in (FEW, MANY):
+        for number in numbers:
             if (child := os.fork()) == 0:
                 _run_and_exit(case, number)
             if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
@@ -98,12 +99,14 @@ def instructions(
         if done.returncode:
             message = f"{module} could not be counted:\n{done.stderr[-2000:]}"
             raise CountError(message)
-        counted = {
-            (name, number): _read(Path(folder, str(child)))
-            for name, number, child in map(json.loads, done.stdout.splitlines())
-        }
-    names = dict.fromkeys(name for name, _ in counted)
-    return {name: (counted[name, MANY] - counted[name, FEW]) / (MANY - FEW) for name in names}
+        counts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for name, number, child in map(json.loads, done.stdout.splitlines()):
+            counts[name].append((number, _read(Path(folder, str(child)))))
+    return {name: _of_one(*each) for name, each in counts.items()}
+
+
+def _of_one(less: tuple[int, int], more: tuple[int, int]) -> float:
+    return (more[1] - less[1]) / (more[0] - less[0])
 
 
 def _read(log: Path) -> int:

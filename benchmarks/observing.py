@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from tests.serving import PRODUCTION, free_port
+from tests.serving import free_port
 
-from . import counting, instructions
+from . import counting
 from .bake import observed_service
 from .load import wrk
 from .robustness import Table
-from .services import Service, running
+from .services import NOBODY, Service, running
 from .serving import ROOT, BenchError, Cores, Server, ask, started, wait_until_ready
 from .summary import Ratio
 
@@ -142,25 +142,38 @@ def _environment(mode: Mode, receiver: int) -> dict[str, str]:
 
 
 def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
-    """The instructions for a request without a server, which depend on no other process.
+    """The instructions of the server's process for a request, with those of sending the spans.
 
-    Without Valgrind there are none. Modes whose spans are sent are left out: how much of that falls
-    into a number of requests is chance.
+    They depend on no other process. Without Valgrind there are none.
+
+    Raises:
+        BenchError: a service does not start or answer.
     """
     if quick or not counting.available():
         return
     project = observed_service()
-    for name, mode in MODES.items():
-        if not mode.sampled:
-            variables = dict(_environment(mode, 1)) | {
-                **PRODUCTION,
-                "PRICES__BASE_URL": "http://127.0.0.1:1",
-                "PYTHONPATH": str(ROOT),
-            }
-            application = "benchmarks.apps.extended:asgi"
-            python = str(project / ".venv/bin/python")
-            counted = instructions.of_request(python, variables, (application, mode.path))
-            yield {"mode": name, "instructions": round(counted)}
+    with _receiver(Cores().load) as receiver:
+        modes = {
+            name: {"path": mode.path, "variables": _served(mode, receiver)}
+            for name, mode in MODES.items()
+        }
+        env = {"PYTHONPATH": str(ROOT), "BENCH_MODES": json.dumps(modes)}
+        python = str(project / ".venv/bin/python")
+        try:
+            counted = counting.instructions(
+                "benchmarks.observing_requests", python=python, cwd=ROOT, env=env
+            )
+        except counting.CountError as error:
+            raise BenchError(str(error)) from error
+    for name, each in counted.items():
+        yield {"mode": name, "instructions": round(each)}
+
+
+def _served(mode: Mode, receiver: int) -> dict[str, str]:
+    service = Service("this template", ROOT)
+    # Spans are sent when there are 512, and at the end: how often a timer runs is chance.
+    delay = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "SHUTDOWN_DELAY_SECONDS": "0"}
+    return service.environment(free_port(), NOBODY, {}) | _environment(mode, receiver) | delay
 
 
 def medians(rows: Sequence[Row], counted: Sequence[Row]) -> list[Row]:

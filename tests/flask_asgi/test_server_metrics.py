@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 REQUESTS = "http_server_request_duration_seconds"
-ENDED = EndedRequest("GET", "/ok", None, 200, None, 70.0, {})
+ENDED = EndedRequest("GET", "/ok", None, 200, None, 70.0, dict)
 LOAD = Load(1, 2, 3, 4, 5, 6, 7, 8)
 
 

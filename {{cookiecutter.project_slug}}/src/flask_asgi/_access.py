@@ -53,13 +53,17 @@ class EndedRequest:
     duration_ms: float
     """From the head of the request, so with the time that its body took, to the last byte that was
     sent or, outside of `FlaskToAsgi`, to the end of the view and of a stream."""
-    ids: dict[str, str]
-    """As `logged_ids` gives them."""
+    find_ids: Callable[[], dict[str, str]]
     bytes_sent: int | None = None
     """Of the response's body. None for a stream outside of `FlaskToAsgi`: nobody counts there."""
     is_complete: bool = True
     """Whether all of the response was sent. A stream that its client left, or whose code failed,
     is not complete, although its status is 200."""
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids for the log, as `logged_ids` gave them in the request. Made when asked for."""
+        return self.find_ids()
 
 
 def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
@@ -146,7 +150,17 @@ def _ids(context: AppContext) -> dict[str, str]:
     watched: _Watched | None = context.g.get(_WATCHED)
     ids = {} if watched is None else watched.ids
     trace: Trace | None = context.app.extensions.get(TRACE)
-    return ids.copy() if trace is None else ids | trace.ids()
+    return ids.copy() if trace is None else ids | trace.current_ids()()
+
+
+def _ids_later(context: AppContext) -> Callable[[], dict[str, str]]:
+    """Return what gives these ids. Most requests have no line that needs them in writing."""
+    ids = _watched(context).ids
+    trace: Trace | None = context.app.extensions.get(TRACE)
+    if trace is None:
+        return ids.copy
+    current_ids = trace.current_ids()
+    return lambda: ids | current_ids()
 
 
 # The proxies that Flask documents, such as `g`, take ten times as long for each attribute.
@@ -218,13 +232,14 @@ class _Ends:
         """Take what is to be said of the request now; its context may be gone when it ends."""
         rule = request.url_rule
         path = None if rule else quote(request.root_path + request.path)[:LONGEST_PATH]
-        method, client, ids = request.method[:LONGEST_METHOD], request.remote_addr, _ids(context)
+        method, client = request.method[:LONGEST_METHOD], request.remote_addr
         route, started = rule.rule if rule else None, _watched(context).started
+        find_ids = _ids_later(context)
 
         def end(bytes_sent: int | None = None, *, is_complete: bool = True) -> None:
             duration_ms = round((time.perf_counter() - started) * 1000, 1)
             request = EndedRequest(
-                method, route, path, status, client, duration_ms, ids, bytes_sent, is_complete
+                method, route, path, status, client, duration_ms, find_ids, bytes_sent, is_complete
             )
             for ended in self._ended:
                 ended(request)

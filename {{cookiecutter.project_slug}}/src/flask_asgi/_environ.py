@@ -18,6 +18,7 @@ CANCELLED = "flask_asgi.cancelled"  # the answer, an `HTTPException`; None if th
 LATE_RESPONSE = "flask_asgi.late_response"  # Flask's response made of that answer
 ENDING = "flask_asgi.ending"  # the `Ending` of the request
 LEFTOVERS = "flask_asgi.leftovers"  # a list of the errors and requests whose cycles to break
+RULE = "flask_asgi.rule"  # the `Rule` that the URL matches, or None, once Flask has looked
 STARTED = "flask_asgi.started"  # what `time.perf_counter` gave when the request came
 THREADS = "flask_asgi.threads"  # the `ThreadPool` of the server that has the request
 

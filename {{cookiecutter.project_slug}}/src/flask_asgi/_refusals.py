@@ -14,7 +14,7 @@ from flask.ctx import RequestContext
 from werkzeug.exceptions import HTTPException
 
 from ._access import CLIENT_CLOSED_REQUEST
-from ._environ import CANCELLED, LATE_RESPONSE
+from ._environ import CANCELLED, LATE_RESPONSE, RULE
 from ._problems import http_problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def refuse(
     No session is opened: it may be in a database, and no code here needs it.
     """
     session = app.session_interface.make_null_session(app)
-    with RequestContext(app, environ, session=session):
+    with RequestContext(app, environ, session=session) as context:
+        environ[RULE] = context.request.url_rule
         return _error_response(app, error)(environ, start_response)
 
 

@@ -1,6 +1,7 @@
 """What is known of traces without OpenTelemetry: whether they are wanted, and who makes them."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -32,5 +33,8 @@ class Trace(Protocol):
     def __call__(self, exchange: Any) -> AbstractContextManager[object]:  # noqa: ANN401 - an `Exchange`, which imports this module
         """Return the block in which the exchange runs, with its wait for admission."""
 
-    def ids(self) -> dict[str, str]:
-        """Return `trace_id` and `span_id` of the current span, in hexadecimal, for the log."""
+    def current_ids(self) -> Callable[[], dict[str, str]]:
+        """Return what writes `trace_id` and `span_id` of the current span for the log.
+
+        They are in hexadecimal, and may be written when the span is no longer the current one.
+        """

@@ -10,8 +10,8 @@ import re
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from http import HTTPStatus
-from random import getrandbits
 from traceback import format_tb
 from types import TracebackType
 from typing import Any
@@ -22,11 +22,11 @@ from opentelemetry import trace
 from opentelemetry.propagate import extract, get_global_textmap
 from opentelemetry.propagators.textmap import Getter
 
-from ._access import current_request
-from ._environ import sent_path
+from ._environ import RULE, sent_path
 from ._exchange import Exchange
 from ._marks import on_loop
 from ._observer import OTHER, method_name
+from ._sampling import Spans, unsampled
 from ._trace import TRACE
 
 # The paths that are not traced, as regular expressions separated by commas. These are the variables
@@ -42,8 +42,6 @@ LONGEST_METHOD = 32
 
 _NO_BLOCK = nullcontext()  # of every request whose span is not recorded
 _NO_PARENT = otel.Context()
-
-_RULE = "flask_asgi.rule"  # in the environ: the rule that the URL matches, or None
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -68,7 +66,6 @@ def trace_requests(app: Flask, provider: trace.TracerProvider, *, excluded: str 
     tracer = provider.get_tracer("flask_asgi")
     app.extensions[TRACE] = _Requests(tracer, _pattern(excluded))
     got_request_exception.connect(_note_failure, app)
-    app.teardown_request(_note_rule)
     for name in _READERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -120,7 +117,7 @@ class _Requests:
     """Makes the spans of requests: a `Trace`."""
 
     def __init__(self, tracer: trace.Tracer, excluded: re.Pattern[str] | None) -> None:
-        self._tracer = tracer
+        self._spans = Spans(tracer)
         self._excluded = excluded
         self._read = {field.lower().encode() for field in get_global_textmap().fields}
 
@@ -139,28 +136,29 @@ class _Requests:
         span.set_attributes(_further_attributes(scope))
         return _Block(span, exchange)
 
-    def ids(self) -> dict[str, str]:
-        current = trace.get_current_span().get_span_context()
-        if not current.is_valid:
-            return {}
-        return {
-            "trace_id": trace.format_trace_id(current.trace_id),
-            "span_id": trace.format_span_id(current.span_id),
-        }
+    def current_ids(self) -> Callable[[], dict[str, str]]:
+        return partial(_written, trace.get_current_span())
 
     def _start_span(self, scope: Any, parent: otel.Context) -> trace.Span:  # noqa: ANN401 - see `_further_attributes`
         path = sent_path(scope)
         if self._excluded is not None and self._excluded.search(path):
-            return _unsampled(parent)
+            return unsampled(parent)
         method = method_name(scope["method"])
         attributes = {
             "http.request.method": method,
             "url.path": path[:LONGEST],
             "url.scheme": scope.get("scheme", "http"),
         }
-        return self._tracer.start_span(
-            _span_name(method), parent, trace.SpanKind.SERVER, attributes
-        )
+        return self._spans.start(_span_name(method), parent, attributes)
+
+
+def _written(span: trace.Span) -> dict[str, str]:
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    # As `trace.format_trace_id` and `format_span_id` do, with less work.
+    trace_id, span_id = context.trace_id.to_bytes(16), context.span_id.to_bytes(8)
+    return {"trace_id": trace_id.hex(), "span_id": span_id.hex()}
 
 
 class _Block:
@@ -184,7 +182,7 @@ class _Block:
         span, exchange = self._span, self._exchange
         if not span.is_recording():  # the application has ended it
             return
-        rule = (exchange.environ or {}).get(_RULE)
+        rule = (exchange.environ or {}).get(RULE)
         if rule is not None:
             span.set_attribute("http.route", rule.rule)
             span.update_name(f"{_span_name(method_name(exchange.scope['method']))} {rule.rule}")
@@ -233,17 +231,6 @@ def _further_attributes(scope: Any) -> dict[str, Any]:  # noqa: ANN401 - a scope
     return attributes
 
 
-def _unsampled(parent: otel.Context) -> trace.Span:
-    """Return a span that is not recorded, and makes a usual sampler record none below it."""
-    above = trace.get_current_span(parent).get_span_context()
-    ids = (above.trace_id, above.span_id) if above.is_valid else (_id(128), _id(64))
-    return trace.NonRecordingSpan(trace.SpanContext(*ids, is_remote=False))
-
-
-def _id(bits: int) -> int:
-    return getrandbits(bits) or 1  # zero is no id: W3C Trace Context section 3.2.2
-
-
 def _pattern(excluded: str) -> re.Pattern[str] | None:
     variable = next((name for name in EXCLUDED if name in os.environ), None)
     if variable is not None:
@@ -254,12 +241,6 @@ def _pattern(excluded: str) -> re.Pattern[str] | None:
     except re.error as error:
         message = f"{variable}: {error}; accepted: regular expressions separated by commas"
         raise ValueError(message) from None
-
-
-@on_loop
-def _note_rule(_error: BaseException | None) -> None:
-    current = current_request()
-    current.environ[_RULE] = current.url_rule
 
 
 @on_loop
