@@ -59,9 +59,24 @@ _HINTS = (
 )
 
 
+def has_form(lowered: str) -> bool:
+    """Tell whether a text in lower case has a form of secrets, apart from `name: value`.
+
+    Each pattern above needs one of these or a colon.
+    """
+    return (
+        "=" in lowered
+        or "(" in lowered
+        or "eyj" in lowered
+        or "basic" in lowered
+        or "bearer" in lowered
+    )
+
+
 def may_have_secrets(text: str) -> bool:
     """Tell whether it is worth to look for secrets in `text`."""
-    return any(map(text.lower().__contains__, _HINTS))
+    lowered = text.lower()
+    return (":" in lowered or has_form(lowered)) and any(map(lowered.__contains__, _HINTS))
 
 
 def redacted(text: str) -> str:
@@ -84,7 +99,7 @@ def without_secrets(value: Any) -> Any:  # noqa: ANN401 - whatever is logged
             return redacted(value)
         case dict():
             return {name: _named(name, each) for name, each in value.items()}
-        case (name, _) if isinstance(value, tuple) and _is_secret(name):  # a header
+        case (name, _) if isinstance(value, tuple) and is_secret(name):  # a header
             return [name, REDACTED]
         case list() | tuple():
             return [without_secrets(each) for each in value]
@@ -94,12 +109,13 @@ def without_secrets(value: Any) -> Any:  # noqa: ANN401 - whatever is logged
 
 
 def _named(name: object, value: object) -> object:
-    if value is None or isinstance(value, bool) or not _is_secret(name):
+    if value is None or isinstance(value, bool) or not is_secret(name):
         return without_secrets(value)
     return REDACTED
 
 
-def _is_secret(name: object) -> bool:
+def is_secret(name: object) -> bool:
+    """Tell whether what has this name is a secret."""
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     return isinstance(name, str) and _NAME.search(name) is not None
