@@ -4,8 +4,9 @@ An ``async def`` view runs on the server's event loop, everything else in a work
 in `__all__` are the public API; modules that begin with an underscore can change at any time.
 
 `MetricsServer` and `ServerMetrics` need prometheus-client, the extra `prometheus`. `SpanExport`,
-`background_spans` and `trace_requests` need OpenTelemetry, the extra `otel`. They are imported at
-their first use, and are not part of `from flask_asgi import *`.
+`background_spans` and `trace_requests` need OpenTelemetry, the extra `otel`; `FastProvider` needs
+orjson, the extra of that name. They are imported at their first use, and are not part of
+`from flask_asgi import *`.
 """
 
 from importlib import import_module
@@ -48,6 +49,7 @@ from ._text_formatter import TextFormatter
 from ._trace import wants_traces
 
 if TYPE_CHECKING:
+    from ._fast_json import FastProvider as FastProvider
     from ._prometheus import MetricsServer as MetricsServer
     from ._server_metrics import ServerMetrics as ServerMetrics
     from ._span_export import SpanExport as SpanExport
@@ -107,6 +109,7 @@ __version__ = "0.1.0"
 
 
 _OPTIONAL = {
+    "FastProvider": "._fast_json",
     "MetricsServer": "._prometheus",
     "ServerMetrics": "._server_metrics",
     "SpanExport": "._span_export",

@@ -53,7 +53,7 @@ def install_hooks(app: Flask, modules: Collection[str] = ()) -> None:
     if type(app).ensure_sync is Flask.ensure_sync:
         replace("ensure_sync", functools.partial(_ensure_sync, app))
     replace("make_response", make_response)
-    replace("full_dispatch_request", _dispatch)
+    vars(app)["full_dispatch_request"] = _dispatching(app.full_dispatch_request)
     replace("raise_routing_exception", _raise_routing_exception)
     replace("do_teardown_request", functools.partial(_tear_down, app))
     replace("process_response", functools.partial(_process_response, app))
@@ -98,25 +98,30 @@ def _ensure_sync(
     return app.async_to_sync(function) if inner.__code__.co_flags & CO_COROUTINE else function
 
 
-def _dispatch(dispatch: Callable[..., Response], *args: Any) -> Response:  # noqa: ANN401 - Flask's
-    # Flask answers an `Exception` with a 500. These two are not subclasses of it. They must not end
-    # the server, and a cancelled task must not look like a client that disconnected.
-    context: Any = _cv_request.get()  # its proxy, `request_ctx`, takes ten times as long
-    environ = context.request.environ
-    environ[RULE] = context.request.url_rule  # Flask's context ends before the request does
-    try:
-        response = dispatch(*args)
-    except asyncio.CancelledError as error:
-        if is_cancelled() or CANCELLED in environ:
-            raise
-        message = "the request waited for a task that other code had cancelled"
-        raise RuntimeError(message) from error
-    except SystemExit as error:
-        message = f"{error!r} would have ended the server"
-        raise RuntimeError(message) from error
-    if ENDING in environ:  # a server has the request
-        render_plainly(response)
-    return response
+def _dispatching(dispatch: Callable[..., Response]) -> Callable[..., Response]:
+    # A function that calls `dispatch` without `*` and without `functools.partial`: a request that
+    # waits keeps the C stack of its calls, and plain calls from Python to Python take none.
+    def full_dispatch_request(*args: Any) -> Response:  # noqa: ANN401 - Flask's
+        context: Any = _cv_request.get()  # its proxy, `request_ctx`, takes ten times as long
+        environ = context.request.environ
+        environ[RULE] = context.request.url_rule  # Flask's context ends before the request does
+        # Flask answers an `Exception` with a 500. These two are not subclasses of it. They must not
+        # end the server, and a cancelled task must not look like a client that disconnected.
+        try:
+            response = dispatch(*args) if args else dispatch()
+        except asyncio.CancelledError as error:
+            if is_cancelled() or CANCELLED in environ:
+                raise
+            message = "the request waited for a task that other code had cancelled"
+            raise RuntimeError(message) from error
+        except SystemExit as error:
+            message = f"{error!r} would have ended the server"
+            raise RuntimeError(message) from error
+        if ENDING in environ:  # a server has the request
+            render_plainly(response)
+        return response
+
+    return full_dispatch_request
 
 
 def _raise_routing_exception(raise_it: Callable[[Request], NoReturn], request: Request) -> NoReturn:

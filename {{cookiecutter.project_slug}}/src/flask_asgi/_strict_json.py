@@ -8,6 +8,7 @@ import json
 import math
 import re
 import sys
+from codecs import BOM_UTF8
 from typing import Any, NoReturn
 
 from flask import Request
@@ -41,8 +42,11 @@ class StrictProvider(DefaultJSONProvider):
             ValueError: the text is not JSON, is nested more than 100 levels deep, or contains a
                 number too large for Python or a lone surrogate.
         """
-        text = s if isinstance(s, str) else s.decode("utf-8-sig")
-        if "\\ud" in text or "\\uD" in text:
+        if isinstance(s, str):
+            text = s
+        else:  # the codec for a mark is written in Python
+            text = s.decode("utf-8-sig" if s.startswith(BOM_UTF8) else "utf-8")
+        if "\\" in text and ("\\ud" in text or "\\uD" in text):
             _check_surrogates(text)
         try:
             value = json.loads(text, **kwargs) if kwargs else _decoder.decode(text)
