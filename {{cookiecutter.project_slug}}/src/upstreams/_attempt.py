@@ -15,6 +15,7 @@ from ._errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from ._fields import names_of
 from ._retries import retry_after
 from ._transport import NotHTTP
 
@@ -27,6 +28,8 @@ _TRANSIENT = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 
+# Fields of a reply whose body is not what it holds.
+_CODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 # Of a Content-Length. More digits are no length of anything.
@@ -86,12 +89,13 @@ async def whole(
     """
     response = await transport.handle_async_request(request)
     headers = response.headers
-    may_be_empty = True
     try:
-        if is_encoded := "Content-Encoding" in headers or "Transfer-Encoding" in headers:
+        if is_encoded := not _CODINGS.isdisjoint(names_of(headers)):
             decoding.refuse_transfer_coding(headers)
             may_be_empty = _has_no_body(request, response) or _content_length(headers) == 0
-        body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
+            body = await decoding.read(response, max_bytes=max_bytes, may_be_empty=may_be_empty)
+        else:
+            body = await decoding.read_plain(response, max_bytes=max_bytes)
     finally:
         await response.aclose()
     if is_encoded:

@@ -43,6 +43,18 @@ async def read(response: httpx.Response, *, max_bytes: int, may_be_empty: bool) 
     return b"".join([part async for part in body])
 
 
+async def read_plain(response: httpx.Response, *, max_bytes: int) -> bytes:
+    """Do the same for a body that is in no coding, as most are."""
+    assert isinstance(response.stream, AsyncIterable)  # noqa: S101 - as below
+    received, size = [], 0
+    async for part in response.stream:
+        size += len(part)
+        if size > max_bytes:
+            raise TooLarge(max_bytes)
+        received.append(part)
+    return b"".join(received)
+
+
 async def parts(
     response: httpx.Response, *, max_bytes: int | None, may_be_empty: bool
 ) -> AsyncGenerator[bytes, None]:

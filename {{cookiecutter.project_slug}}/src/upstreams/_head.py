@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-Field = tuple[bytes, bytes]
+from ._fields import Field, names_of
 
 # RFC 9110 sections 5.6.2 and 5.5: a name is a token, and a value has no control character but a
 # tab. A line break in one would begin another field, or another request.
@@ -30,7 +30,7 @@ def request_head(request: httpx.Request, content: bytes | None, added: list[Fiel
     """
     headers = request.headers
     fields = [*headers.raw, *added]
-    is_framed = "Content-Length" in headers or "Transfer-Encoding" in headers
+    is_framed = not _FRAMING.isdisjoint(names_of(headers))
     if is_framed:
         fields = [field for field in fields if field[0].lower() not in _FRAMING]
     if is_framed or content != b"" or request.method not in _BODILESS:

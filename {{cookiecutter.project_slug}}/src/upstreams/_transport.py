@@ -12,6 +12,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpProcessingError, RawResponseMessag
 from yarl import URL
 
 from ._connector import Connector
+from ._fields import headers_of, names_of
 from ._head import request_head
 from ._upload import Upload, content_of
 from ._urls import origin
@@ -84,7 +85,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         header that cannot be sent as such.
         """
         is_own = origin(request.url) == self._origin
-        is_complete = not is_own or "Authorization" in request.headers
+        is_complete = not is_own or b"authorization" in names_of(request.headers)
         content = content_of(request)
         head = request_head(request, content, [] if is_complete else self._authorization)
         connection = await self._connection(request, is_own=is_own)
@@ -96,9 +97,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         except BaseException:
             exchange.abort()
             raise
-        return httpx.Response(
-            reply.code, headers=reply.raw_headers, stream=exchange, request=request
-        )
+        headers = headers_of(reply.raw_headers)
+        return httpx.Response(reply.code, headers=headers, stream=exchange, request=request)
 
     async def _connection(self, request: httpx.Request, *, is_own: bool) -> Connection:
         destination = self._destination if is_own else None

@@ -28,6 +28,7 @@ from ._connector import tls_context
 from ._deadline import BUDGET_HEADER, Deadline, DeadlineExceeded
 from ._errors import UpstreamError, UpstreamTimeout
 from ._failures import log_failure
+from ._fields import with_fields
 from ._hedging import Latencies, hedged
 from ._observer import NOBODY, Attempt, Observer, Trace, error_name, method_name, traced
 from ._options import GetOptions, RequestOptions, pairs
@@ -493,9 +494,7 @@ class Upstream:
         # start leaves too little for a reply.
         longest = self.timeout if timeout is None else max(timeout, self.timeout)
         patience = (self.timeout if timeout is None else timeout) / 2
-        # A copy of parsed headers takes a fourth of the time of parsing them.
-        usual = self._headers
-        sent = httpx.Headers([*usual.raw, *_encoded(passed_on)] if passed_on else usual)
+        sent = with_fields(self._headers, _encoded(passed_on))
         if (headers := options.get("headers")) is not None:
             sent.update(headers)
         request = httpx.Request(
