@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test light-tests test-all bench lint format lock copier dist docs reference workbench carry-back
+.PHONY: demo test light-tests test-all bench lint format lock hooks copier dist docs reference workbench carry-back
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -60,7 +60,11 @@ lock:
 	@sh scripts/uv lock --project benchmarks/fastapi_template $(if $(UPGRADE),--upgrade)
 	@$(RUN) --only-group demo -m scripts.lock $(if $(UPGRADE),--upgrade)
 
-# Writes copier.yml anew from cookiecutter.json.
+# Checks each commit from now on: see .pre-commit-config.yaml.
+hooks:
+	@$(RUN) prek install
+
+# Writes copier.yml from cookiecutter.json.
 copier:
 	@$(RUN) -m scripts.copier
 

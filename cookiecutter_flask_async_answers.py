@@ -160,7 +160,9 @@ BROUGHT_BY = {
         "tests/test_systemd.py",
     ),
     ("ci", ("github",)): (
+        ".github/ISSUE_TEMPLATE/bug.yml",
         ".github/dependabot.yml",
+        ".github/pull_request_template.md",
         ".github/workflows/ci.yml",
     ),
     ("ci", ("gitlab",)): (

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -118,8 +119,9 @@ def synced(project: Path, *options: str) -> Path:
         message = f"{project} is not a baked project: it has no uv.lock."
         raise BenchError(message)
     # The benchmarks run under uv, which says where it is.
-    uv = os.environ.get("UV", "uv")
-    command = [uv, "sync", "--quiet", "--locked", "--no-dev", *options, "--project", str(project)]
+    uv = [os.environ.get("UV", "uv"), "sync", "--quiet", "--locked", "--no-dev"]
+    # The machine may not have the Python that `.python-version` names.
+    command = [*uv, "--python", sys.executable, *options, "--project", str(project)]
     _output(command, f"No environment for {project.name}")
     return project
 

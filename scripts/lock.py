@@ -4,6 +4,7 @@
 `docs/decisions/shipped-lock-file.md` says why the template ships a lock file at all.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,25 +14,50 @@ from scripts.baking import ROOT, bake
 
 TEMPLATE_LOCK = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
 
-# What the answers change in a lock file; all else is the same for every bake.
+# What the answers change in a lock file; everything else is the same for every bake.
 MARKUP = {
     'requires-python = ">=3.11"\n': 'requires-python = ">={{ cookiecutter.python_version }}"\n',
     'name = "price-service"\n': 'name = "{{ cookiecutter.project_slug }}"\n',
 }
+
+# The packages that only some answers bring. Each is named twice, and has an entry of its own.
+CONDITIONS = {"zizmor": 'cookiecutter.ci == "github"'}
 
 
 def with_markup(lock: str) -> str:
     """The lock file of a default bake as the template's.
 
     Raises:
-        ValueError: when a line that depends on an answer is not there exactly once.
+        ValueError: a line that depends on an answer is not there as often as it should be.
     """
     for line, template in MARKUP.items():
         if lock.count(line) != 1:
             message = f"expected {line!r} once in uv.lock, found it {lock.count(line)} times"
             raise ValueError(message)
         lock = lock.replace(line, template)
+    for package, condition in CONDITIONS.items():
+        lock = with_condition(lock, package, condition)
     return lock
+
+
+def with_condition(lock: str, package: str, condition: str) -> str:
+    """The lock file in which a package depends on an answer.
+
+    Raises:
+        ValueError: it is not named twice, or has not one entry.
+    """
+    named = rf' +\{{ name = "{package}".*\n'
+    entry = rf'\n\[\[package\]\]\nname = "{package}"\n(?:.+\n)+'
+    marked, count = re.subn(
+        f"^({named}|{entry})",
+        lambda found: f"# jinja: if {condition}\n{found[0]}# jinja: endif\n",
+        lock,
+        flags=re.MULTILINE,
+    )
+    if count != 3:  # noqa: PLR2004 - named twice, and its entry
+        message = f"expected {package} 3 times in uv.lock, found it {count} times"
+        raise ValueError(message)
+    return marked
 
 
 def main(uv_arguments: list[str]) -> None:

@@ -15,7 +15,6 @@ from cookiecutter_flask_async_answers import IMAGE_PYTHON
 from .baking import CHOICES, PYTHONS, ROOT, bake, contents, describe
 from .checks import write
 from .rendering import Renderer
-from .test_readmes import blocks
 from .uv import run
 
 WITH_IMAGE = {"docker", "kubernetes", "all"}
@@ -26,11 +25,17 @@ VARIATIONS = [
     )
 ]
 CI_FILES = {
-    "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
+    "github": {
+        ".github/ISSUE_TEMPLATE/bug.yml",
+        ".github/dependabot.yml",
+        ".github/pull_request_template.md",
+        ".github/workflows/ci.yml",
+    },
     "gitlab": {".gitlab-ci.yml", "renovate.json"},
     "none": set(),
 }
 SCHEMAS = {
+    ".github/ISSUE_TEMPLATE/bug.yml": ["vendor.github-issue-forms"],
     ".github/dependabot.yml": ["vendor.dependabot"],
     ".github/workflows/ci.yml": ["vendor.github-workflows"],
     ".gitlab-ci.yml": ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
@@ -121,24 +126,42 @@ def test_both_hosts_run_the_same_commands(tmp_path: Path) -> None:
     github = jobs(bake(tmp_path / "github", ci="github"))
     gitlab = jobs(bake(tmp_path / "gitlab", ci="gitlab"))
 
-    for job in ("lint", "test", "test-lowest-versions"):
+    zizmor = "uv run zizmor --offline .github"  # GitLab has no workflows for it to read
+    assert zizmor in commands(github["lint"])
+    assert [each for each in commands(github["lint"]) if each != zizmor] == commands(gitlab["lint"])
+    for job in ("test", "test-lowest-versions"):
         assert commands(github[job]) == commands(gitlab[job])
 
 
 def test_the_commands_of_ci_are_those_that_other_tests_run(project: Path) -> None:
     found = jobs(project)
-    readme = next(
-        block.commands
-        for block in blocks((project / "README.md").read_text("utf-8"))
-        if "uv run mypy" in block.commands
-    )
     pytest = "uv run --no-sync pytest"
     lowest = ["uv sync --resolution lowest-direct", pytest, f"{pytest} tests/contract"]
 
     install, *lint = commands(found["lint"])
     assert "uv sync --locked" == install == commands(found["test"])[0]
-    assert readme == lint + commands(found["test"])[1:]  # by test_readmes.py
+    assert lint == of_make("lint", project)
+    assert lint + commands(found["test"])[1:] == of_make("test", project)  # by test_readmes.py
     assert lowest == commands(found["test-lowest-versions"])  # by test_project.py
+
+
+@pytest.mark.parametrize("ci", CHOICES["ci"])
+def test_the_hooks_and_the_task_lint_run_the_same_commands(ci: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, ci=ci)
+    found = yaml.safe_load((project / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    local = [hook for each in found["repos"] if each["repo"] == "local" for hook in each["hooks"]]
+
+    assert [hook["entry"] for hook in local] == ["uv lock --check", *of_make("lint", project)]
+    # What a hook does must not depend on which files a commit has.
+    assert {(hook["language"], hook["pass_filenames"]) for hook in local} == {("system", False)}
+    assert ("zizmor" in repr(local)) == (ci == "github")
+
+
+def of_make(target: str, project: Path) -> list[str]:
+    """The commands that `make` would run."""
+    alone = {"MAKEFLAGS": "", "MAKELEVEL": "0"}  # as if no other `make` had started the tests
+    printed = run("make", "--dry-run", target, cwd=project, env=alone)
+    return printed.splitlines()
 
 
 def jobs(project: Path) -> dict[str, Any]:

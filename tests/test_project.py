@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .baking import OLDEST, PYTHONS, bake
+from .baking import CHOICES, OLDEST, PYTHONS, bake, describe
 from .uv import on_python, run, run_tests
 
 
@@ -64,14 +64,21 @@ def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
     run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
 
 
-# A lock file is sorted by name, and says which Pythons: the two do not meet.
+# A lock file is sorted by name, says which Pythons, and has what the answers bring: none of these
+# has to do with another.
 @pytest.mark.parametrize(
-    ("name", "python"),
-    [*((name, OLDEST) for name in ("Aaa", "Zzz")), *(("Price Service", each) for each in PYTHONS)],
+    "answers",
+    [
+        {"project_name": "Aaa"},
+        {"project_name": "Zzz"},
+        *({"python_version": python} for python in PYTHONS),
+        *({"ci": ci} for ci in CHOICES["ci"][1:]),
+    ],
+    ids=describe,
 )
-def test_the_lock_file_fits_every_bake(name: str, python: str, tmp_path: Path) -> None:
-    env = on_python(python)
-    project = bake(tmp_path, project_name=name, python_version=python)
+def test_the_lock_file_fits_every_bake(answers: dict[str, str], tmp_path: Path) -> None:
+    env = on_python(answers.get("python_version", OLDEST))
+    project = bake(tmp_path, **answers)
 
     run("uv", "lock", "--check", cwd=project, env=env)
 

@@ -105,18 +105,38 @@ def test_a_bake_sees_nothing_of_the_users_configuration(
 
 
 def test_the_lock_tool_puts_the_answers_back_as_markup() -> None:
-    locked = 'requires-python = ">=3.11"\nname = "flask"\nname = "price-service"\n'
+    entry = '\n[[package]]\nname = "zizmor"\nversion = "1"\n'
+    locked = (
+        'requires-python = ">=3.11"\nname = "flask"\nname = "price-service"\n'
+        f'    {{ name = "zizmor" }},\n]\n    {{ name = "zizmor", specifier = ">=1" }},\n]\n{entry}'
+    )
 
     assert lock.with_markup(locked) == (
         'requires-python = ">={{ cookiecutter.python_version }}"\n'
         'name = "flask"\n'
         'name = "{{ cookiecutter.project_slug }}"\n'
+        '# jinja: if cookiecutter.ci == "github"\n'
+        '    { name = "zizmor" },\n'
+        "# jinja: endif\n"
+        "]\n"
+        '# jinja: if cookiecutter.ci == "github"\n'
+        '    { name = "zizmor", specifier = ">=1" },\n'
+        "# jinja: endif\n"
+        "]\n"
+        f'# jinja: if cookiecutter.ci == "github"\n{entry}# jinja: endif\n'
     )
 
 
-def test_the_lock_tool_refuses_a_lock_file_that_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="price-service"):
-        lock.with_markup('requires-python = ">=3.11"\n')
+@pytest.mark.parametrize(
+    ("locked", "missing"),
+    [
+        ('requires-python = ">=3.11"\n', "price-service"),
+        ('requires-python = ">=3.11"\nname = "price-service"\n', "expected zizmor 3 times"),
+    ],
+)
+def test_the_lock_tool_refuses_a_lock_file_that_it_does_not_know(locked: str, missing: str) -> None:
+    with pytest.raises(ValueError, match=missing):
+        lock.with_markup(locked)
 
 
 @pytest.mark.parametrize("width", [80, 120])

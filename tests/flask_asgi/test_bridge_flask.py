@@ -126,7 +126,7 @@ async def test_hooks_run_in_flasks_order(
     calls: list[str] = []
     hooks(app, "app", calls)
     hooks(bp, "bp", calls)
-    both_kinds(bp, lambda: calls.append("view") or "ok")  # type: ignore[func-returns-value]
+    both_kinds(bp, lambda: calls.append("view") or "ok")  # type: ignore[func-returns-value,redundant-expr]
     app.register_blueprint(bp)
     expected = [
         *("app before", "app async before", "bp before", "bp async before", "view"),

@@ -10,11 +10,15 @@ from price_service.parts import parts
 from price_service.serve import main
 
 
+def load_the_certificate() -> None:
+    message = "the certificate has expired"
+    raise OSError(message)
+
+
 @parts(asgi.app).lifespan.add
 @asynccontextmanager
 async def broken(_app: Flask) -> AsyncIterator[None]:
-    message = "the certificate has expired"
-    raise OSError(message)
+    load_the_certificate()
     yield
 
 

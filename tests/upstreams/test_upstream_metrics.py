@@ -74,8 +74,8 @@ def test_attempts_are_told_apart_by_method_and_error(
     assert value(name, **labels) == before + 1
 
 
-def test_an_upstream_has_its_series_from_the_start(metrics: UpstreamMetrics) -> None:
-    assert metrics
+@pytest.mark.usefixtures("metrics")
+def test_an_upstream_has_its_series_from_the_start() -> None:
     states = {
         state: value("upstream_breaker_state", upstream="orders", state=state)
         for state in ("closed", "open", "half-open")

@@ -11,7 +11,14 @@ from inspect import CO_COROUTINE
 from types import FunctionType, MethodType
 from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, got_request_exception, request
+from flask import (
+    Flask,
+    Request,
+    Response,
+    got_request_exception,
+    has_request_context,
+    request,
+)
 from flask.globals import _cv_request
 
 from ._environ import CANCELLED, ENDING, LEFTOVERS, RULE
@@ -190,7 +197,7 @@ def _update_template_context(
     *args: Any,  # noqa: ANN401 - Flask's
 ) -> None:
     if is_on_loop():
-        names = (None, *request.blueprints) if request else (None,)
+        names = (None, *request.blueprints) if has_request_context() else (None,)
         processors = app.template_context_processors
         functions = [each for name in names for each in processors.get(name, ())]
         if any(may_block(app, each) for each in functions):

@@ -41,8 +41,9 @@ class Lifespan:
             TypeError: it is not callable.
             RuntimeError: the resources are open.
         """
+        given: object = resource  # not every caller has its types checked
         # What `asynccontextmanager` makes of a call is callable too, as a decorator.
-        if not callable(resource) or isinstance(resource, AbstractAsyncContextManager):
+        if not callable(given) or isinstance(given, AbstractAsyncContextManager):
             message = (
                 f"a resource is a function that takes the Flask application and returns an async "
                 f"context manager, not {resource!r}"
