@@ -18,7 +18,9 @@ from typing import NamedTuple
 import pytest
 
 from .baking import OLDEST, ROOT, bake
+from .releases import git, working_tree
 from .serving import free_port, running
+from .test_habits import targets
 from .uv import on_python, run
 
 BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
@@ -74,13 +76,59 @@ def run_blocks(readme: str, folder: Path, env: dict[str, str]) -> None:
 
 
 @pytest.mark.heavy
-def test_the_commands_of_a_bake_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "AGENTS.md"])
+def test_the_commands_of_a_bake_work(page: str, tmp_path: Path) -> None:
     project = bake(tmp_path)
 
-    run_blocks((project / "README.md").read_text("utf-8"), project, on_python(OLDEST))
+    run_blocks((project / page).read_text("utf-8"), project, on_python(OLDEST))
 
 
 def test_the_commands_of_the_template_work(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
     run_blocks(readme, tmp_path, on_python(OLDEST))
+
+
+@pytest.mark.heavy
+def test_the_commands_for_assistants_work(tmp_path: Path) -> None:
+    working_tree(tmp_path)  # a copy, whose workbench is nobody's
+    git(tmp_path, "init", "--quiet")
+
+    run_blocks((tmp_path / "AGENTS.md").read_text("utf-8"), tmp_path, on_python(OLDEST))
+
+
+TASK = re.compile(r"\bmake ([a-z][\w-]*)")
+PAGES = ("README.md", "AGENTS.md", "CONTRIBUTING.md", ".github/pull_request_template.md")
+
+
+@pytest.mark.parametrize("place", ["here", "in a bake"])
+def test_every_task_that_a_page_names_is_in_the_makefile(place: str, project: Path) -> None:
+    folder = ROOT if place == "here" else project
+    pages = [folder / page for page in PAGES if (folder / page).exists()]
+    code = re.compile(r"`make [^`]+`|^\$ make .+", re.MULTILINE)
+    named = {
+        task
+        for page in pages
+        for span in code.findall(page.read_text(encoding="utf-8"))
+        for task in TASK.findall(span)
+    }
+
+    assert len(pages) >= 3
+    assert named
+    assert named - targets(folder) == set()
+
+
+@pytest.mark.parametrize("place", ["here", "in a bake"])
+def test_the_page_for_assistants_is_short_and_names_what_there_is(
+    place: str, project: Path
+) -> None:
+    folder = ROOT if place == "here" else project
+    page = (folder / "AGENTS.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([\w{}./-]+(?:/|/[\w.-]+|\.(?:example|json|lock|md|py|toml|yml)))`", page)
+
+    assert (folder / "CLAUDE.md").read_text(encoding="utf-8") == "@AGENTS.md\n"
+    assert page.count("\n") <= 60
+    assert len(names) > 8
+    for name in names:
+        path = name.replace("NAME", "*").replace("test_*", "test_h*")
+        assert any({*base.glob(path)} for base in (folder, folder / "src/price_service")), name
