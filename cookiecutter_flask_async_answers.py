@@ -42,6 +42,7 @@ class Rule(NamedTuple):
 
 
 ONE_LINE = r"\S(.*\S)?"
+ACCOUNT = r"[A-Za-z0-9]([._-]?[A-Za-z0-9])*"
 WORD = r'[^\s@"\\()<>,:;\[\]]+'
 
 RULES = {
@@ -62,9 +63,10 @@ RULES = {
     "full_name": Rule(100, ONE_LINE, "a line of 1 to 100 characters"),
     "email": Rule(254, rf"{WORD}@{WORD}", "one address like you@example.com"),
     "github_username": Rule(
-        39,
-        r"[A-Za-z0-9](-?[A-Za-z0-9])*",
-        "1 to 39 letters and digits, single dashes between them",
+        100,
+        rf"{ACCOUNT}(/{ACCOUNT})*",
+        "1 to 100 letters and digits, single dashes, dots or underscores between them, and a slash"
+        " before a subgroup",
     ),
 }
 
@@ -245,15 +247,8 @@ def problem(answers: Mapping[str, object]) -> str:
     for variable, fault, accepted in refusals(answers):
         value = ascii(answers[variable])
         shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
-        asked = f'the answer to "{wording(variable)}"'
-        return f"{variable} {shown}, {asked}, {fault}; accepted is {accepted}."
+        return f"{variable} {shown} {fault}; accepted is {accepted}."
     return ""
-
-
-def wording(variable: str) -> str:
-    """What a person is asked for a variable: the prompt shows no name."""
-    prompt = questions()["__prompts__"][variable]
-    return str(prompt["__prompt__"] if isinstance(prompt, dict) else prompt)
 
 
 def checked(answers: Mapping[str, object]) -> str:
@@ -301,6 +296,26 @@ def and_newer(python: str) -> list[str]:
     """The Pythons that a service supports whose oldest is this one."""
     versions: list[str] = questions()["python_version"]
     return versions[versions.index(python) :]
+
+
+HOSTS = {"github": ("github.com", "ghcr.io"), "gitlab": ("gitlab.com", "registry.gitlab.com")}
+
+
+def host(answers: Mapping[str, object]) -> tuple[str, str]:
+    """Where the sources and the images of a service are kept: by its CI, GitHub without one."""
+    return HOSTS[str(answers["ci"])] if answers["ci"] in HOSTS else HOSTS["github"]
+
+
+def repository(answers: Mapping[str, object]) -> str:
+    """The address of a service's repository."""
+    sources, _ = host(answers)
+    return f"https://{sources}/{answers['github_username']}/{answers['project_slug']}"
+
+
+def image(answers: Mapping[str, object]) -> str:
+    """The name of a service's image, in lower case as registries demand."""
+    _, images = host(answers)
+    return f"{images}/{answers['github_username']}/{answers['project_slug']}".lower()
 
 
 # The newest Python on which no measured work cost more than on the oldest:
@@ -392,7 +407,10 @@ def refuse_an_old_cookiecutter() -> None:
         )
 
 
-FILTERS = (and_newer, checked, escaped, excluded, left_out, markdown, of_image, problem, slug)
+FILTERS = (
+    *(and_newer, checked, escaped, excluded, image, left_out, markdown, of_image, problem),
+    *(repository, slug),
+)
 
 
 class Answers(Extension):

@@ -67,7 +67,7 @@ ACCEPTED = {
         *("a@b", "a+b@example.com", "o'neil@example.com", "\u00fc@ex\u00e4mple.com", "{{7*7}}@x"),
         *("$HOME@x.example", "`id`@x", "%s@x", "a&b@x", "#@x", "*a*@_b_", "a@" + "x" * 252),
     ),
-    "github_username": ("a", "A-b-9", "9x", "x" * 39),
+    "github_username": ("a", "A-b-9", "9x", "a_b.c", "Group/sub-group/team", "x" * 100),
 }
 
 # Each of these is refused.
@@ -82,6 +82,7 @@ REFUSED = {
         *("a@b;c", "a@" + "x" * 253, "a@\u202eb"),
     ),
     "github_username": (
-        *("", "-a", "a-", "a--b", "a_b", "a/b", "../x", "a b", "x" * 40, 'a"b', "\u00e4", "a\n"),
+        *("", "-a", "a-", "a--b", "a__b", "a/", "/a", "a//b", "../x", "a/../b", "a b", "x" * 101),
+        *('a"b', "\u00e4", "a\n"),
     ),
 }

@@ -40,6 +40,21 @@ def test_every_question_and_every_choice_has_a_wording() -> None:
             assert prompts[name]
 
 
+def test_a_question_begins_with_the_name_that_an_error_gives_it() -> None:
+    for name, prompt in QUESTIONS["__prompts__"].items():
+        asked = prompt["__prompt__"] if isinstance(prompt, dict) else prompt
+        assert asked.startswith(f"{name}: ")
+        assert len(asked.removeprefix(name).split()) <= 10, asked
+
+
+def test_a_choice_comes_after_every_text() -> None:
+    """Cookiecutter renders it, and so the text before it is checked before a replay is kept."""
+    asked = [name for name in QUESTIONS if not name.startswith("_")]
+
+    assert not isinstance(QUESTIONS[asked[-1]], str)
+    assert asked.index("ci") < asked.index("github_username")  # whose account it is follows
+
+
 def test_answers_need_the_standard_library_and_jinja_only() -> None:
     for path in [ROOT / "cookiecutter_flask_async_answers.py", *ROOT.glob("hooks/*.py")]:
         imported = re.findall(r"^(?:from|import) (\w+)", path.read_text("utf-8"), re.MULTILINE)

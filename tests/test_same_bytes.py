@@ -116,8 +116,7 @@ def test_copier_refuses_with_the_same_sentence(release: Release, tmp_path: Path)
 
     printed = fails(PROGRAMS / "copier", *command, "service", cwd=tmp_path)
 
-    assert "project_slug '../../x', the answer to " in printed
-    assert ", does not have the right form; accepted is 1 to 50 lower-case" in printed
+    assert "project_slug '../../x' does not have the right form; accepted is 1 to 50" in printed
     assert list(tmp_path.iterdir()) == []
 
 
