@@ -18,7 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test light-tests test-all bench lint format lock hooks copier dist docs reference workbench carry-back
+.PHONY: demo test light-tests test-all bench lint format lock hooks copier address recording dist docs
+.PHONY: reference workbench carry-back
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:
@@ -67,6 +68,14 @@ hooks:
 # Writes copier.yml from cookiecutter.json.
 copier:
 	@$(RUN) -m scripts.copier
+
+# Lists where the address of this repository stands; NEW=https://... changes it there, for a fork.
+address:
+	@$(RUN) --only-group demo -m scripts.address $(NEW)
+
+# Records the terminals that README.md shows.
+recording:
+	@$(RUN) --only-group demo -m scripts.recording
 
 # Builds and checks a wheel and an sdist of each of the service's libraries, into dist/.
 dist:

@@ -110,7 +110,7 @@ def environment() -> dict[str, str]:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(removed)}
     return inherited | {
         "UV_PROJECT_ENVIRONMENT": str(FOLDER / "venv"),
-        "UV_PYTHON": sys.executable,  # the machine may not have the one that `.python-version` names
+        "UV_PYTHON": sys.executable,  # the one that `.python-version` names may be missing
         "ENVIRONMENT": "development",
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),

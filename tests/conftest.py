@@ -39,6 +39,7 @@ LONG = (
     "test_service_in_depth.py",
     "test_bakes.py",
     "test_docs.py",
+    "test_readmes.py",
     "test_project.py",
     "test_hostile_answers.py",
     "test_compatibility.py",

@@ -10,14 +10,20 @@ from .baking import CHOICES, OLDEST, PYTHONS, bake, describe
 from .uv import on_python, run, run_tests
 
 
-# Where they pass on the oldest, they rarely fail on the others. `test_readmes.py` runs them with
-# the coverage that the service demands, which takes longer.
-@pytest.mark.parametrize(
-    "python",
-    [OLDEST, *(pytest.param(python, marks=pytest.mark.heavy) for python in PYTHONS[1:])],
-)
+# Where they pass on the oldest, they rarely fail on the others. There `test_readmes.py` runs them,
+# as the README of the template says.
+@pytest.mark.heavy
+@pytest.mark.parametrize("python", PYTHONS)
 def test_the_tests_of_a_default_bake_pass(python: str, tmp_path: Path) -> None:
     run_tests(bake(tmp_path), on_python(python))
+
+
+def test_the_contract_of_a_default_bake_holds(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    env = on_python(OLDEST)
+
+    run("uv", "sync", "--locked", cwd=project, env=env)
+    run("uv", "run", "--no-sync", "pytest", "tests/contract", cwd=project, env=env)
 
 
 @pytest.mark.heavy

@@ -6,6 +6,7 @@ changes that: `<!-- keeps running -->` leaves the block's last command running f
 follow, and `<!-- not run: reason -->` leaves the block out.
 """
 
+import asyncio
 import os
 import re
 import shlex
@@ -13,11 +14,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
+import httpx
 import pytest
+from flask import Blueprint, Flask, request
+from flask_asgi import FlaskToAsgi
+from upstreams import UpstreamTimeout, fan_out
 
-from .baking import OLDEST, ROOT, bake
+from scripts.address import address
+
+from .baking import OLDEST, QUESTIONS, ROOT, bake
 from .releases import git, working_tree
 from .serving import free_port, running
 from .test_habits import targets
@@ -27,7 +35,7 @@ BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 NOT_RUN = re.compile(r"not run: .+")
 
 # What stands for the public repository, which a test does not ask.
-URL = "https://github.com/your-org/cookiecutter-flask-async"
+URL = address()
 CHECKOUT = shlex.quote(str(ROOT))
 STAND_INS = {
     f"uvx cookiecutter {URL}": f"{shlex.quote(sys.executable)} -m cookiecutter {CHECKOUT}",
@@ -95,6 +103,92 @@ def test_the_commands_for_assistants_work(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
 
     run_blocks((tmp_path / "AGENTS.md").read_text("utf-8"), tmp_path, on_python(OLDEST))
+
+
+def template_readme() -> str:
+    """The README of the template."""
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_has_the_command_and_a_view() -> None:
+    lines = template_readme().splitlines()
+
+    assert lines.index(f"$ uvx cookiecutter {URL}") < 10
+    assert lines.index("async def prices() -> dict[str, object]:") < 20
+    assert lines.index("## How fast") > lines.index("## What is not in it")
+
+
+def test_the_view_that_the_readme_shows_asks_for_all_at_once() -> None:
+    barrier = asyncio.Barrier(3)  # asked one after another, none would return
+
+    async def price(symbol: str) -> str:
+        await barrier.wait()
+        if symbol == "GOOG":
+            raise UpstreamTimeout("prices", "no answer in time")  # noqa: EM101 - its upstream
+        return f"price of {symbol}"
+
+    bp = Blueprint("shown", __name__)
+    prices_client = SimpleNamespace(price=price)
+    names = {"bp": bp, "fan_out": fan_out, "request": request, "prices_client": prices_client}
+    (code,) = re.findall(r"```python\n(.*?)```", template_readme(), re.DOTALL)
+    exec(code, names)  # noqa: S102 - of this repository
+    app = Flask(__name__)
+    app.register_blueprint(bp)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(cast("Any", FlaskToAsgi(app)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.get("/prices?symbol=AAPL&symbol=GOOG&symbol=MSFT")
+
+    answer = asyncio.run(asyncio.wait_for(ask(), 30))
+
+    prices = {symbol: f"price of {symbol}" for symbol in ("AAPL", "MSFT")}
+    assert answer.json() == {"prices": prices, "missing": ["GOOG"]}
+
+
+def entries(tree: str) -> set[str]:
+    """The paths that a drawn tree of a project names."""
+    found: set[str] = set()
+    folders: list[str] = []
+    for line in tree.splitlines()[1:]:
+        names = line.split("  ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = folders[: depth - 1]
+        for name in next(filter(None, names)).split():
+            found.add("/".join([*folders, name.rstrip("/")]))
+            if name.endswith("/"):
+                folders = [*folders, name.rstrip("/")]
+    return found
+
+
+def test_the_tree_in_the_readme_is_that_of_a_bake(project: Path) -> None:
+    (tree,) = re.findall(r"```text\n(price-service/\n.*?)```", template_readme(), re.DOTALL)
+    real = {path.name for path in project.iterdir()}
+
+    assert entries(tree) == real | {f"src/{path.name}" for path in (project / "src").iterdir()}
+    for line in tree.splitlines()[1:-1]:
+        assert re.search(r"\S  +\S|/$", line), f"{line!r} says nothing of it"
+
+
+def test_every_picture_and_page_that_the_readme_links_is_there() -> None:
+    links = re.findall(r"\]\(([^):]+)\)", template_readme())
+
+    assert len(links) > 15
+    for link in links:
+        assert (ROOT / link.partition("#")[0]).exists(), link
+
+
+def test_the_recorded_terminals_need_no_other_host() -> None:
+    for name in ("bake", "demo"):
+        picture = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
+        assert "url(http" not in picture
+        assert "href" not in picture
+        assert str(Path.home()) not in picture
+        assert "/tmp" not in picture  # noqa: S108 - looked for, not used
+    for name in (each for each in QUESTIONS if not each.startswith("_")):
+        assert f"{name}:" in (ROOT / "docs/images/bake.svg").read_text("utf-8").replace(
+            "&#160;", " "
+        )
 
 
 TASK = re.compile(r"\bmake ([a-z][\w-]*)")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts.address import address
+
 from .baking import ROOT, contents
 from .releases import PROGRAMS, Release, append, commit, git, program
 from .uv import run
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.heavy
 
 PAGE = ROOT / "docs" / "teams.md"
 WORKFLOW = ROOT / "docs" / "update-template.yml"
-URL = "https://github.com/your-org/cookiecutter-flask-async"
+URL = address()
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
