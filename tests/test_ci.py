@@ -36,6 +36,7 @@ CI_FILES = {
 }
 SCHEMAS = {
     ".github/ISSUE_TEMPLATE/bug.yml": ["vendor.github-issue-forms"],
+    ".github/ISSUE_TEMPLATE/idea.yml": ["vendor.github-issue-forms"],
     ".github/dependabot.yml": ["vendor.dependabot"],
     ".github/workflows/ci.yml": ["vendor.github-workflows"],
     ".gitlab-ci.yml": ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],

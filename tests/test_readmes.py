@@ -1,7 +1,8 @@
 """The commands that the READMEs show work, as they are shown.
 
 In a block fenced as `console`, the lines that begin with `$ ` are run, in order and in one shell,
-and blocks go on in the folder that the one before ended in. A comment on the line before the fence
+with the lines below them that begin with `> `. Blocks go on in the folder that the one before ended
+in. A comment on the line before the fence
 changes that: `<!-- keeps running -->` leaves the block's last command running for the blocks that
 follow, and `<!-- not run: reason -->` leaves the block out.
 """
@@ -26,7 +27,7 @@ from upstreams import UpstreamTimeout, fan_out
 from scripts.address import address
 
 from .baking import OLDEST, QUESTIONS, ROOT, bake
-from .releases import git, working_tree
+from .releases import commit, git, working_tree
 from .serving import free_port, running
 from .test_habits import targets
 from .uv import on_python, run
@@ -57,9 +58,17 @@ def blocks(text: str) -> Iterator[Block]:
         if language != "console" or NOT_RUN.fullmatch(mark):
             continue
         assert mark in {"", "keeps running"}, f"unknown mark {mark!r}"
-        commands = [line.removeprefix("$ ") for line in body.splitlines() if line[:2] == "$ "]
+        shown = [line for line in body.splitlines() if line[:2] in {"$ ", "> "} or line == ">"]
+        commands = re.split(r"\n?^\$ ", "\n".join(shown), flags=re.MULTILINE)[1:]
+        commands = [re.sub("^> ?", "", command, flags=re.MULTILINE) for command in commands]
         assert commands, f"no command in {body!r}"
         yield Block(commands, keeps_running=bool(mark))
+
+
+def test_a_command_has_the_lines_that_it_reads() -> None:
+    shown = "```console\n$ cat <<'END'\n> a\n>\n>   b\n> END\n  a\n$ true\n```\n"
+
+    assert [*blocks(shown)] == [Block(["cat <<'END'\na\n\n  b\nEND", "true"], keeps_running=False)]
 
 
 def run_blocks(readme: str, folder: Path, env: dict[str, str]) -> None:
@@ -98,11 +107,13 @@ def test_the_commands_of_the_template_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_the_commands_for_assistants_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md"])
+def test_the_commands_for_who_works_on_the_template_work(page: str, tmp_path: Path) -> None:
     working_tree(tmp_path)  # a copy, whose workbench is nobody's
     git(tmp_path, "init", "--quiet")
+    commit(tmp_path, "feat: the template")
 
-    run_blocks((tmp_path / "AGENTS.md").read_text("utf-8"), tmp_path, on_python(OLDEST))
+    run_blocks((tmp_path / page).read_text("utf-8"), tmp_path, on_python(OLDEST))
 
 
 def template_readme() -> str:
