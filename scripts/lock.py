@@ -47,10 +47,10 @@ def with_condition(lock: str, package: str, condition: str) -> str:
         ValueError: it is not named twice, or has not one entry.
     """
     named = rf' +\{{ name = "{package}".*\n'
-    entry = rf'\n\[\[package\]\]\nname = "{package}"\n(?:.+\n)+'
+    entry = rf'\n?\[\[package\]\]\nname = "{package}"\n(?:.+\n)+'
     marked, count = re.subn(
         f"^({named}|{entry})",
-        lambda found: f"# jinja: if {condition}\n{found[0]}# jinja: endif\n",
+        lambda found: f"# jinja: if {condition}\n{_kept(found[0])}# jinja: endif\n",
         lock,
         flags=re.MULTILINE,
     )
@@ -58,6 +58,11 @@ def with_condition(lock: str, package: str, condition: str) -> str:
         message = f"expected {package} 3 times in uv.lock, found it {count} times"
         raise ValueError(message)
     return marked
+
+
+def _kept(text: str) -> str:
+    """The text with its first line written so that Jinja keeps it, which eats empty ones there."""
+    return text if text.startswith(" ") else '{{ "" }}\n' + text.lstrip("\n")
 
 
 def main(uv_arguments: list[str]) -> None:
