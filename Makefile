@@ -18,8 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most of what the tests do is to wait for the servers that they start.
 WORKERS := $(or $(shell python3 -c 'import os; print(2 * (os.cpu_count() or 1))' 2>/dev/null),4)
 
-.PHONY: demo test light-tests test-all bench lint format lock hooks copier address recording dist docs
-.PHONY: reference workbench carry-back
+.PHONY: demo test light-tests test-all bench lint format lock hooks copier address recording dist docs reference workbench carry-back
 
 # Bakes the default service, starts it and shows its waits overlap. DEMO_EXIT=1 stops it after that.
 demo:

@@ -138,7 +138,7 @@ def test_the_lock_tool_puts_the_answers_back_as_markup() -> None:
         '    { name = "zizmor", specifier = ">=1" },\n'
         "# jinja: endif\n"
         "]\n"
-        f'# jinja: if cookiecutter.ci == "github"\n{entry}# jinja: endif\n'
+        f'# jinja: if cookiecutter.ci == "github"\n{{{{ "" }}}}{entry}# jinja: endif\n'
     )
 
 
