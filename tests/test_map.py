@@ -2,6 +2,8 @@
 
 import re
 
+from scripts import test_times
+
 from .baking import ROOT
 from .test_links import tracked
 
@@ -50,3 +52,19 @@ def test_the_readme_of_the_tests_names_every_module() -> None:
     modules = {path.relative_to(TESTS).as_posix() for path in tracked("tests/*test_*.py")}
 
     assert sorted(name for name, *_ in named) == sorted(modules)
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.upstreams.test_a" name="test_1" time="1.5" />
+<testcase classname="tests.upstreams.test_a.TestMore" name="test_2" time="2.0" />
+<testcase classname="tests.test_b" name="test_3" time="400" />
+</testsuite></testsuites>"""
+
+
+def test_times_of_a_report_are_written_into_the_rows_of_its_modules() -> None:
+    rows = ("`test_b.py` | B | ?, heavy", "`upstreams/test_a.py` | A | 2 s", "`test_d.py` | D | ?")
+    page = "".join(f"| {row} |\n" for row in rows)
+
+    written = test_times.with_times(page, test_times.times(REPORT))
+
+    assert written == page.replace("?, heavy", "10 min, heavy").replace("2 s", "5 s")
