@@ -6,7 +6,7 @@ bounds in coarse steps, so that the page changes when a module does and not with
 
 import re
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,9 +23,9 @@ def bound(seconds: float) -> str:
     return next((name for most, name in STEPS.items() if seconds < most), "10 min")
 
 
-def times(report: str) -> Counter[str]:
+def times(report: str) -> dict[str, float]:
     """The seconds of each module of a report, by its path below `tests`."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for case in ET.fromstring(report).iter("testcase"):  # noqa: S314 - pytest has written it
         parts = case.get("classname", "").split(".")[1:]
         names = [part for part in parts if not part[:1].isupper()]  # without the class
@@ -33,7 +33,7 @@ def times(report: str) -> Counter[str]:
     return found
 
 
-def with_times(page: str, seconds: Counter[str]) -> str:
+def with_times(page: str, seconds: dict[str, float]) -> str:
     """The page with the times of the modules that are known, the others as they are."""
 
     def row(match: re.Match[str]) -> str:
