@@ -7,6 +7,7 @@ bounds in coarse steps, so that the page changes when a module does and not with
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,7 +16,6 @@ from .baking import ROOT
 PAGE = ROOT / "tests" / "README.md"
 STEPS = {2: "2 s", 5: "5 s", 10: "10 s", 30: "30 s", 60: "1 min", 120: "2 min", 300: "5 min"}
 ROW = re.compile(r"^(\| `([\w/]+\.py)` \| .* \| )([^|,]*)((?:, heavy)?) \|$", re.MULTILINE)
-UNKNOWN = "?"
 
 
 def bound(seconds: float) -> str:
@@ -23,7 +23,7 @@ def bound(seconds: float) -> str:
     return next((name for most, name in STEPS.items() if seconds < most), "10 min")
 
 
-def times(report: str) -> dict[str, float]:
+def times(report: str) -> Mapping[str, float]:
     """The seconds of each module of a report, by its path below `tests`."""
     found: dict[str, float] = defaultdict(float)
     for case in ET.fromstring(report).iter("testcase"):  # noqa: S314 - pytest has written it
@@ -33,7 +33,7 @@ def times(report: str) -> dict[str, float]:
     return found
 
 
-def with_times(page: str, seconds: dict[str, float]) -> str:
+def with_times(page: str, seconds: Mapping[str, float]) -> str:
     """The page with the times of the modules that are known, the others as they are."""
 
     def row(match: re.Match[str]) -> str:
