@@ -48,12 +48,14 @@ def test_nothing_else_remembers_by_what_clients_choose() -> None:
     # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), those
     # of settings for their names, and that of the transport for times that the code sets. Those of
     # metrics are as few as the series: a method is of a set, and a route is a rule's
-    # (`test_server_metrics.py`). That of pages has no arguments.
+    # (`test_server_metrics.py`). That of pages has no arguments,
+    # and that of rate limits those of the code and the settings.
     package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 
     assert sorted(found) == [
         "_pages.py: functools.cache",
+        "_rate_limits.py: cache",
         "_server_metrics.py: cache",
         "_slips.py: cache",
         "_transport.py: lru_cache",

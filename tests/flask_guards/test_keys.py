@@ -221,3 +221,11 @@ async def test_a_token_that_names_no_key_fits_where_there_is_one(issuer: Issuer)
 
     issuer.rotate("second", keep=True)
     assert await issuer.keys().find(None, "ES256") is None
+
+
+async def test_a_fetch_that_would_end_the_server_fails_alone() -> None:
+    async def fetch() -> bytes:
+        raise SystemExit
+
+    with pytest.raises(RuntimeError, match="the fetch of an issuer's keys raised SystemExit"):
+        await IssuerKeys(fetch).find("first", "ES256")

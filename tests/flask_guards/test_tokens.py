@@ -22,14 +22,15 @@ from .issuer import AUDIENCE, ISSUER, Issuer, forged, private_key, public_jwk
 
 pytestmark = pytest.mark.anyio
 
-NOW = int(time.time())
+NOW = int(time.time())  # the tests may run a long time after
+DAY = 86_400
 CLAIMS = {
     "iss": ISSUER,
     "aud": AUDIENCE,
     "sub": "someone",
     "client_id": "c",
     "iat": NOW,
-    "exp": NOW + 600,
+    "exp": NOW + DAY,
     "jti": "1",
 }
 
@@ -52,8 +53,8 @@ async def test_a_token_of_the_issuer_is_accepted(algorithm: str) -> None:
         ({"exp": "never"}, "The token is malformed."),
         ({"exp": float("inf")}, "The token is malformed."),
         ({"exp": None}, "The token lacks a claim that is required."),
-        ({"nbf": NOW + 100}, "The token is not valid yet."),
-        ({"iat": NOW + 100}, "The token is not valid yet."),
+        ({"nbf": NOW + DAY}, "The token is not valid yet."),
+        ({"iat": NOW + DAY}, "The token is not valid yet."),
         ({"aud": "https://other.example.com"}, "The token is for another audience."),
         ({"aud": []}, "The token lacks a claim that is required."),
         ({"aud": None}, "The token lacks a claim that is required."),
@@ -215,17 +216,18 @@ async def test_a_token_that_is_too_long_is_not_even_parsed(issuer: Issuer) -> No
 async def test_an_accepted_token_is_checked_once_in_a_while_and_never_after_its_end(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, checks = [float(NOW)], count()
+    begun = int(time.time())
+    now, checks = [float(begun)], count()
     decode = jwt.decode
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(
         jwt, "decode", lambda *args, **kw: next(checks) >= 0 and decode(*args, **kw)
     )
-    verifier = issuer.verifier(remember_for=60, leeway=0)
-    token = issuer.token(exp=NOW + 50)
+    verifier = issuer.verifier(remember_for=DAY, leeway=0)
+    token = issuer.token(exp=begun + 3000)
 
     first = await verifier.verify(token)
-    now[0] += 49
+    now[0] += 2999
     assert await verifier.verify(token) is first
     assert next(checks) == 1
     now[0] += 1

@@ -111,7 +111,7 @@ class IssuerKeys:
             return None
         self._asked_at = monotonic()
         # In a context of its own: it is not for this request alone, whose deadline would end it.
-        task = self._fetching = asyncio.create_task(self._replace(), context=Context())
+        task = self._fetching = asyncio.create_task(contained(self._replace()), context=Context())
         return task
 
     async def _replace(self) -> None:
@@ -128,6 +128,22 @@ class IssuerKeys:
         if not self._is_up:
             self._is_up = True
             logger.warning("The keys of the issuer of tokens can be fetched again")
+
+
+async def contained(work: Awaitable[None]) -> None:
+    """Wait for `work`, as a task that others wait for.
+
+    asyncio lets `SystemExit` and `KeyboardInterrupt` out of a task and out of the loop's
+    `run_forever`, which would end the server for every request.
+
+    Raises:
+        RuntimeError: `work` raised one of these two.
+    """
+    try:
+        await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"the fetch of an issuer's keys raised {type(error).__name__}"
+        raise RuntimeError(message) from error
 
 
 def _members(text: bytes) -> list[_Member]:
