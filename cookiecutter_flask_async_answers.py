@@ -92,7 +92,15 @@ TAKEN = {
         *("telnetlib", "test", "uu", "xdrlib"),
     },
     # Import names that differ from the name the package is installed by.
-    "a package that the service uses": {"attr", "dotenv", "google", "jwt", "mypyc", "opentelemetry", "py"},
+    "a package that the service uses": {
+        "attr",
+        "dotenv",
+        "google",
+        "jwt",
+        "mypyc",
+        "opentelemetry",
+        "py",
+    },
     "a name that Windows keeps for a device": {"con", "prn", "aux", "nul"}
     | {f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)},
 }
