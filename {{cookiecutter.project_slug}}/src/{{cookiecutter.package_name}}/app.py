@@ -81,10 +81,11 @@ def _add_headers(app: Flask, readiness: Readiness) -> None:
     @on_loop
     def add(response: Response) -> Response:
         headers = response.headers
+        given = {name.lower() for name, _ in headers}  # to ask `headers` for each costs more
         for name, value in HEADERS.items():
-            if name not in headers:
+            if name.lower() not in given:
                 headers.add(name, value)
-        if request.is_secure and "Strict-Transport-Security" not in headers:
+        if request.is_secure and "strict-transport-security" not in given:
             headers.add("Strict-Transport-Security", ONLY_TLS)
         return readiness.end_connection(without_host(response))
 
