@@ -43,9 +43,9 @@ ATTACKS = (
     Attack("heads", "Large heads", attackers.large_heads, parsers=True),
     Attack("json", "5 KB of JSON, nested deeply", attackers.deep_json),
     Attack("slow", "100 bodies that come a byte at a time", attackers.slow_bodies),
-    Attack("resets", "3,000 times several requests and a reset", attackers.pipelined_and_reset),
+    Attack("resets", "Several requests and a reset, 3,000 times", attackers.pipelined_and_reset),
     Attack("deadline", "Requests with a deadline of 20 ms in a header", attackers.short_deadlines),
-    Attack("bombs", "Upstream replies that decode to very much", attackers.decoding_bombs),
+    Attack("bombs", "Upstream replies that decode to huge bodies", attackers.decoding_bombs),
     Attack("orphans", "SIGKILL to the parent of two workers", attackers.killed_parent),
     Attack("pipe", "Output to a pipe that nobody reads", attackers.unread_pipe),
 )

@@ -160,7 +160,7 @@ def table(rows: Sequence[Row]) -> Table:
                     ]
                 )
     columns = ["what grows", "", "cost", "sizes", "costs", "size grows", "cost grows"]
-    return Table("The cost of one when there are many", columns, lines)
+    return Table("Cost of each as their number grows", columns, lines)
 
 
 def costs_of(rows: Sequence[Row], grows: str, peer: str) -> dict[int, float]:

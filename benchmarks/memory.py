@@ -233,7 +233,7 @@ def cases_table(rows: list[Row]) -> Table:
         at_once = next(iter(of_case.values()))["at_once"]
         cells = [_in_flight(of_case[label]) if label in of_case else "" for label in labels]
         lines.append([case, f"{at_once:,}", *cells])
-    title = "KB per request in flight; MB idle / at the peak / at the peak while it goes on"
+    title = "KB per request in flight; MB idle / at the peak / at the peak under continued load"
     return Table(title, ["waits for", "at once", *labels], lines)
 
 
