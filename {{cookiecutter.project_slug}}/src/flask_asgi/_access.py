@@ -1,4 +1,4 @@
-"""Gives every request an id, and says when it is over, however it ends."""
+"""Gives every request an id, and reports its end, however it ends."""
 
 import asyncio
 import os
@@ -22,15 +22,15 @@ from ._trace import TRACE, Trace
 # status, and it is never sent: it is for logs and metrics.
 CLIENT_CLOSED_REQUEST = 499
 
-# What gateways and tracers use for ids, and nothing that could forge a log line or a header.
+# The characters that gateways and tracers use in ids. None can forge a log line or a header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # W3C Trace Context section 3.2: version, trace id, parent id, flags. Ids of zeros and version ff
-# are invalid; versions after 00 may go on behind the flags.
+# are invalid; versions after 00 may have more fields after the flags.
 _TRACEPARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
-# What tracers add to it for themselves: section 3.3, which asks for up to 512 characters to be
-# passed on.
+# `tracestate`, the tracers' own data: section 3.3, which asks for up to 512 characters to be passed
+# on.
 _TRACESTATE = re.compile(r"[\t -~]{1,512}")
 
 _WATCHED = "flask_asgi_watched"  # in `g`
@@ -46,33 +46,33 @@ class EndedRequest:
     method: str
     route: str | None
     path: str | None
-    """Percent-encoded, and only where there is no route: paths hold ids and tokens."""
+    """Percent-encoded. None for a request with a route, because paths hold ids and tokens."""
     status: int
-    """`CLIENT_CLOSED_REQUEST` where the client left before there was one."""
+    """`CLIENT_CLOSED_REQUEST` if the client disconnected before there was a status."""
     client: str | None
     duration_ms: float
-    """From the head of the request, so with the time that its body took, to the last byte that was
-    sent or, outside of `FlaskToAsgi`, to the end of the view and of a stream."""
+    """From the head of the request, so its body is included, to the last byte that was sent.
+    Outside of `FlaskToAsgi` to the end of the view and of a stream."""
     find_ids: Callable[[], dict[str, str]]
     bytes_sent: int | None = None
-    """Of the response's body. None for a stream outside of `FlaskToAsgi`: nobody counts there."""
+    """Of the response's body. None for a stream outside of `FlaskToAsgi`, which is not counted."""
     is_complete: bool = True
-    """Whether all of the response was sent. A stream that its client left, or whose code failed,
-    is not complete, although its status is 200."""
+    """Whether all of the response was sent. A stream is not complete if its client disconnected or
+    its code failed, although its status is 200."""
 
     @property
     def ids(self) -> dict[str, str]:
-        """The ids for the log, as `logged_ids` gave them in the request. Made when asked for."""
+        """The ids for the log, as `logged_ids` gave them in the request. Built on each call."""
         return self.find_ids()
 
 
 def watch_requests(app: Flask, ended: Callable[[EndedRequest], None]) -> None:
-    """Give every request an id, its answer the header `X-Request-ID`, and call `ended` once.
+    """Give every request an id and its response `X-Request-ID`; call `ended` once per request.
 
-    To be called before the application has other hooks: what they do is then part of the request.
-    A further call only adds another `ended`, unless that is one already.
+    Call it before the application has other hooks, so that their time is part of the request. A
+    further call only adds its `ended`, unless that function was added before.
 
-    Under `FlaskToAsgi` it is called on the event loop, when the last byte of the response was
+    Under `FlaskToAsgi`, `ended` is called on the event loop, when the last byte of the response was
     handed to the server. So it must not block.
     """
     if (ends := app.extensions.get(__name__)) is not None:
@@ -90,19 +90,19 @@ def request_id() -> str:
 
 
 def logged_ids() -> dict[str, str]:
-    """Return `request_id` and `trace_id` of the current request, as far as there are any.
+    """Return `request_id` and `trace_id` of the current request, each only if it has one.
 
     Where requests are traced, `trace_id` and `span_id` are those of the current span.
 
-    They come from Flask's context and not from a variable of our own: it is there in a sync
-    view's thread, in `asyncio.to_thread` and in child tasks, which all run in copies of the
-    context, and Flask takes it away at the end, also where threads are used again (WSGI).
+    They are kept in Flask's context, not in a separate context variable. A sync view's thread,
+    `asyncio.to_thread` and child tasks run in copies of that context, so they see the ids. Flask
+    removes its context at the end of the request, also where threads are reused (WSGI).
     """
     return _ids(_app_context()) if has_app_context() else {}
 
 
 def add_logged_ids(**ids: str) -> None:
-    """Add to what `logged_ids` gives for the current request, such as who makes it."""
+    """Add ids to those of `logged_ids` for the current request, such as the caller's name."""
     _watched(_app_context()).ids.update(ids)
 
 
@@ -113,7 +113,7 @@ def ids_to_pass_on() -> list[tuple[str, str]]:
 
 
 class _Watched:
-    """What is kept of a request, in `g`."""
+    """The data about a request that is kept in `g`."""
 
     __slots__ = ("bytes_sent", "ids", "is_over", "passed_on", "started", "status", "tells_later")
 
@@ -130,12 +130,12 @@ class _Watched:
                 self.passed_on.append(("tracestate", tracestate[0]))
         self.status: int | None = None  # until there is a response
         self.bytes_sent: int | None = None
-        self.tells_later = False  # the end comes with that of the response, after the teardown
+        self.tells_later = False  # the request ends with its response, after the teardown
         self.is_over = False
 
 
 def _watched(context: AppContext) -> _Watched:
-    """Return what is kept of the current request. The engine's own answers have no `_start`."""
+    """Return the data about the current request. The engine's own responses have no `_start`."""
     watched: _Watched | None = context.g.get(_WATCHED)
     return _begin(context) if watched is None else watched
 
@@ -154,7 +154,7 @@ def _ids(context: AppContext) -> dict[str, str]:
 
 
 def _ids_later(context: AppContext) -> Callable[[], dict[str, str]]:
-    """Return what gives these ids. Most requests have no line that needs them in writing."""
+    """Return a function that writes these ids. Most requests have no log line that needs them."""
     ids = _watched(context).ids
     trace: Trace | None = context.app.extensions.get(TRACE)
     if trace is None:
@@ -177,7 +177,7 @@ def _app_context() -> AppContext:
 
 @on_loop
 def _start() -> None:
-    _begin(_app_context())  # anew: several requests of a test can share a context
+    _begin(_app_context())  # again: several requests of a test can share a context
 
 
 class _Ends:
@@ -209,8 +209,8 @@ class _Ends:
 
     @on_loop
     def tear_down(self, error: BaseException | None) -> None:
-        # In teardown, as the only hook that also runs when the request is cancelled. It runs again
-        # after a stream with context, and for a context that somebody pushed by hand, as a shell
+        # In teardown: it is the only hook that also runs when the request is cancelled. It runs
+        # again after a stream with context, and for a context that was pushed by hand, as a shell
         # does.
         context = _app_context()
         watched: _Watched | None = context.g.get(_WATCHED)
@@ -229,7 +229,7 @@ class _Ends:
             end(watched.bytes_sent, is_complete=not cancelled)
 
     def _end(self, context: AppContext, request: Request, status: int) -> End:
-        """Take what is to be said of the request now; its context may be gone when it ends."""
+        """Collect the data for the report now; the context may be gone when the request ends."""
         rule = request.url_rule
         path = None if rule else quote(request.root_path + request.path)[:LONGEST_PATH]
         method, client = request.method[:LONGEST_METHOD], request.remote_addr
@@ -248,6 +248,6 @@ class _Ends:
 
 
 def _ending(request: Request) -> Ending | None:
-    """Return what the engine calls when the response is sent; None if nobody does."""
+    """Return the object whose `end` the engine calls later; None if no call will come."""
     ending: Ending | None = request.environ.get(ENDING)
     return None if ending is None or ending.is_over else ending

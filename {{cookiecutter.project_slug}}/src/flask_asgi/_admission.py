@@ -1,7 +1,7 @@
 """Admission control: decides when a request may begin.
 
-An event loop that starts every request at once stalls when each of them brings much work, such as
-twenty upstream calls: all requests make a little progress, and none is answered. Here requests
+If an event loop starts every request at once, and each makes much work, such as twenty upstream
+calls, the loop stalls: all requests make a little progress, and no response is sent. Here requests
 begin only as fast as the loop can keep up. The others wait in line for a moment, and are refused if
 the line is too long. So requests that have begun finish, and health checks are answered.
 """
@@ -24,8 +24,8 @@ LONG_WAIT = 3.0
 # Seconds over which the pace of admissions is measured.
 PACE_WINDOW = 0.5
 
-# Seconds. At least this often a request in line begins, however long the turns are: the cause of
-# long turns may not be the requests.
+# Seconds. A request in line begins at least this often, however long the turns are: other work than
+# requests may cause the long turns.
 LONGEST_PAUSE = 0.1
 
 # Refusals take time as well, and a refused client may retry at once.
@@ -93,7 +93,7 @@ class Admission:
             return False
 
     def _watch_turn(self, now: float) -> float:
-        """Return the time at which this turn of the loop began, or was first looked at."""
+        """Return the time at which this turn of the loop began, or at which it was first seen."""
         if self._turn_began is None:
             self._turn_began = now
             asyncio.get_running_loop().call_soon(self._next_turn)

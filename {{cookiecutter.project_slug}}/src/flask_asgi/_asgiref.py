@@ -1,6 +1,6 @@
-"""Lets code that uses asgiref's `async_to_sync` itself wait for the server's loop.
+"""Lets code that calls asgiref's `async_to_sync` directly wait for the server's loop.
 
-Flask finds its own way to it by `Flask.async_to_sync`. Some code does not ask Flask: extensions
+Flask's own code reaches the loop through `Flask.async_to_sync`. Other code does not: extensions
 that call `ensure_sync` before the application is served, and code that imports `async_to_sync`. On
 the loop asgiref refuses to wait. In a thread it starts another loop, where connections that belong
 to the server's loop do not work.
@@ -18,8 +18,8 @@ from ._waiting import waiter
 def teach() -> None:
     """Replace `AsyncToSync.__call__` in this process. A second call does nothing.
 
-    The code of requests that this engine serves waits for the server's loop; any other code, and
-    what asks for a new loop (``force_new_loop``), goes on as before.
+    The code of requests that this engine serves then waits for the server's loop. Other code, and
+    calls with ``force_new_loop``, behave as before.
     """
     original: Any = AsyncToSync.__call__
     if not hasattr(original, "__wrapped__"):
@@ -27,7 +27,7 @@ def teach() -> None:
 
 
 def unteach() -> None:
-    """Take the replacement back, for tests."""
+    """Undo the replacement, for tests."""
     AsyncToSync.__call__ = getattr(AsyncToSync.__call__, "__wrapped__", AsyncToSync.__call__)  # type: ignore[method-assign]
 
 

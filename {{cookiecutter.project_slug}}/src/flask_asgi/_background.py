@@ -1,4 +1,4 @@
-"""Background tasks, which go on after the response has been sent, and which a stop waits for."""
+"""Background tasks: they continue after the response has been sent, and a stop waits for them."""
 
 import asyncio
 import logging
@@ -82,7 +82,7 @@ class Background:
         for task in late:
             logger.warning("background work did not end within %g s: %s", grace, task.get_name())
             task.cancel()
-        # Not longer: work that goes on regardless must not keep the server from stopping.
+        # Not longer: work that ignores its cancellation must not keep the server from stopping.
         if late:
             await asyncio.wait(late, timeout=LAST_WORDS_SECONDS)
 

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 SPARE_THREADS = 4
 
 
-# Nothing of `WsgiToAsgi` runs here. It is the base class so that this is a drop-in where an object
-# of that class is asked for: by a type annotation, by `isinstance`, or for its two attributes.
+# No code of `WsgiToAsgi` runs here. It is the base class so that this class is a drop-in
+# replacement: for a type annotation, for `isinstance`, and for its two attributes.
 class FlaskToAsgi(WsgiToAsgi):
     """An ASGI application that serves ``app``.
 
-    The methods of ``app`` that are replaced for this work as before outside of a server: under
-    WSGI, in commands and with a test client. An application can be wrapped more than once, for
-    example in tests: its methods are replaced the first time only, and every `FlaskToAsgi` has
-    threads and limits of its own.
+    It replaces methods of ``app``. Outside of a server (under WSGI, in commands, with a test
+    client) these work as before. An application can be wrapped more than once, for example in
+    tests: its methods are replaced the first time only, and every `FlaskToAsgi` has separate
+    threads and limits.
 
     Args:
         app: any Flask application; its ``wsgi_app`` may be wrapped in WSGI middleware.
@@ -52,23 +52,23 @@ class FlaskToAsgi(WsgiToAsgi):
             per worker, before the first request, and left after the last. Often a `Lifespan`.
         threads: how many requests whose view is not ``async def`` run at once.
         max_waiting: how many such requests may wait for a thread; more are answered 503.
-        max_in_flight: how many requests may be under way in all; more are answered 503. While the
+        max_in_flight: how many requests may be in flight in total; more are answered 503. While the
             event loop does not keep up, requests wait in line for a moment before they begin.
-        always_answer: paths, such as health checks, that are answered above `max_in_flight` too,
+        always_answer: paths, such as health checks, that are answered even above `max_in_flight`
             and while all threads are busy.
         request_timeout: seconds. A body of at most 64 KiB that has not arrived by then is answered
-            408. An ``async def`` view that has not begun to respond is cancelled, and its request
-            answered 504. A thread cannot be interrupted, so the views that run there have no such
-            limit, and neither has a stream that has begun. None is no limit.
+            408. An ``async def`` view that has not begun to respond by then is cancelled, and its
+            request answered 504. A thread cannot be interrupted, so the limit does not apply to
+            views that run there, nor to a stream that has begun. None is no limit.
         on_loop: names of modules, such as ``flask_cors``, whose functions never block. Hooks and
             other functions from there count as marked with `flask_asgi.on_loop`.
-        refuse_hidden_views: fail at start-up where a decorator hides an ``async def`` view, which
-            then holds a thread while it waits. Otherwise a warning is logged for each.
+        refuse_hidden_views: fail at start-up if a decorator hides an ``async def`` view. Such a
+            view holds a thread while it waits. Without this a warning is logged for each.
         teach_asgiref: replace ``AsyncToSync.__call__`` of asgiref in this process, so that
-            extensions that use it themselves wait for the server's loop: see `_asgiref`.
+            extensions that call it directly wait for the server's loop: see `_asgiref`.
         duplicate_header_limit: a request that repeats a header more often is answered 400; None is
             no limit.
-        observer: is told what happens, for metrics. With one, every request has an id: see
+        observer: is told of events, for metrics. With an observer every request has an id: see
             `watch_requests`.
     """
 
@@ -118,7 +118,7 @@ class FlaskToAsgi(WsgiToAsgi):
 
         Raises:
             ValueError: the scope is of another type than ``http``, ``lifespan`` and ``websocket``.
-            RuntimeError: the application did what would end the server: see `Exchange.run`.
+            RuntimeError: the application's error would end the server: see `Exchange.run`.
         """
         if scope["type"] == "http":
             exchange = Exchange(self.engine, scope, receive, send)
@@ -160,7 +160,7 @@ class FlaskToAsgi(WsgiToAsgi):
         return reason is None
 
     def load(self) -> Load:
-        """Return how busy this is at the moment."""
+        """Return the current load."""
         threads = self.engine.threads
         return Load(
             in_flight=self.admission.in_flight,
@@ -206,7 +206,7 @@ class FlaskToAsgi(WsgiToAsgi):
 
 
 def _application(app: Flask) -> "WSGIApplication":
-    """Return what `app` is as a WSGI application: a function, which takes no C stack to call."""
+    """Return `app` as a WSGI application: a function, because its call takes no C stack."""
     kind = type(app)
 
     def call(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -22,12 +22,12 @@ class Engine:
         wsgi_application: called for each request; `app`, or a wrapper of it.
         threads: runs the requests that may block.
         placement: tells which requests run on the event loop.
-        spare_threads: run what must be answered while `threads` are busy: refusals, and requests of
-            the paths in `always_answer`, where their hooks may block.
+        spare_threads: run requests that must be answered while `threads` are busy: refusals, and
+            those for the paths in `always_answer` if their hooks may block.
         always_answer: paths.
         request_timeout: seconds; None is no limit.
         duplicate_header_limit: how often a header may be repeated; None is no limit.
-        observer: is told what happens, for metrics.
+        observer: is told of events, for metrics.
     """
 
     app: Flask

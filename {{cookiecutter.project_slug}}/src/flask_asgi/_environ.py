@@ -13,26 +13,26 @@ from asgiref.typing import HTTPScope
 
 from ._memo import Memo
 
-# Keys of the environ through which the parts of the engine tell each other something.
+# Keys of the environ through which the parts of the engine pass data to each other.
 CANCELLED = "flask_asgi.cancelled"  # the answer, an `HTTPException`; None if the client has gone
 LATE_RESPONSE = "flask_asgi.late_response"  # Flask's response made of that answer
 ENDING = "flask_asgi.ending"  # the `Ending` of the request
-LEFTOVERS = "flask_asgi.leftovers"  # a list of the errors and requests whose cycles to break
+LEFTOVERS = "flask_asgi.leftovers"  # the errors and requests whose reference cycles to break
 RULE = "flask_asgi.rule"  # the `Rule` that the URL matches, or None, once Flask has looked
-STARTED = "flask_asgi.started"  # what `time.perf_counter` gave when the request came
+STARTED = "flask_asgi.started"  # `time.perf_counter()` when the request arrived
 THREADS = "flask_asgi.threads"  # the `ThreadPool` of the server that has the request
 
 
 class End(Protocol):
-    """Says that a request is over, with the bytes of its response's body."""
+    """Reports the end of a request, with the number of bytes of its response's body."""
 
     def __call__(self, bytes_sent: int | None = None, *, is_complete: bool = True) -> None: ...
 
 
 class Ending:
-    """Where the application leaves what is called when its response is sent.
+    """Holds the application's callback for the moment when its response is sent.
 
-    An object, so that middleware may copy the environ.
+    It is an object, so that it still works if middleware copies the environ.
     """
 
     __slots__ = ("end", "is_over")
@@ -45,8 +45,8 @@ class Ending:
 def declares_body(scope: HTTPScope) -> bool:
     """Tell whether the request may have a body.
 
-    In HTTP/1 a body is announced by one of two headers (RFC 9112 section 6.3). Later versions need
-    none (RFC 9113 section 8.1), so there a body is always possible.
+    In HTTP/1 one of two headers announces a body (RFC 9112 section 6.3). Later versions need no
+    header for that (RFC 9113 section 8.1), so there a body is always possible.
     """
     if not scope["http_version"].startswith("1"):
         return True
@@ -76,7 +76,7 @@ def awaits_continue(scope: HTTPScope) -> bool:
 
 
 def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
-    """Tell whether a header other than `Cookie` comes more than `limit` times; None is no limit."""
+    """Tell whether a header other than `Cookie` occurs more than `limit` times; None: no limit."""
     headers: Any = scope["headers"]
     if limit is None or len(headers) <= limit:
         return False
@@ -87,8 +87,8 @@ def repeats_a_header(scope: HTTPScope, limit: int | None) -> bool:
 def build_environ(scope: HTTPScope, body: io.IOBase) -> dict[str, Any]:
     """Return the WSGI environ of an ASGI request: PEP 3333, "environ Variables".
 
-    ``REQUEST_URI`` and ``RAW_URI`` are the request's target as the client sent it; other servers
-    for WSGI give it one of these names, or both.
+    ``REQUEST_URI`` and ``RAW_URI`` are the request's target as the client sent it. Other WSGI
+    servers set one of these names, or both.
 
     Args:
         scope: ASGI's ``http`` scope.
@@ -130,10 +130,10 @@ def _add_headers(environ: dict[str, Any], scope: HTTPScope) -> None:
     """Add the value of every header by the name of its variable.
 
     ``X_Forwarded_For`` would have the same variable as ``X-Forwarded-For``, which proxies overwrite
-    and applications trust. So names with an underscore are left out, as nginx and gunicorn do.
+    and applications trust. So names with an underscore are dropped, as in nginx and gunicorn.
 
-    ``Upgrade`` is left out as well: a server may ignore it (RFC 9110 section 7.8). With it,
-    Werkzeug would match the URL of a request for a WebSocket against rules for WebSockets only.
+    ``Upgrade`` is dropped as well: a server may ignore it (RFC 9110 section 7.8). With it, Werkzeug
+    would match the URL of a request for a WebSocket against rules for WebSockets only.
     """
     repeated: dict[str, list[str]] = {}
     for name, value in scope["headers"]:

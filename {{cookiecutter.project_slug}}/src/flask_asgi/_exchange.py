@@ -1,4 +1,4 @@
-"""One request and its response: an ASGI scope becomes a WSGI call, and that a response again."""
+"""One request and its response: turns an ASGI scope into a WSGI call, and sends its response."""
 
 import asyncio
 import contextlib
@@ -50,8 +50,8 @@ from ._wsgi_response import Application, WsgiResponse
 
 T = TypeVar("T")
 
-# Bytes. A server buffers as much of each request anyway, so a body of this length is received whole
-# before the view runs. It is also received if no view reads it, to keep the connection.
+# Bytes. A server buffers this much of each request anyway, so a body up to this length is received
+# whole before the view runs. It is received even if no view reads it, to keep the connection open.
 SHORT_BODY = 65536
 
 # Seconds: enough for bytes on their way to arrive, and for the response to leave.
@@ -66,25 +66,25 @@ class Connection(Enum):
 
     KEEP = auto()
     CLOSE = auto()
-    LINGER = auto()  # close it, having received what the client is sending: RFC 9112 section 9.6
+    LINGER = auto()  # receive the bytes still on their way, then close it: RFC 9112 section 9.6
 
 
-KEEP = Connection.KEEP  # for every request: see the same in `_request_body`
+KEEP = Connection.KEEP  # a global, for speed: see `Body` in `_request_body`
 
 
 class Exchange:
     """One request and its response, on the server's loop.
 
-    `run` serves the request. `on_wait` and `on_cancel` make this the `Observer` of the calls that
-    it runs on the loop.
+    `run` serves the request. With `on_wait` and `on_cancel` this object is the `Observer` of the
+    calls that it runs on the loop.
     """
 
     environ: dict[str, Any] | None = None
     response: WsgiResponse | None = None
-    patience: Patience | None = None  # from the first wait of the view on
-    visits: Visits | None = None  # once a thread works for the request
-    is_overdue = False  # its time is over, and the thread is busy
-    bytes_sent = 0  # of the response's body, by those who are handed it
+    patience: Patience | None = None  # set at the first wait of the view
+    visits: Visits | None = None  # set once a thread works for the request
+    is_overdue = False  # the time limit has passed while the thread was busy
+    bytes_sent = 0  # of the response's body
     is_complete = False  # all of the response was sent
     connection = KEEP
 
@@ -146,23 +146,23 @@ class Exchange:
             self.tell_end()
 
     async def run_refusal(self, reason: ShedReason) -> None:
-        """Do no more than `refuse_for_load`."""
+        """Only call `refuse_for_load`."""
         try:
             await self.refuse_for_load(reason)
         finally:
             self.tell_end()
 
     def tell_end(self) -> None:
-        """Call what the application has left to be called at the end: see `_access`."""
+        """Run the callback that the application has set for the end: see `_access`."""
         ending = self.ending
         ending.is_over = True
         if ending.end is not None:
             ending.end(self.bytes_sent, is_complete=self.is_complete)
 
     async def refuse_for_load(self, reason: ShedReason) -> None:
-        """Answer 503 because too many requests are under way, with `Retry-After` in seconds.
+        """Answer 503 because too many requests are in flight, with `Retry-After` in seconds.
 
-        That header is defined in RFC 9110 section 10.2.3.
+        RFC 9110 section 10.2.3 defines that header.
         """
         self.engine.observer.request_shed(reason)
         if declares_body(self.scope):  # left unread, it would be taken for the next request
@@ -173,8 +173,8 @@ class Exchange:
     async def receive_body(self) -> io.IOBase | None:
         """Return the request's body as a file; None if it took too long and was answered 408.
 
-        A short body is received whole, so that a slow client holds no thread, and tasks that the
-        view starts can read the body as well.
+        A short body is received whole. So a slow client holds no thread, and tasks that the view
+        starts can read the body too.
         """
         timeout = self.engine.request_timeout
         self.incoming.expect_body(timeout, withheld=awaits_continue(self.scope))
@@ -271,11 +271,11 @@ class Exchange:
         return self.response is not None and self.response.head_is_sent
 
     def end_connection(self, start: HTTPResponseStartEvent) -> bool:
-        """Make the response the connection's last, if it must be. Return whether to `linger`.
+        """Make the response the connection's last if necessary. Return whether to `linger`.
 
-        It must be if it leaves the request's body unread. Otherwise the server would receive the
-        rest, however long. Worse, a client that was never asked for its body may go on with its
-        next request, which the server would take for that body.
+        It is necessary if part of the request's body is unread. The server would receive the rest,
+        however long. Worse, a client that was never asked for its body may send its next request,
+        which the server would take for that body.
         """
         if not self.scope["http_version"].startswith("1"):
             return False  # HTTP/2 and later end a stream, not the connection
@@ -294,10 +294,10 @@ class Exchange:
         return is_withheld or length is None or length > SHORT_BODY
 
     async def linger(self) -> None:
-        """Receive for a moment what the client still sends, before the connection is closed.
+        """Receive for a moment the bytes that the client still sends, then close the connection.
 
-        If it were closed at once, it would be reset, and the client would lose the response: RFC
-        9112 section 9.6.
+        Closing it at once would reset it, and the client would lose the response: RFC 9112 section
+        9.6.
         """
         if self.incoming.body is not WITHHELD:
             with contextlib.suppress(TimeoutError):
@@ -347,7 +347,7 @@ class Exchange:
         """Return the result of `call`, run in a thread in the application's context."""
         if self.visits is None:
             loop = asyncio.get_running_loop()
-            # As long as Flask's context is there, so that the request's functions share a thread.
+            # Keep the thread as long as Flask's context exists: the request's functions share it.
             self.visits = Visits(loop, self, self.threads, keeps_thread=has_request_context)
         return await self.threads.run(call, self.context, self.visits)
 
@@ -356,7 +356,7 @@ class Exchange:
         return self.engine.spare_threads.run(call, self.context)
 
     def on_wait(self) -> None:
-        """Follow the view, which is about to wait on the loop: see `Patience`."""
+        """Start to time the view, which is about to wait on the loop: see `Patience`."""
         if self.patience is None:
             timeout = self.engine.request_timeout
             self.patience = Patience(self.incoming, timeout, self.on_timeout)
@@ -367,7 +367,7 @@ class Exchange:
                 self.on_timeout()
 
     def on_timeout(self) -> None:
-        """Cancel the view, if it has not begun to respond. In a thread it must wait for that."""
+        """Cancel a view that has not begun to respond; in a thread once it waits for the loop."""
         if self.visits is not None and self.visits.task is None:  # busy in its thread
             self.is_overdue = True
         elif not self.has_begun():

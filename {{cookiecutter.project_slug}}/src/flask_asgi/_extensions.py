@@ -1,4 +1,4 @@
-"""What the engine knows of extensions whose functions an async view calls without a hook."""
+"""Adapts extensions whose functions an async view calls directly, without a hook."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _LOADERS = ("_user_callback", "_request_callback")
 
 
 def send_loaders_to_threads(app: Flask) -> None:
-    """Let the loaders of users that Flask-Login has run in a thread; again after a first call."""
+    """Run Flask-Login's user loaders in a thread. It may be called more than once."""
     manager: Any = getattr(app, "login_manager", None)
     for name in _LOADERS:
         loader = getattr(manager, name, None)

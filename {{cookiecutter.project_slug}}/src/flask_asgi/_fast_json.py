@@ -12,7 +12,7 @@ from ._strict_json import StrictProvider
 # How Flask asks for JSON outside of its debug mode.
 _COMPACT = {"separators": (",", ":")}
 
-# What orjson would write in its own way is left to Flask's `default`.
+# Types that orjson would write differently are left to Flask's `default`.
 _OPTIONS = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
@@ -26,10 +26,10 @@ _ESCAPED = re.compile(r"[^\x00-\x7e]+")
 class FastProvider(StrictProvider):
     """A `StrictProvider` that writes a large response six times as fast.
 
-    The text is the same, with two exceptions: a float below 0.0001 or from 1e16 on may have an
-    equal value in other digits, such as ``1e16`` for ``1e+16``; and an `Enum` is written as its
-    value, where `StrictProvider` refuses it. An object with None in it, or with what orjson does
-    not know, takes as long as with `StrictProvider`, and a little longer.
+    The text is the same, with two exceptions. A float below 0.0001 or from 1e16 on may be written
+    in other digits of equal value, such as ``1e16`` for ``1e+16``. An `Enum` is written as its
+    value, where `StrictProvider` refuses it. An object that contains None, or a type that orjson
+    does not know, takes a little longer than with `StrictProvider`.
     """
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ANN401 - any object
@@ -45,13 +45,13 @@ class FastProvider(StrictProvider):
         return super().dumps(obj, **kwargs)
 
     def _written(self, obj: object) -> str | None:
-        """Return the text by orjson; None where it would not be Flask's."""
+        """Return the text by orjson; None where it would differ from Flask's."""
         options = _OPTIONS | (orjson.OPT_SORT_KEYS if self.sort_keys else 0)
         try:
             written = orjson.dumps(obj, _DEFAULT, options)
         except orjson.JSONEncodeError:
             return None
-        if b"null" in written:  # which may stand for NaN
+        if b"null" in written:  # orjson writes NaN as null
             return None
         text = written.decode()
         if self.ensure_ascii and not (text.isascii() and "\x7f" not in text):

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-# The collector looks at young objects when so many more container objects were created than freed.
-# Python's default is 700 (3.11 to 3.13), which about ten requests in flight reach, although nearly
-# all objects of a request are freed without the collector when it ends.
+# The collector looks at young objects when the container objects created exceed those freed by this
+# number. Python's default is 700 (3.11 to 3.13), which about ten requests in flight reach, although
+# nearly all objects of a request are freed without the collector when it ends.
 YOUNG_OBJECTS = 50_000
 
 # The collector also runs when the process has grown by both of these since its last run: a few
-# cycles can hold large bodies. The share keeps a large process from being searched often.
+# cycles can hold large bodies. The share keeps the collector from running often in a large process.
 GROWTH_BYTES = 32 * 1024 * 1024
 GROWTH_SHARE = 0.25
 LOOK_SECONDS = 0.25
@@ -23,12 +23,12 @@ LOOK_SECONDS = 0.25
 def tuned_garbage_collector() -> Iterator[None]:
     """Let the garbage collector run seldom until the block ends; enter it at the end of start-up.
 
-    Objects that exist at the start are left out of collections (`gc.freeze`): a full collection of
-    them would stop the event loop for about 15 ms. The collector runs after `YOUNG_OBJECTS` new
+    Collections skip the objects that exist at the start (`gc.freeze`): a full collection of them
+    would stop the event loop for about 15 ms. The collector runs after `YOUNG_OBJECTS` new
     container objects, and on Linux also when the memory of the process has grown by `GROWTH_BYTES`
     and by `GROWTH_SHARE`. At the end of the block Python's previous settings are restored.
 
-    The settings are those of the whole process, not of a thread.
+    The settings apply to the whole process, not to a thread.
 
     Raises:
         RuntimeError: no event loop is running in this thread (on Linux, where a timer of the loop
@@ -69,7 +69,7 @@ def _collecting_as_memory_grows() -> Iterator[None]:
 
 
 class MemoryWatch:
-    """Looks at the memory of the process every `LOOK_SECONDS`, and collects when it has grown.
+    """Checks the memory of the process every `LOOK_SECONDS`, and collects when it has grown.
 
     Args:
         resident: returns the resident memory in bytes.

@@ -1,8 +1,8 @@
 """Runs a synchronous call on the event loop in a greenlet, which can be paused while it waits.
 
-Flask's dispatch is synchronous, yet somewhere inside it an ``async def`` view has to be awaited.
-The greenlet makes that possible: it hands the future that it waits for to the server's task, is
-paused, and is resumed with the future's result.
+Flask's dispatch is synchronous, but inside it an ``async def`` view has to be awaited. The greenlet
+makes that possible: it passes the future that it waits for to the server's task, is paused, and is
+resumed with the future's result.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class PausableCall(Outcome, greenlet):
     """A greenlet that runs one call after another and can be paused in the middle of each."""
 
     finished = True
-    # Of the thread that waits for this call; None where no thread does.
+    # The queue of the thread that waits for this call; None if no thread waits.
     home: Home | None = None
 
     @classmethod
@@ -58,7 +58,7 @@ class PausableCall(Outcome, greenlet):
             call = self.pause()
 
     def pause(self, value: object = None) -> Any:  # noqa: ANN401 - whatever it is resumed with
-        """Hand `value` to the parent greenlet, and return what the greenlet is resumed with."""
+        """Pass `value` to the parent greenlet; return the value that this one is resumed with."""
         assert self.parent is not None  # noqa: S101 - only a thread's main greenlet has no parent
         return self.parent.switch(value)
 
@@ -104,7 +104,7 @@ class Observer(Protocol):
 
 
 class NoObserver:
-    """Takes no notice."""
+    """An observer that does nothing."""
 
     def on_wait(self) -> None:
         """Do nothing."""
@@ -131,7 +131,7 @@ def run_on_loop(
     """
     idle = _idle.greenlets
     pausable = idle.pop() if idle else PausableCall.started()
-    # A greenlet is resumed by its parent, which may be another one than in its previous call.
+    # A greenlet is resumed by its parent, which may have changed since its previous call.
     if pausable.parent is not (driver := getcurrent()):
         pausable.parent = driver
     pausable.gr_context = context

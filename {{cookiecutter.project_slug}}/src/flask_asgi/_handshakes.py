@@ -21,23 +21,23 @@ _DROP_SYN = [
 
 
 def drop_new(listener: socket.socket) -> None:
-    """Let the kernel begin no more connections on `listener`, and finish those it has begun.
+    """Make the kernel accept no new handshakes on `listener`, and finish those it has begun.
 
     A client whose SYN is dropped sends it again after a second. If the socket is closed by then,
-    the connection is refused. Without this, the kernel may make a connection after the last
+    the connection is refused. Without the filter the kernel may make a connection after the last
     `accept`, and closing the socket resets it.
 
-    The filter is of the socket, and not of the descriptor: it holds in every process that has the
-    socket, and nothing here takes it off. So attach it only when nobody will go on to serve there.
+    The filter belongs to the socket, not to the descriptor: it applies in every process that shares
+    the socket, and is never removed. So attach it only when no process will serve there any more.
 
-    It does nothing where the system has no such filters: they are Linux's (`SO_ATTACH_FILTER` of
+    It does nothing on systems without these filters: only Linux has them (`SO_ATTACH_FILTER` of
     socket(7), `struct sock_fprog` of linux/filter.h).
     """
     if sys.platform != "linux" or listener.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     program = array("B", b"".join(struct.pack("=HBBI", *line) for line in _DROP_SYN))
     address, _ = program.buffer_info()
-    with contextlib.suppress(OSError):  # a kernel or a sandbox without it
+    with contextlib.suppress(OSError):  # a kernel or a sandbox without filters
         listener.setsockopt(
             socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_SYN), address)
         )

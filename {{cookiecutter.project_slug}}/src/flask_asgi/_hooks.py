@@ -1,6 +1,6 @@
-"""The methods of a Flask application that are replaced, so that it can be served on the loop.
+"""Replaces methods of a Flask application, so that it can be served on the loop.
 
-Flask documents its methods as a place to change it. Outside of a server they work as before.
+Flask documents that its methods may be overridden. Outside of a server they work as before.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from ._waiting import waiter
 
 
 def _coroutine_mark() -> str | None:
-    """Return the name of the attribute by which `inspect` marks a function as a coroutine's."""
+    """Return the attribute with which `inspect` marks a function as a coroutine function."""
 
     def marked() -> None: ...
 
@@ -83,7 +83,7 @@ def _async_to_sync(
     outside_a_server: Callable[[Callable[..., Any]], Callable[..., Any]],
     function: Callable[..., Any],
 ) -> Callable[..., Any]:
-    # Flask calls this for every async view, hook and error handler whose result it needs.
+    # Flask calls this for every async view, hook and error handler.
     def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the view's own
         if (wait := waiter()) is None:
             return outside_a_server(function)(*args, **kwargs)
@@ -98,7 +98,7 @@ def _ensure_sync(
     function: Callable[..., Any],
 ) -> Callable[..., Any]:
     # Flask calls this for the view and for every hook of each request, and asks `inspect`, which
-    # looks for wrappers first and takes as long as a hook. The flag of a function's code says it.
+    # looks for wrappers first and takes as long as a hook. The flag in the code object is faster.
     inner = function.__func__ if type(function) is MethodType else function
     if type(inner) is not FunctionType or (_MARK is not None and _MARK in vars(inner)):
         return ensure_sync(function)
@@ -112,8 +112,8 @@ def _dispatching(dispatch: Callable[..., Response]) -> Callable[..., Response]:
         context: Any = _cv_request.get()  # its proxy, `request_ctx`, takes ten times as long
         environ = context.request.environ
         environ[RULE] = context.request.url_rule  # Flask's context ends before the request does
-        # Flask answers an `Exception` with a 500. These two are not subclasses of it. They must not
-        # end the server, and a cancelled task must not look like a client that disconnected.
+        # Flask answers an `Exception` with a 500. The two errors here are no subclasses of it. They
+        # must not end the server, and a cancelled task must not look like a client's disconnect.
         try:
             response = dispatch(*args) if args else dispatch()
         except asyncio.CancelledError as error:
@@ -146,7 +146,7 @@ def _tear_down(app: Flask, tear_down: Callable[..., None], *error: BaseException
             request.environ.setdefault(LEFTOVERS, []).append(error[-1])
 
 
-# What follows hands code that may block to a thread, for requests that run on the loop.
+# The functions below run code that may block in a thread, for requests that run on the loop.
 
 
 def _call_view(app: Flask, call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401 - Flask's

@@ -8,7 +8,7 @@ from typing import Any
 from ._memo import Memo
 from ._redaction import has_form, is_secret, may_have_secrets, without_secrets
 
-# What every record has, and uvicorn's copy of its message with colours. The rest is `extra`.
+# The attributes of every record, and uvicorn's coloured copy of its message. Others are `extra`.
 _OF_EVERY_RECORD = {
     *vars(logging.makeLogRecord({})),
     *("message", "asctime", "color_message", "taskName"),
@@ -20,16 +20,16 @@ _encode = json.JSONEncoder(default=str, allow_nan=False).encode
 class JsonFormatter(logging.Formatter):
     """Writes a record as a JSON object (RFC 8259) on one line.
 
-    Its members are `time` (RFC 3339, UTC), `level`, `logger`, `message`, what was given as
-    `extra`, and `exc_info` and `stack_info` as text if there are any. An `extra` that has one of
-    these names is written with an underscore behind it. What JSON does not know is written as
-    `str` gives it.
+    Its members are `time` (RFC 3339, UTC), `level`, `logger`, `message`, those of `extra`, and
+    `exc_info` and `stack_info` as text if the record has them. An `extra` that has one of these
+    names is written with an underscore after its name. A value of another type than JSON's is
+    written as `str` returns it.
 
     Values that look secret are written as ``[redacted]``: `Authorization` and cookies, passwords
     and tokens by their names, credentials in URLs.
     """
 
-    _second = (0, "1970-01-01T00:00:00")  # that of the record before, mostly
+    _second = (0, "1970-01-01T00:00:00")  # the last record's; mostly this one's too
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line, without its end."""
@@ -40,7 +40,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage().rstrip("\n"),
         }
         if record.exc_info:
-            # The traceback is of this handler alone: `logging` would share it with others.
+            # Formatted again for this handler: `logging` would share the text with other handlers.
             fields["exc_info"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack_info"] = self.formatStack(record.stack_info)
@@ -54,7 +54,7 @@ class JsonFormatter(logging.Formatter):
                 fields[f"{name}_" if name in fields else name] = value
         try:
             line = _encode(fields)
-        except (TypeError, ValueError):  # keys that are no text, NaN, a circle
+        except (TypeError, ValueError):  # keys other than text, NaN, a circular reference
             fields = {name: _plain(value) for name, value in fields.items()}
             line = _encode(fields)
         if _is_plain(line, len(fields)) and not _has_secret_name(fields):  # nearly always
@@ -80,14 +80,14 @@ def _plain(value: object) -> object:
 
 
 def _is_plain(line: str, members: int) -> bool:
-    """Tell whether no value of a line with so many members has a form that secrets have.
+    """Tell whether no value in a line with this many `members` has the form of a secret.
 
-    They follow a colon, an equals sign, an opening bracket or the name of a scheme, and the pair
-    of a header is in a list. This looks at the line once, where a look for each word that names a
-    secret would take longer than to write the line.
+    Secrets follow a colon, an equals sign, an opening bracket or the name of a scheme, or are in a
+    list as the pair of a header. This scans the line once. A search for each word that names a
+    secret would take longer than writing the line.
     """
     lowered = line.lower()
-    # A colon follows the name of each member, and the time has three.
+    # A colon follows the name of each member, and the time contains three.
     has_colon = lowered.count(":") != members + 3
     return not (has_colon or "[" in lowered or has_form(lowered))
 

@@ -1,4 +1,4 @@
-"""What is opened before the first request of a worker, and closed after its last."""
+"""Resources that are opened before the first request of a worker, and closed after its last."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ class Lifespan:
 
     def __init__(self, *resources: Resource) -> None:
         self._resources: list[Resource] = []
-        self._opened = 0  # times, at present
+        self._opened = 0  # how many times the resources are open now
         for resource in resources:
             self.add(resource)
 
@@ -42,7 +42,7 @@ class Lifespan:
             RuntimeError: the resources are open.
         """
         given: object = resource  # not every caller has its types checked
-        # What `asynccontextmanager` makes of a call is callable too, as a decorator.
+        # The result of calling an `asynccontextmanager` function is callable too, as a decorator.
         if not callable(given) or isinstance(given, AbstractAsyncContextManager):
             message = (
                 f"a resource is a function that takes the Flask application and returns an async "

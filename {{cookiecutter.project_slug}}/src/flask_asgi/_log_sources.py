@@ -1,4 +1,4 @@
-"""Brings into the log what would not get there, or not in the format of all other lines."""
+"""Sends warnings, uncaught exceptions and uvicorn's lines to the log, in its format."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from typing import TextIO
 
 logger = logging.getLogger(__name__)
 
-# What uvicorn says after a start or an end that failed. `FlaskToAsgi` has logged why.
+# uvicorn's messages after a failed start or stop. `FlaskToAsgi` has logged the cause.
 _SAID_ALREADY = (
     *("startup failed: ", "shutdown failed: "),
     *("Application startup failed. Exiting.", "Application shutdown failed. Exiting."),
@@ -17,19 +17,19 @@ _SAID_ALREADY = (
 
 
 def log_everything() -> None:
-    """Let all that is worth a line go through the root logger, once, and in its format.
+    """Send these through the root logger, each once, and in its format.
 
     - uvicorn's lines, without those about a failed start that `FlaskToAsgi` has logged, and
       without its access log.
     - Warnings, to the logger ``py.warnings``.
-    - Exceptions that end the process or a thread, or that Python cannot raise. A hook that somebody
-      else has set, such as a test runner or an error tracker, stays. asyncio logs by itself.
+    - Exceptions that end the process or a thread, or that Python cannot raise. A hook that other
+      code has set, such as a test runner or an error tracker, stays. asyncio logs its own errors.
 
-    It is for the whole process, and can be called again.
+    It affects the whole process, and can be called again.
     """
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
-        # uvicorn skips the work for its access log when nothing would handle it.
+        # uvicorn skips the work for its access log when no handler would get it.
         logging.getLogger(name).propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     warnings.showwarning = _log_warning
@@ -71,7 +71,7 @@ def _log_exception(
 
 
 def _log_end_of_thread(args: threading.ExceptHookArgs) -> None:
-    if args.exc_value is None or issubclass(args.exc_type, SystemExit):  # as Python's own
+    if args.exc_value is None or issubclass(args.exc_type, SystemExit):  # as Python's own hook does
         return
     name = args.thread.name if args.thread else "unknown"
     info = (args.exc_type, args.exc_value, args.exc_traceback)

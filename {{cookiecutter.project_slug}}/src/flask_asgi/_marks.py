@@ -1,6 +1,6 @@
 """Marks for functions: which of them may run on the event loop, and which wait for a thread.
 
-Whatever is not ``async def`` may block, so it runs in a worker thread unless it is marked.
+A function that is not ``async def`` may block, so it runs in a worker thread unless it is marked.
 """
 
 import functools
@@ -29,15 +29,15 @@ _MARK = "__flask_asgi_on_loop__"
 def on_loop(code: T) -> T:
     """Mark ``code`` as never blocking, so that it may run on the event loop; return it.
 
-    For a hook, an error handler, a signal's receiver, WSGI middleware, or a session interface: a
-    function, or a class for all its instances. For a view it goes outermost, and says that the
-    decorators between it and the ``async def`` function never block.
+    It marks a hook, an error handler, a signal's receiver, WSGI middleware, or a session interface:
+    a function, or a class with all its instances. For a view it is the outermost decorator, and
+    declares that the decorators between it and the ``async def`` function never block.
 
     Raises:
         AttributeError: ``code`` takes no attributes, such as a function written in C.
     """
     marked: Any = getattr(code, "__func__", code)  # a bound method's function
-    # Its own id: `functools.wraps` copies attributes to wrappers, which may block.
+    # The mark holds the function's id: `functools.wraps` copies it to wrappers, which may block.
     setattr(marked, _MARK, id(marked))
     return code
 
@@ -45,11 +45,11 @@ def on_loop(code: T) -> T:
 def in_thread(function: Callable[P, T]) -> Callable[P, T]:
     """Return ``function`` so that it runs in a thread when it is called on the event loop.
 
-    For synchronous code that blocks and that Flask or an extension calls within an async view, such
-    as a loader of users. Only the request that calls it waits. If the request has a thread, it runs
-    in that one.
+    It is for synchronous code that blocks and that Flask or an extension calls within an async
+    view, such as a loader of users. Only the request that calls it waits. If the request has a
+    thread, the function runs in that thread.
 
-    A task that a view starts cannot wait in that way, so there it runs, and blocks, on the loop.
+    A task that a view starts cannot wait for a thread, so there the function blocks the loop.
     """
 
     @functools.wraps(function)
@@ -69,9 +69,9 @@ def async_to_sync(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AsyncI
 def async_to_sync(function: Callable[P, Any]) -> Callable[P, Any]:
     """Return a synchronous function that waits for the ``async def`` one, on the server's loop.
 
-    It goes innermost, for decorators that do not expect a coroutine. The request then runs in a
-    worker thread, unless the outermost decorator is `on_loop`. Outside of a server it waits as
-    Flask does for an async view.
+    Use it as the innermost decorator, if the others do not expect a coroutine. The request then
+    runs in a worker thread, unless the outermost decorator is `on_loop`. Outside of a server the
+    function waits as Flask does for an async view.
     """
     if isasyncgenfunction(function):  # calling it waits for nothing
         return function
@@ -84,7 +84,7 @@ def async_to_sync(function: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def may_block(app: Flask, code: object) -> bool:
-    """Tell whether ``code``, which Flask calls for a request, belongs into a thread."""
+    """Tell whether ``code``, which Flask calls for a request, must run in a thread."""
     modules: Collection[str] = app.extensions[EXTENSION]
     return not is_for_loop(code) and not _is_of({*modules, *_OF_FLASK}, module_of(code))
 

@@ -7,10 +7,10 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V], Generic[K, V]):
-    """A mapping that `keep` bounds in number and in size.
+    """A mapping whose number of keys and length of keys `keep` limits.
 
     Args:
-        most: the largest number of keys. One more clears the mapping.
+        most: the largest number of keys. A further key clears the mapping.
         longest: the largest length of a key, in characters or bytes. A longer key is not kept. The
             length of a tuple is the sum of the lengths of its items.
     """

@@ -4,10 +4,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 
 class Networks:
-    """IP addresses and networks, separated by commas; `*` is every address, and nothing is none.
+    """IP addresses and networks, separated by commas; `*` matches all, an empty text no address.
 
     Raises:
-        ValueError: one is neither. The message says what is accepted, and does not hold the text.
+        ValueError: an item is neither. The message says what is accepted, without the text.
     """
 
     def __init__(self, listed: str) -> None:
@@ -28,7 +28,7 @@ class Networks:
             return True
         try:
             peer = ip_address(address or "")
-        except ValueError:  # a Unix socket has none
+        except ValueError:  # a Unix socket has no address
             return False
         if isinstance(peer, IPv6Address) and peer.ipv4_mapped:  # how "::" sees IPv4
             peer = peer.ipv4_mapped

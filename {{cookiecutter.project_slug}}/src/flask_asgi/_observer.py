@@ -1,6 +1,6 @@
-"""What the engine reports about its work, for the metrics of a program.
+"""The events and the load that the engine reports, for the metrics of a program.
 
-The library depends on no package for that. A program derives from `ServerObserver`.
+The library depends on no metrics package. A program derives from `ServerObserver`.
 """
 
 import asyncio
@@ -21,33 +21,33 @@ ShedReason = Literal["max_in_flight", "queue", "threads"]
 CancelReason = Literal["disconnect", "timeout", "stop"]
 TaskOutcome = Literal["ok", "error", "cancelled"]
 
-# OpenTelemetry's value of `http.request.method` for a method that is not a known one. Those are of
-# RFC 9110 section 9.3 and RFC 5789.
+# OpenTelemetry's value of `http.request.method` for an unknown method. The known methods are those
+# of RFC 9110 section 9.3 and RFC 5789.
 OTHER = "_OTHER"
 _HTTP = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 METHODS = (*_HTTP, OTHER)
 _KNOWN_METHODS = frozenset(_HTTP)
 
-# Seconds between two looks at the load, which are also when the loop's lag is measured.
+# Seconds between two samples of the load and of the loop's lag.
 TICK = 0.1
 
-# Ticks that one late tick counts for at most: those of a minute.
+# The largest number of missed ticks that one late tick reports: those of a minute.
 MOST_MISSED = int(60 / TICK)
 
 
 def method_name(method: str) -> str:
-    """Return the one of `METHODS` for the method of a request, which a client may make up."""
+    """Return the request's method if it is one of `METHODS`, otherwise `OTHER`."""
     return method if method in _KNOWN_METHODS else OTHER
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy one `FlaskToAsgi` is at a moment."""
+    """The load of one `FlaskToAsgi` at a moment."""
 
     in_flight: int
     """Requests that have begun and not ended."""
     most_in_flight: int
-    """The most that may be in flight and in line together."""
+    """The largest number of requests that may be in flight and in line together."""
     queued: int
     """Requests in line, which have not begun."""
     threads_busy: int
@@ -56,20 +56,20 @@ class Load:
     """Worker threads whose request waits: for the event loop, its client or its next call."""
     threads_idle: int
     most_threads: int
-    """The most worker threads that may be busy."""
+    """The largest number of worker threads that may be busy."""
     calls_waiting: int
     """Calls that wait for a worker thread."""
 
 
 class ServerObserver:
-    """Is told what the engine does. Every method does nothing; override some of them.
+    """Is told what the engine does. Every method does nothing; override those that you need.
 
-    The methods run on the event loop, or in the thread of a request, so they must be quick. What
-    they raise is logged, once for each method, and does not reach the request.
+    The methods run on the event loop, or in the thread of a request, so they must be quick. An
+    error that they raise is logged, once for each method, and does not reach the request.
     """
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Keep the errors of the methods of a subclass from the requests they are told of."""
+        """Wrap the methods of a subclass, so that their errors do not reach the requests."""
         super().__init_subclass__(**kwargs)
         for name in vars(ServerObserver).keys() & vars(cls).keys():
             method = vars(cls)[name]
@@ -80,19 +80,19 @@ class ServerObserver:
         """Note the end of a request, however it was answered: see `watch_requests`."""
 
     def request_queued(self, seconds: float) -> None:
-        """Note that a request stood in line for so long, and then began or was refused."""
+        """Note that a request waited in line for `seconds`, and then began or was refused."""
 
     def request_shed(self, reason: ShedReason) -> None:
         """Note that a request is answered 503 because there are too many.
 
-        `max_in_flight`: as many as may be were under way and in line; `queue`: the line was too
-        slow, or the server stopped; `threads`: too many calls waited for a thread.
+        `max_in_flight`: the limit of requests in flight and in line was reached; `queue`: the line
+        was too slow, or the server stopped; `threads`: too many calls waited for a thread.
         """
 
     def request_cancelled(self, reason: CancelReason) -> None:
         """Note that a request was cancelled after its view could have begun.
 
-        `disconnect`: its client left; `timeout`: it took too long; `stop`: the server stops.
+        `disconnect`: its client disconnected; `timeout`: it took too long; `stop`: a server stop.
         """
 
     def task_began(self) -> None:
@@ -104,8 +104,8 @@ class ServerObserver:
     def loop_lagged(self, seconds: float) -> None:
         """Note how late a timer of the event loop ran. It is called every `TICK` seconds.
 
-        After a block of several ticks it is called for each of them, with what that one would have
-        waited. So one long block weighs as much as it would have for requests.
+        If the loop was blocked for several ticks, it is called for each missed tick, with the delay
+        of that tick. So a long block weighs as much in the metric as it does for requests.
         """
 
     def load_sampled(self, load: Load) -> None:
@@ -123,7 +123,7 @@ def _harmless(method: Callable[..., object]) -> Callable[..., None]:
         try:
             method(*args)
         except Exception as error:
-            error.__suppress_context__ = True  # that of the request, which has its own line
+            error.__suppress_context__ = True  # the request's error has its own line
             if method.__qualname__ not in _broken:
                 _broken.add(method.__qualname__)
                 message = "%s failed, and is not reported when it fails again"
@@ -161,7 +161,7 @@ def sampled(observer: ServerObserver, load: Callable[[], Load]) -> Iterator[None
 
 
 def lags(late: float) -> Iterator[float]:
-    """Yield how late each tick was that should have run by now; the first was so `late`."""
+    """Yield the delay of each tick that should have run by now; that of the first is `late`."""
     yield max(late, 0.0)
     missed = min(int(late / TICK), MOST_MISSED)
     yield from (late - number * TICK for number in range(1, missed + 1))

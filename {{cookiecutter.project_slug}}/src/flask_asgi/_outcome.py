@@ -1,4 +1,4 @@
-"""Carries what a call returned or raised from where it ran to its caller."""
+"""Carries the result or the error of a call to its caller, which may be in another thread."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class Outcome:
         try:
             raise raised
         finally:
-            # The error's traceback refers to this frame. If a variable here kept the error, both
-            # would form a cycle, which only the garbage collector could free.
+            # The error's traceback refers to this frame. A variable here that kept the error would
+            # form a cycle with it, which only the garbage collector could free.
             del raised
 
     def forget(self) -> None:

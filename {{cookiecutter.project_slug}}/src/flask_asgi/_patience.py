@@ -1,4 +1,4 @@
-"""What happens while a view on the loop waits: its client is watched, and its time is counted."""
+"""Watches the client of a view that waits on the loop, and applies the request timeout."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ LONG_WAIT = 0.1
 
 
 class Wait(Enum):
-    """How long a view has been waiting."""
+    """The stages of a view's wait."""
 
     SHORT = auto()
     LONG = auto()  # the client is watched
@@ -19,7 +19,7 @@ class Wait(Enum):
 
 
 class Patience:
-    """Follows a view from its first wait on.
+    """Times a view, and watches its client, from the view's first wait.
 
     Args:
         incoming: the request whose client is watched.
@@ -44,7 +44,7 @@ class Patience:
             self._incoming.watch()
 
     def stop(self) -> None:
-        """Follow the view no longer."""
+        """Stop the timer and the watch."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None  # the timer refers to this object: together they form a cycle

@@ -1,9 +1,9 @@
 """Decides where a request runs: on the event loop, or in a worker thread.
 
-It runs on the loop if nothing of it can block: its view is ``async def``, and so is every function
-that Flask calls before and after it, or it is marked with `on_loop`. Otherwise the request runs in
-a thread from its first hook to its teardown, as under a WSGI server, so that whatever these
-functions keep by thread belongs to the request alone. Its ``async def`` view still runs on the loop
+It runs on the loop if no part of it can block: its view, and every function that Flask calls before
+and after the view, is ``async def`` or marked with `on_loop`. Otherwise the request runs in one
+thread from its first hook to its teardown, as under a WSGI server, so that objects which these
+functions keep per thread belong to the request alone. Its ``async def`` view still runs on the loop
 while the thread waits.
 """
 
@@ -19,7 +19,7 @@ from ._hooks import guard_views
 from ._marks import may_block
 from ._url_cache import AsyncViewCache, Names
 
-# What Flask sends for each request. Receivers are functions of others, like hooks.
+# The signals that Flask sends for each request. Their receivers, like hooks, may block.
 SIGNALS = (
     flask.request_started,
     flask.request_finished,
@@ -29,7 +29,7 @@ SIGNALS = (
     flask.appcontext_popped,
 )
 
-# Whether a signal has any is asked for each request.
+# Kept because each request checks whether a signal has receivers.
 _RECEIVERS = [signal.receivers for signal in SIGNALS]
 
 # Methods that a subclass of `Flask` can override with code that blocks.
@@ -50,7 +50,7 @@ _READS_HEADERS = {ProxyFix}
 
 
 class Placement:
-    """Tells for the requests of one application whether they run on the event loop."""
+    """Decides for the requests of one application whether they run on the event loop."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -62,21 +62,21 @@ class Placement:
     def is_on_loop(self, environ: dict[str, Any]) -> bool:
         """Tell whether the request with this WSGI environ runs on the event loop."""
         if "wsgi_app" in vars(self._app) and self._middleware() is not None:
-            # It may give the request another path or method. So Flask looks for the view, and a
-            # view that is not async is handed to a thread.
+            # Middleware may change the path or the method. So Flask finds the view, and a view that
+            # is not async runs in a thread.
             guard_views(self._app)
             return self.is_free_of_blocking(self.all_names())
         names = self._names_of_async_view(environ)
         return names is not None and self.is_free_of_blocking(names)
 
     def is_free_of_blocking(self, names: Names = (None,)) -> bool:
-        """Tell whether nothing that Flask calls around a view can block.
+        """Tell whether no code that Flask calls around a view can block.
 
         ``names`` are those of the view's blueprints, and None for the application itself.
         """
         if any(_RECEIVERS) and any(self.blocking_receivers()):
             return False
-        # Flask refuses hooks after the first request, but not these two.
+        # Flask refuses new hooks after the first request, but these two can still change.
         app = self._app
         if app.session_interface is not self._sessions or app.wsgi_app != self._wsgi_app:
             self._sessions, self._wsgi_app = app.session_interface, app.wsgi_app
@@ -86,7 +86,7 @@ class Placement:
         return verdict
 
     def blocking_code(self, names: Names) -> Iterator[tuple[str, object]]:
-        """Yield what Flask calls around a view that may block, each with what it is called."""
+        """Yield the code around a view that may block, each with a name for the log."""
         yield from self._blocking_parts()
         app = self._app
         kinds: dict[str, Any] = {
@@ -125,7 +125,7 @@ class Placement:
                 yield name, method
 
     def _middleware(self) -> object:
-        """Return the outermost WSGI middleware that may do anything; None without one."""
+        """Return the outermost WSGI middleware of unknown effect; None without one."""
         middleware: Any = vars(self._app).get("wsgi_app")
         while type(middleware) in _READS_HEADERS:
             middleware = middleware.app

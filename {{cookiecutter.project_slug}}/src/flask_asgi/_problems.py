@@ -19,11 +19,11 @@ from werkzeug.sansio.response import Response as AnyResponse
 from ._access import request_id
 from ._marks import is_for_loop, on_loop
 
-# The type of a problem that is no more than its status: RFC 9457 section 4.2.1.
+# The type of a problem that says no more than its status: RFC 9457 section 4.2.1.
 ABOUT_BLANK = "about:blank"
 
-# What is said of an error that says nothing of its own. Werkzeug's texts are for a person with a
-# browser: "If you entered the URL manually please check your spelling".
+# The details for errors without a description. Werkzeug's texts are for a person with a browser:
+# "If you entered the URL manually please check your spelling".
 _DETAILS: dict[int, str] = {
     400: "The request is malformed.",
     401: "The request has no valid credentials.",
@@ -65,10 +65,10 @@ Handler = Callable[[list[Exception]], ResponseReturnValue | Awaitable[ResponseRe
 def init_problems(app: Flask) -> None:
     """Answer each error of a request with a problem.
 
-    What `abort` raises, and what Flask itself refuses, keeps its status, description and headers.
-    Any other error is logged, and is a 500 that tells its cause only while `app.debug` is set.
+    Errors that `abort` or Flask itself raises keep their status, description and headers. Any other
+    error is logged, and answered 500; the response shows its cause only while `app.debug` is set.
     """
-    # In debug mode Flask would let an exception through to the server, which answers in plain text.
+    # In debug mode Flask would pass the exception to the server, which answers in plain text.
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, http_problem)
 
@@ -76,11 +76,11 @@ def init_problems(app: Flask) -> None:
 def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None:
     """Call `handler` with the errors of these `kinds` that a view raised; it returns the response.
 
-    They are one error, or all those in a group that `asyncio.TaskGroup` raised. What `abort` raised
-    in a group goes before them. A group with any other error is a bug, and is handled as such.
+    It gets one error, or all those in a group that `asyncio.TaskGroup` raised. If `abort` raised an
+    error in the group, that error is answered instead. A group with any other error is a bug: 500.
 
-    Call it once for each application. The handler may be an `async def` function. One that is not,
-    and may not run on the loop (`on_loop`), runs in a thread.
+    Call it once for each application. The handler may be an `async def` function. A handler that is
+    neither `async def` nor marked with `on_loop` runs in a thread.
     """
 
     def answer(errors: list[Exception]) -> ResponseReturnValue:
@@ -95,7 +95,7 @@ def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None
         if not all(isinstance(error, (HTTPException, *kinds)) for error in errors):
             raise group
         for error in errors:
-            if isinstance(error, HTTPException):  # by a view, before it needed anything else
+            if isinstance(error, HTTPException):  # from `abort`: it is answered first
                 return app.handle_user_exception(error)
         return answer(errors)
 
@@ -109,9 +109,9 @@ def handle_errors(app: Flask, handler: Handler, *kinds: type[Exception]) -> None
 def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: object) -> Response:
     """Return a response that describes one occurrence of a problem.
 
-    `detail` says in a sentence what went wrong this time, and must be fit for the client's eyes;
-    `members` are further members of the object (RFC 9457 section 3.2). `kind` is its type; one
-    without a type of its own is titled by its `status` alone (section 4.2.1), and so are all here.
+    `detail` says in a sentence what went wrong this time; the client reads it. `members` are
+    further members of the object (RFC 9457 section 3.2). `kind` is its type. The title is the
+    phrase of the `status` (section 4.2.1), for a problem with a `kind` too.
     """
     response = jsonify(
         type=kind,
@@ -129,8 +129,8 @@ def problem(status: int, detail: str, *, kind: str = ABOUT_BLANK, **members: obj
 
 @on_loop
 def http_problem(error: HTTPException) -> Response | AnyResponse:
-    """Return the response for an error of HTTP, with its headers."""
-    if error.response is not None:  # what `abort(422, response=...)` wants to be sent
+    """Return the response for an HTTP error, with the error's headers."""
+    if error.response is not None:  # from `abort(422, response=...)`
         return error.response
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     response = problem(status, _detail(error))
@@ -154,7 +154,7 @@ def _detail(error: HTTPException) -> str:
 
 
 def _text(description: object) -> str:
-    """Return a description as text; it may be whatever somebody gave to `abort`."""
+    """Return a description as text; `abort` accepts any object as a description."""
     match description:
         case None:
             return ""
@@ -162,7 +162,7 @@ def _text(description: object) -> str:
             return description.decode(errors="replace")
         case dict() | list() | tuple():
             return json.dumps(description, default=str, ensure_ascii=False, skipkeys=True)
-    # An exception, a translation that is made when it is used; half a surrogate pair is no text.
+    # It may be an exception or a lazy translation. Half a surrogate pair cannot be encoded.
     return str(description).encode(errors="replace").decode()
 
 

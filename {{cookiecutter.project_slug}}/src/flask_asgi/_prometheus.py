@@ -1,4 +1,4 @@
-"""Serves the metrics of prometheus-client, of one process or of several, on a port of their own."""
+"""Serves the metrics of prometheus-client, of one process or of several, on a separate port."""
 
 import gc
 import logging
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The variable that makes prometheus-client keep its values in files. It is read at the import, so
-# that processes which are started later use them, and this one does not.
+# The variable that makes prometheus-client keep its values in files. The package reads it at import
+# time: processes that are started later keep files, and this process does not.
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 # Seconds that a scraper may be silent before its connection is closed.
 SCRAPER_PATIENCE = 10
 
-# What reading a file can raise while another process writes to it, and how often it is then read.
+# The errors of reading a file while another process writes to it, and how often to try.
 BEING_WRITTEN = (struct.error, ValueError, RuntimeError)
 READS = 5
 
 _OF_PROCESS = re.compile(r"(?P<kind>counter|histogram|summary|gauge_[a-z]+)_(?P<pid>\d+)\.db")
 
-# These have no types.
+# prometheus-client has no types for these.
 _Values: Any = MmapedDict
 _merge: Callable[[list[str]], Iterable[Metric]] = MultiProcessCollector.merge
 
@@ -62,18 +62,18 @@ class MetricsServer:
     It listens as soon as it exists, and serves within its block.
 
     With ``in_children``, the metrics are those of the processes that this one starts within the
-    block with `multiprocessing`: their values are added up, also those of processes that have
+    block with `multiprocessing`. Their values are added up, including those of processes that have
     ended, except for gauges of a ``live...`` mode. The processes write into a temporary directory,
     which is removed at the end of the block.
 
     Args:
         host: the address to listen on.
         port: the TCP port.
-        in_children: whether the requests are served by other processes than this one.
+        in_children: whether child processes serve the requests, and not this process.
 
     Raises:
-        OSError: the port is taken, the host has no such address, or there is no place for the
-            directory.
+        OSError: the port is taken, the machine does not have the address, or the directory cannot
+            be made.
     """
 
     def __init__(self, host: str, port: int, *, in_children: bool = False) -> None:
@@ -98,7 +98,7 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return self._server.server_port
 
     def __enter__(self) -> Self:
@@ -126,7 +126,7 @@ class MetricsServer:
 class GarbageCounters:
     """The counters of the garbage collector for processes whose values are kept in files.
 
-    prometheus-client has them for a process that serves its own metrics. Their names are the same.
+    prometheus-client has counters of the same names for a process that serves its own metrics.
     """
 
     def __init__(self) -> None:
@@ -152,9 +152,9 @@ class GarbageCounters:
         self._counted: dict[tuple[int, str], int] = {}
 
     def refresh(self) -> None:
-        """Add what has happened since the last call.
+        """Add the collections since the last call.
 
-        Not from a callback of the collector: that would run in the middle of any code, and could
+        A callback of the collector would not do: it would run in the middle of any code, and could
         wait for a lock that this code holds.
         """
         if DIRECTORY not in os.environ:
@@ -178,7 +178,7 @@ class _Children(Collector):
 
     def collect(self) -> Iterable[Metric]:
         with self._lock:  # one scrape at a time moves the values of processes that have ended
-            # In this order: a process has no file before it is among the children.
+            # Files first, children second: a process is among the children before it has a file.
             files = list(self._directory.glob("*.db"))
             alive = {process.pid for process in active_children()}
             for file in files:
@@ -188,9 +188,9 @@ class _Children(Collector):
             return self._read()
 
     def _keep_values(self, file: Path, kind: str) -> None:
-        """Move the values of a process that has ended to where those of all such are added up.
+        """Add the values of a process that has ended to the file for all ended processes.
 
-        Otherwise a service whose workers are killed again and again would fill the disk.
+        Otherwise a service whose workers are killed repeatedly would fill the disk.
         """
         if kind.startswith("gauge"):
             if kind.startswith("gauge_live"):
@@ -198,7 +198,7 @@ class _Children(Collector):
             return
         try:
             values = list(_Values.read_all_values_from_file(file))
-        except BEING_WRITTEN:  # the process was killed just then
+        except BEING_WRITTEN:  # the process was killed while it wrote
             values = []
         total = _Values(str(self._directory / f"{kind}_ended.db"))
         for key, value, *_ in values:
@@ -235,7 +235,7 @@ class _Processes(Collector):
     def _total(self, metric: Metric, values: dict[int, float]) -> Metric:
         sample = metric.samples[0]
         if metric.type == "counter":
-            self._spent.update(values)  # what an ended process has spent stays spent
+            self._spent.update(values)  # the seconds of an ended process still count
             total = sum(self._spent.values())
         else:
             is_time = sample.name.endswith("start_time_seconds")
@@ -251,21 +251,21 @@ class _Handler(WSGIRequestHandler):
     timeout = SCRAPER_PATIENCE
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the standard library's
-        """Write no line for each scrape."""
+        """Do not log each scrape."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_address = sys.platform != "win32"  # there another program could take the port
+    allow_reuse_address = sys.platform != "win32"  # on Windows another program could take the port
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # that of HTTPServer looks up the name of the host
+        TCPServer.server_bind(self)  # HTTPServer's own looks up the host's name in DNS
         host, self.server_port = self.socket.getsockname()[:2]
         self.server_name = f"[{host}]" if ":" in host else host
         self.setup_environ()
 
     def handle_error(self, *_: Any) -> None:  # noqa: ANN401 - the standard library's
-        """Log an error, but not that a scraper has gone away."""
+        """Log an error, unless it is a scraper's disconnect."""
         if not isinstance(sys.exception(), OSError):
             logger.error("a scrape failed", exc_info=True)  # noqa: LOG014 - it is being handled
 

@@ -19,9 +19,9 @@ class HttpProtocol(HttpToolsProtocol):
     after the head of such a request. uvicorn then loses the body, or takes it for the next request,
     so a client behind a proxy could send a request in another client's name.
 
-    When a client disconnects, uvicorn tells the last request in the pipeline. This tells the
-    request that is being answered, so that it is cancelled, and drops those after it. And this goes
-    on reading while requests wait in the pipeline, so that the disconnect is noticed.
+    When a client disconnects, uvicorn tells the last request in the pipeline. This class tells the
+    request that is being answered, so that it is cancelled, and drops those after it. It also keeps
+    reading while requests wait in the pipeline, so that it notices the disconnect.
     """
 
     answered: RequestResponseCycle | None = None
@@ -71,8 +71,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Start the request, unless it is parsed again without ``Upgrade``."""
         if not self._is_served_as_http():
             super().on_headers_complete()
-            # uvicorn stops reading while a request waits in the pipeline. It would not notice that
-            # the client disconnects.
+            # uvicorn stops reading while a request waits in the pipeline, so it would not notice a
+            # disconnect.
             if 0 < len(self.pipeline) < MOST_PIPELINED and self._buffered() <= HIGH_WATER_LIMIT:
                 self.flow.resume_reading()
 
@@ -105,7 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
 class _Writer:
     """A transport that ignores writes once the connection has ended, as asyncio's does.
 
-    uvloop's raises an error until the protocol is told of the end.
+    uvloop's transport raises an error until the protocol is told of the end.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:

@@ -31,7 +31,7 @@ class State(Enum):
     DRAINING = "draining"
 
 
-_DRAINING = State.DRAINING  # for every response: to look it up in an `Enum` takes longer
+_DRAINING = State.DRAINING  # used for every response; a lookup in an `Enum` takes longer
 
 
 class Readiness:
@@ -55,7 +55,7 @@ class Readiness:
             self.state = State.READY
 
     def draining(self) -> None:
-        """Ask for no more traffic; only `starting` reverses this."""
+        """Refuse new traffic; only `starting` reverses this."""
         self.state = State.DRAINING
         for event, loop in list(self._drains.items()):
             loop.call_soon_threadsafe(event.set)  # this may be a signal's handler
@@ -74,10 +74,10 @@ class Readiness:
     def end_connection(self, response: Response) -> Response:
         """Add `Connection: close` to `response` once this process drains; for `after_request`.
 
-        So the client opens another connection for its next request. If it kept this one, the server
-        might close it while a request is on its way, and a proxy must not repeat a request that may
-        have had an effect (RFC 9112 section 9.3.1). HTTP/2 forbids the header (RFC 9113 section
-        8.2.2).
+        The client then opens another connection for its next request. If it kept this one, the
+        server might close it while a request is on its way, and a proxy must not repeat a request
+        that may have had an effect (RFC 9112 section 9.3.1). HTTP/2 forbids the header (RFC 9113
+        section 8.2.2).
         """
         if self.state is _DRAINING and request.environ["SERVER_PROTOCOL"].startswith("HTTP/1"):
             response.headers["Connection"] = "close"
@@ -85,7 +85,7 @@ class Readiness:
 
     @contextmanager
     def serving(self, *, delay: float) -> Iterator[None]:
-        """Be ready within the block. Drain at its end, or before, as `drain_on_signal` does."""
+        """Be ready within the block. Drain at its end, or earlier by `drain_on_signal`."""
         with drain_on_signal(self, delay=delay):
             self.ready()
             try:
@@ -101,11 +101,11 @@ def drain_on_signal(readiness: Readiness, *, delay: float) -> Iterator[None]:
     Enter it in the lifespan. It wraps the signal handlers of the server, so it works with any
     server and in each of its workers. At the end of the block they are restored.
 
-    In `delay` seconds a load balancer notices that this process is no longer ready; the socket
+    During the `delay` a load balancer notices that this process is no longer ready; the socket
     stays open until then. A second signal ends the process at once, by that signal.
 
-    SIGHUP has the same effect as SIGTERM, unless the process was started to ignore it, as `nohup`
-    does. In a worker process the end of its parent has the same effect, too.
+    SIGHUP has the same effect as SIGTERM, unless the process was started to ignore it, as by
+    `nohup`. In a worker process the end of its parent has the same effect, too.
 
     Outside of the main thread, where Python handles no signals, it does nothing.
 
@@ -166,7 +166,7 @@ def _is_repeated(number: int, elapsed: float) -> bool:
 
 
 def end_by(number: int) -> None:
-    """End this process in the way that the signal `number` does by default."""
+    """End this process as the default action of the signal `number` does."""
     flush_lines()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

@@ -1,13 +1,13 @@
-"""Takes secrets out of what is logged: credentials in headers, URLs, settings and fields."""
+"""Removes secrets from log lines: credentials in headers, URLs, settings and fields."""
 
 import re
 from typing import Any
 
 REDACTED = "[redacted]"
 
-# What names of secrets have in them, whatever is before and behind it: `Proxy-Authorization`,
-# `Set-Cookie`, `access_token`, `DATABASE__PASSWORD`, `X-Amz-Signature`.
-# Grouped by first letters, and behind a look at the letter, which makes it four times as fast.
+# The words in names of secrets, with any text around them: `Proxy-Authorization`, `Set-Cookie`,
+# `access_token`, `DATABASE__PASSWORD`, `X-Amz-Signature`.
+# They are grouped by first letter, and that letter is checked first: this is four times as fast.
 _NAMES = (
     r"(?=[acejpst])(?:authori[sz]ation|c(?:ookie|redential)|token|jwt|p(?:assw(?:or)?d|assphrase|wd)"
     r"|s(?:ecret|ignature|(?:igning|ession|ubscription)[-_. ]?key)"
@@ -21,7 +21,7 @@ def _compile(pattern: str, flags: int = 0) -> re.Pattern[str]:
 
 _NAME = _compile("NAMES")
 
-# Every repetition over what clients send is bounded, so that no text takes long.
+# Every repetition over a client's text is bounded, so that no text takes long.
 _URL_USER = _compile(
     # RFC 3986 section 3.2.1, and passwords with a slash or an @ that are not encoded.
     r"(?<=://)(?:[^\s'\"<>/?#:@]{0,64}:(?!\d{1,5}[/?#])[^\s'\"<>?#]{0,512}|[^\s'\"<>/?#@]{0,512})@"
@@ -31,7 +31,7 @@ _PARAMETER = _compile(
     # Short names are secrets in the query of a URL only. Elsewhere they are words.
     r"|[\w.~%-]{0,32}key|sig|sid|code|auth|pass|session)=)(?!\[redacted\])[^&;#\s'\"<>]+"
 )
-# `Cookie: a=1; b=2` and `Authorization: Digest a="b", c="d"`: all that is on the line.
+# `Cookie: a=1; b=2` and `Authorization: Digest a="b", c="d"`: the rest of the line.
 _HEADER = _compile(
     r"((?:authori[sz]ation|cookie)s?\s{0,4}+[:=]\s{0,4}+)"
     r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])[^\r\n]+"
@@ -48,11 +48,11 @@ _PLAIN = _compile(
     r"((?:NAMES)[\w.-]{0,32}+\s{0,4}+[:=]\s{0,4}+)"
     r"(?!\s|[\[({]{0,2}[bru]?\\{0,7}['\"]|\[redacted\])\S+"
 )
-# RFC 9110 section 11.4, without the name of the header; and JSON Web Tokens (RFC 7519).
+# Credentials without their header's name (RFC 9110 section 11.4), and JSON Web Tokens (RFC 7519).
 _CREDENTIALS = _compile(r"\b(bearer|basic(?=\s+\S{0,256}(?-i:[\dA-Z=])))(\s{1,4})[\w.~+/-]+=*")
 _JSON_WEB_TOKEN = _compile(r"\beyJ[\w-]{4,}\.[\w-]+\.[\w-]*")
 
-# A text in lower case without any of these has no secret: a look that costs a microsecond.
+# A text in lower case without any of these has no secret. This check costs a microsecond.
 _HINTS = (
     *("authori", "cookie", "token", "secret", "pass", "pwd", "credential", "signature", "jwt"),
     *("key", "bearer", "basic", "eyj", "@", "?", "&", ";"),
@@ -60,7 +60,7 @@ _HINTS = (
 
 
 def has_form(lowered: str) -> bool:
-    """Tell whether a text in lower case has a form of secrets, apart from `name: value`.
+    """Tell whether a text in lower case has a form of secrets other than `name: value`.
 
     Each pattern above needs one of these or a colon.
     """
@@ -74,7 +74,7 @@ def has_form(lowered: str) -> bool:
 
 
 def may_have_secrets(text: str) -> bool:
-    """Tell whether it is worth to look for secrets in `text`."""
+    """Tell whether `text` may hold secrets, so that it has to be searched."""
     lowered = text.lower()
     return (":" in lowered or has_form(lowered)) and any(map(lowered.__contains__, _HINTS))
 
@@ -93,7 +93,7 @@ def redacted(text: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:  # noqa: ANN401 - whatever is logged
-    """Return a value to be written as JSON, with its texts redacted, and its secrets by name."""
+    """Return a value for JSON with its texts redacted, and the values under names of secrets."""
     match value:
         case str():
             return redacted(value)
@@ -115,7 +115,7 @@ def _named(name: object, value: object) -> object:
 
 
 def is_secret(name: object) -> bool:
-    """Tell whether what has this name is a secret."""
+    """Tell whether a value with this name is a secret."""
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     return isinstance(name, str) and _NAME.search(name) is not None

@@ -1,4 +1,4 @@
-"""Keeps what a client claims as its host out of redirects."""
+"""Keeps the host that a client claims out of redirects."""
 
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -8,16 +8,16 @@ from werkzeug.routing import RequestRedirect
 
 from ._marks import on_loop
 
-# What Werkzeug sends a client elsewhere with.
+# The statuses of Werkzeug's redirects.
 _REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT}
 
 
 @on_loop
 def without_host(response: Response) -> Response:
-    """Take the host out of the address that Flask sends a client to for a slash at the end.
+    """Remove the host from the address of Flask's redirect to a URL with a slash at its end.
 
-    The host is what the client claimed, and a cache would send others there. A reference without
-    one means the same (RFC 9110 section 10.2.2). Where routes have hosts, it may be another one.
+    That host is the client's claim, and a cache would send others there. A reference without a host
+    means the same (RFC 9110 section 10.2.2). If routes have hosts, the target may be another host.
     """
     if (
         response.status_code in _REDIRECTS

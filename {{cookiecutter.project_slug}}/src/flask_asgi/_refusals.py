@@ -1,4 +1,4 @@
-"""Responses that the engine gives instead of a view: 400, 408, 503 and 504.
+"""Responses of the engine itself, instead of a view's: 400, 408, 503 and 504.
 
 No view and no `before_request` runs for them. They go through the application's error handlers,
 `after_request` and teardown, so they have the headers of every response and a line in the access
@@ -28,7 +28,7 @@ def refuse(
 ) -> Iterable[bytes]:
     """Answer a request with `error`, as a WSGI application does.
 
-    No session is opened: it may be in a database, and no code here needs it.
+    It opens no session, which may be in a database: no code here needs it.
     """
     session = app.session_interface.make_null_session(app)
     with RequestContext(app, environ, session=session) as context:
@@ -40,9 +40,9 @@ def run_deferred(app: Flask) -> None:
     """Run the `after_request` functions for the current request, whose view was cancelled.
 
     A cancelled view returns no response, but the functions that it passed to `after_this_request`,
-    for example to remove a file, must run. They run once. If the client still waits, the response
-    that they were given is kept in the environ and sent; otherwise they are given one with status
-    `CLIENT_CLOSED_REQUEST`, which is not sent.
+    for example to remove a file, must run. They run once. If the client still waits, they get the
+    error response, which is kept in the environ and sent later. Otherwise they get a response with
+    status `CLIENT_CLOSED_REQUEST`, which is not sent.
     """
     environ = request.environ
     if CANCELLED not in environ:
@@ -71,7 +71,7 @@ def _forget_frames(error: BaseException) -> None:
     """Break the cycles of an error with the frames of Flask's functions, which have ended.
 
     Each function keeps the error in a local variable. The error's traceback keeps the function's
-    frame, with the request and its body. The traceback itself stays, as code may have kept the
+    frame, with the request and its body. The traceback stays, because other code may still use the
     error.
     """
     chain = [error]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _METHOD = "get_wsgi_response"
 
-# What Werkzeug calls or reads to render a response. A class, or an object, that has another one of
-# these renders in its own way.
+# The attributes with which Werkzeug renders a response. A class or an object that overrides one of
+# them is not plain.
 _OF_WERKZEUG = {
     name: getattr(WerkzeugResponse, name)
     for name in (
@@ -39,9 +39,9 @@ _WITHOUT_BODY = {204, 304}
 
 
 def render_plainly(response: Response) -> None:
-    """Let `response` leave out what a plain response does not need, when it is rendered next.
+    """Let `response` skip the steps that a plain response does not need, at its next rendering.
 
-    Whether it is plain is looked at then, as its headers and its body can change until then.
+    The check for a plain response is made then, as its headers and its body can change until then.
     """
     kind = type(response)
     if (is_plain := _plain_classes.get(kind)) is None:

@@ -1,4 +1,4 @@
-"""Says at start-up what of an application keeps its async views from running on the loop alone."""
+"""Reports at start-up the code of an application that makes its async views need a thread."""
 
 import gc
 import sys
@@ -11,18 +11,18 @@ from ._marks import module_of
 from ._placement import Placement
 from ._views import hidden_async_function, is_async_view
 
-_IGNORED = {"HEAD", "OPTIONS"}  # follow from the others
+_IGNORED = {"HEAD", "OPTIONS"}  # Flask adds these to others
 
 
 class HiddenViewError(Exception):
-    """An ``async def`` view is hidden behind a synchronous decorator, and that is refused."""
+    """A synchronous decorator hides an ``async def`` view, and hidden views are refused."""
 
 
 def report(app: Flask, placement: Placement, threads: int, *, refuse_hidden_views: bool) -> None:
-    """Log a warning for each async view that a decorator hides, and what else may block.
+    """Log a warning for each async view that a decorator hides, and other code that may block.
 
     Raises:
-        HiddenViewError: such views are refused, and there is one.
+        HiddenViewError: hidden views are refused, and there is at least one.
     """
     hidden = [
         f"The async view {endpoint!r} holds one of {threads} threads while it waits, because a "
@@ -77,7 +77,7 @@ def _views(app: Flask) -> Iterator[tuple[str, str, Any]]:
 
 
 def _module_of_code(view: Any, method: str) -> str:  # noqa: ANN401 - whatever is registered
-    """Return the module in which a wrapper was written: `functools.wraps` changes its name."""
+    """Return the module of a wrapper's code: `functools.wraps` replaces its `__module__`."""
     if (view_class := getattr(view, "view_class", None)) is not None:
         view = getattr(view_class, method.lower(), view)
     named = getattr(view, "__globals__", {}).get("__name__")
@@ -90,7 +90,7 @@ def _name(code: object) -> str:
 
 
 def _sessions_by_thread() -> Iterator[str]:
-    """Yield SQLAlchemy's scoped sessions whose scope is a thread, as its own default is."""
+    """Yield SQLAlchemy's scoped sessions whose scope is a thread, SQLAlchemy's default."""
     orm, util = sys.modules.get("sqlalchemy.orm"), sys.modules.get("sqlalchemy.util")
     if orm is None or util is None:
         return

@@ -28,7 +28,7 @@ SLOW_BODY = "The body of the request took too long to arrive."
 
 
 class Body(Enum):
-    """How much of the request's body the server has still to give."""
+    """How much of the request's body is still to be received."""
 
     NOT_ANNOUNCED = auto()  # the request has none, or it has not been looked for
     WITHHELD = auto()  # until the server sends 100 Continue: RFC 9110 section 10.1.1
@@ -60,7 +60,7 @@ CONNECTED, GONE, ANSWERED = Client
 
 
 class Allowance:
-    """The time that a body may take: `timeout` seconds, and a second more per `LEAST_RATE` bytes.
+    """The time that a body may take: `timeout` seconds, plus a second per `LEAST_RATE` bytes.
 
     A `timeout` of None is no limit.
     """
@@ -105,7 +105,7 @@ class Incoming:
     def expect_body(self, timeout: float | None, *, withheld: bool) -> None:
         """Allow the body `timeout` seconds from now: see `Allowance`.
 
-        A client has `withheld` the body if it sends it only once it is asked to.
+        A `withheld` body is sent only after the server's 100 Continue.
         """
         self.body = WITHHELD if withheld else ARRIVING
         self.allowance = Allowance(timeout)
@@ -117,7 +117,7 @@ class Incoming:
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the client has gone away before its response was complete."""
+        """Whether the client disconnected before its response was complete."""
         return self.client is GONE
 
     async def receive(self) -> None:
@@ -142,7 +142,7 @@ class Incoming:
         return b"".join(parts)
 
     async def receive_in_time(self) -> None:
-        """Wait for more of the body, as `receive_ahead` does, for as long as it may take.
+        """Wait for more of the body, as `receive_ahead` does, within the time that is left.
 
         Raises:
             TimeoutError: the client sends too slowly, or not at all.
@@ -158,7 +158,7 @@ class Incoming:
         if self.body is WITHHELD:
             self.body = ARRIVING
         if self.unread or self.is_disconnected or not self.is_incomplete:
-            return  # bytes arrived since a thread looked; the next ones may not come for long
+            return  # bytes arrived since a thread checked; the next bytes may take long
         self.watch()
         if self._receiving is not None:
             await asyncio.shield(self._receiving)
@@ -252,8 +252,8 @@ class RequestBody(io.RawIOBase):
         buffer[:size] = incoming.unread[:size]
         incoming.unread = incoming.unread[size:]
         self._position += size
-        # Without an announced length Werkzeug stops at the limit, and takes a cut-off body for the
-        # whole one. So the limit is checked here.
+        # Without an announced length Werkzeug stops at the limit, and treats a cut-off body as the
+        # whole body. So the limit is checked here.
         if has_request_context() and self._position == request.max_content_length:
             self._receive()
             if incoming.unread:
@@ -276,7 +276,7 @@ class RequestBody(io.RawIOBase):
     def _wait_for_client(self) -> None:
         wait = self._incoming.receive_in_time()
         try:
-            # On the loop other requests go on meanwhile. A waiting thread gives up its place.
+            # On the loop other requests continue meanwhile. A waiting thread gives up its place.
             block_on(wait if is_on_loop() else self._threads.park(wait, self._rate))
         except TimeoutError as error:
             raise RequestTimeout(SLOW_BODY) from error

@@ -1,4 +1,4 @@
-"""Response bodies that can be iterated where WSGI iterates them: on the loop or in a thread."""
+"""Response bodies that WSGI can iterate both on the loop and in a thread."""
 
 import asyncio
 import contextvars
@@ -23,12 +23,12 @@ def make_response(
 ) -> Response:
     """Return Flask's response to ``value``, with a body that can be iterated where the view ran.
 
-    An async iterator becomes an iterator that waits for it. A streamed body that is not async, such
-    as a file, is read in a thread: reading it on the loop would stop the server.
+    An async iterator is wrapped in a plain iterator that waits for it. A streamed body that is not
+    async, such as a file, is read in a thread: reading it on the loop would stop the server.
     """
     if isinstance(value, HTTPException):
         request.environ.setdefault(LEFTOVERS, []).append(value)
-        value = value.get_response(request.environ)  # Flask would make a stream of the page
+        value = value.get_response(request.environ)  # Flask would stream the error page
     if isinstance(value, tuple):
         value = (_without_async(value[0]), *value[1:]) if value else value
     else:
@@ -47,7 +47,7 @@ def make_response(
 def _without_async(value: Any) -> Any:  # noqa: ANN401 - whatever a view returned, or its body
     if hasattr(value, "__aiter__"):
         return AsyncBody(value)
-    # `stream_with_context` takes an async generator for a function that makes one, and wraps it.
+    # `stream_with_context` mistakes an async generator for a generator function, and wraps it.
     source: Any = getattr(value, "__wrapped__", None)
     return AsyncBodyWithContext(source) if hasattr(source, "__aiter__") else value
 

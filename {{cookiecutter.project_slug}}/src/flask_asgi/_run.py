@@ -1,4 +1,4 @@
-"""Runs uvicorn as its configuration says: one process, several workers, or a reloader."""
+"""Runs uvicorn by its configuration: in one process, with several workers, or with a reloader."""
 
 import sys
 
@@ -10,14 +10,14 @@ from ._server import Server, Supervisor
 
 
 def run(config: uvicorn.Config) -> None:
-    """Serve until a signal, and return once what was in flight is answered.
+    """Serve until a signal, and return once the requests in flight are answered.
 
-    Raises `SystemExit`: `STARTUP_FAILURE` for an application that cannot start, in one worker too.
+    Raises `SystemExit`: `STARTUP_FAILURE` if the application cannot start, in one worker too.
     """
     if config.reload:
         ChangeReload(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
         return
-    # A supervisor starts a worker that fails to import again and again, so it fails here first.
+    # A supervisor would restart a worker whose import fails for ever, so import it here first.
     config.load_app()
     if config.workers == 1:
         Server(config).run()

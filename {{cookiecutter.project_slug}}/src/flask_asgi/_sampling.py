@@ -1,9 +1,9 @@
-"""Starts the spans of requests. What is not recorded costs nothing of OpenTelemetry's SDK.
+"""Starts the spans of requests. A request that is not sampled does not call OpenTelemetry's SDK.
 
-The SDK makes ids, asks its sampler, and looks at a dozen things around it, which costs far more
-than the ids and the sampler alone. Most requests are not sampled. So the sampler is asked first,
-once, with what the SDK would have given it. Only a span that it wants recorded is made by the SDK,
-which is given the id of the trace and the sampler's answer.
+The SDK makes ids, asks its sampler, and makes a dozen other checks, which cost far more than the
+ids and the sampler alone. Most requests are not sampled. So this asks the sampler first, once, with
+the arguments that the SDK would pass. Only if the sampler wants the span recorded does the SDK make
+it, with the trace's id and the sampler's answer.
 """
 
 import logging
@@ -21,10 +21,10 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 logger = logging.getLogger(__name__)
 
-# The SDK counts spans, also those that are not recorded, if this variable says so.
+# If this variable is true, the SDK counts spans, including those that are not recorded.
 _COUNTS = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 
-# Of W3C Trace Context level 2. An API before 1.43 does not know it.
+# A flag of W3C Trace Context level 2. An API before 1.43 does not have it.
 _RANDOM = getattr(trace.TraceFlags, "RANDOM_TRACE_ID", 0)
 
 _NOT_SAMPLED = (trace.TraceFlags(trace.TraceFlags.DEFAULT), trace.TraceFlags(_RANDOM))
@@ -35,9 +35,9 @@ _NO_LINKS: Sequence[trace.Link] = ()
 
 
 class Spans:
-    """Starts spans of requests with `tracer`, which is this object's from now on.
+    """Starts spans of requests with `tracer`, which no other code may use from now on.
 
-    Any tracer will do. That of OpenTelemetry's SDK is asked only for spans that are recorded.
+    Any tracer works. The tracer of OpenTelemetry's SDK is called only for spans that are recorded.
     """
 
     def __init__(self, tracer: trace.Tracer) -> None:
@@ -51,9 +51,9 @@ class Spans:
             tracer.sampler = tracer.id_generator = self._decided
 
     def start(self, name: str, parent: Context, attributes: dict[str, Any]) -> trace.Span:
-        """Return the span of a request that begins, below the span of `parent` if there is one.
+        """Return the span of a request that begins, as a child of the span in `parent`, if any.
 
-        A sampler that raises does not fail the request: its span is not recorded. The first error
+        If the sampler raises, the request does not fail; its span is not recorded. The first error
         of each worker is logged.
         """
         try:
@@ -86,18 +86,18 @@ class Spans:
 
 
 def unsampled(parent: Context) -> trace.Span:
-    """Return a span that is not recorded, and makes a usual sampler record none below it."""
+    """Return a span that is not recorded; a usual sampler then records no child of it either."""
     above = trace.get_current_span(parent).get_span_context()
     ids = (above.trace_id, above.span_id) if above.is_valid else (_id(128), _id(64))
     return trace.NonRecordingSpan(trace.SpanContext(*ids, is_remote=False))
 
 
 def _id(bits: int) -> int:
-    return getrandbits(bits) or 1  # zero is no id: W3C Trace Context section 3.2.2
+    return getrandbits(bits) or 1  # zero is an invalid id: W3C Trace Context section 3.2.2
 
 
 class _Next(threading.local):
-    """What the sampler has said of the span that this thread starts next, and its trace."""
+    """The sampler's answer for the span that this thread starts next, and that span's trace id."""
 
     trace_id: int
     result: SamplingResult

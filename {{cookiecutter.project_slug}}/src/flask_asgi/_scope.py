@@ -1,4 +1,4 @@
-"""The scope of what a request keeps for itself."""
+"""The scope of objects that belong to one request."""
 
 import threading
 from typing import Any
@@ -8,9 +8,9 @@ from flask.globals import app_ctx
 
 
 def request_scope() -> tuple[str, int]:
-    """Return what tells the current request from all others under way; else, the current thread.
+    """Return a key for the current request, unique among those in flight; otherwise the thread's.
 
-    For registries that keep an object per thread, which async views share: for example
+    It is for registries that keep an object per thread, where async views would share it. Example:
     ``scoped_session(sessionmaker(engine), scopefunc=request_scope)`` of SQLAlchemy.
     """
     if has_app_context():

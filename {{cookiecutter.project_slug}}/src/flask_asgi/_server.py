@@ -24,16 +24,16 @@ from ._systemd import inherited_sockets, notify
 
 logger = logging.getLogger(__name__)
 
-# Seconds that the responses to requests that are cut off may take, before uvicorn cancels them.
+# Seconds for the responses to requests that are cut off, before uvicorn cancels them.
 LAST_WORDS_SECONDS = 1
 
 WATCHDOG_TICKS = 50  # of a tenth of a second each, as uvicorn counts
 
-CAN_DUPLICATE = sys.platform != "win32"  # there a socket is not a file
+CAN_DUPLICATE = sys.platform != "win32"  # on Windows a socket is not a file
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server. A signal ends it with exit code 0, where uvicorn's ends by the signal.
+    """uvicorn's server. After a signal it exits with code 0, where uvicorn's ends by the signal.
 
     Under systemd it listens on the sockets that it is given (sd_listen_fds(3)), and reports when it
     is ready, that its loop is alive, and when it stops (sd_notify(3)).
@@ -52,8 +52,8 @@ class Server(uvicorn.Server):
     def run(self, sockets: list[socket] | None = None) -> None:
         """Serve until a signal, on `sockets` if they are given.
 
-        asyncio lets a `SystemExit` of any task out of the loop, which would end the server. Here it
-        ends that task only, and is logged.
+        asyncio raises a `SystemExit` of any task out of the loop, which would end the server. Here
+        it ends only that task, and is logged.
 
         Raises:
             SystemExit: the server did not start; the code is `STARTUP_FAILURE`.
@@ -88,20 +88,20 @@ class Server(uvicorn.Server):
             _tell_systemd("READY=1")
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell systemd that the event loop is alive; it restarts a unit that stops telling."""
+        """Tell systemd that the event loop is alive; it restarts a unit whose messages stop."""
         if counter % WATCHDOG_TICKS == 0:
             _tell_systemd("WATCHDOG=1")
         return await super().on_tick(counter)
 
     def is_last(self) -> bool:
-        """Tell whether nobody goes on to serve on this server's sockets when it stops."""
+        """Tell whether no other process will serve on this server's sockets after it stops."""
         return not (self.config.reload or self.on_systemds_sockets)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Accept no more connections, answer the requests on open ones, and close them.
 
         uvicorn itself closes a connection without a request at once, even if it accepted the
-        connection a moment ago and the request is on its way. And it logs a traceback for each
+        connection a moment ago and the request is on its way. It also logs a traceback for each
         request that does not end within ``timeout_graceful_shutdown``; see `cut_off`.
         """
         _tell_systemd("STOPPING=1")
@@ -123,14 +123,14 @@ class Server(uvicorn.Server):
                 last_call.cancel()
 
     def _descriptors(self) -> list[int]:
-        """Return a new descriptor of each listening socket. uvloop's own sockets can do little."""
+        """Return a new descriptor of each listening socket. uvloop's sockets lack most methods."""
         sockets = [each for server in self.servers for each in server.sockets]
         return [os.dup(each.fileno()) for each in sockets] if CAN_DUPLICATE else []
 
     async def _stop_listening(self) -> None:
-        """Close the listening sockets, once every connection that the system has made is taken.
+        """Close the listening sockets, once every connection that the kernel has made is accepted.
 
-        Closed with one that nobody has taken yet, a socket would reset that one.
+        Closing a socket resets the connections that were not yet accepted.
         """
         descriptors = self._descriptors()
         for listener in self.servers:
@@ -152,7 +152,7 @@ class Server(uvicorn.Server):
     def cut_off(self, grace: float) -> None:
         """End the requests that have not ended within `grace` seconds.
 
-        They are answered 503 if their response has not begun. Otherwise their connection is closed.
+        A request is answered 503 if its response has not begun. Otherwise its connection is closed.
         """
         tasks = self.server_state.tasks
         if not tasks:
@@ -180,7 +180,7 @@ class WorkerServer(Server):
         self.all_stop = all_stop
 
     def is_last(self) -> bool:
-        """Tell whether this worker stops with all others, and not to be replaced."""
+        """Tell whether all workers stop; otherwise this worker stops to be replaced."""
         return self.all_stop()
 
 
@@ -213,8 +213,8 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: uvicorn.Config, sockets: Sequence[socket]) -> None:
         super().__init__(config, list(sockets))
-        # Nothing is written here. There is something to read when this end of the pipe is closed,
-        # by `terminate_all` or by the death of this process.
+        # No data is ever written. The other end becomes readable when this end of the pipe is
+        # closed, by `terminate_all` or by the death of this process.
         for_workers, self.until_stop = Pipe(duplex=False)
         # uvicorn has no option for the class.
         multiprocess.Process = partial(Worker, all_stop=for_workers.poll)  # type: ignore[assignment,misc]
@@ -222,7 +222,7 @@ class Supervisor(Multiprocess):
             signal.signal(number, self.on_stop)
 
     def on_stop(self, number: int, _frame: FrameType | None) -> None:
-        """Let the workers finish their requests; at the second signal end them at once."""
+        """Let the workers finish their requests; on the second signal end them at once."""
         now = time.monotonic()
         if self.stopped_at is None:
             self.stopped_at = now
@@ -236,8 +236,8 @@ class Supervisor(Multiprocess):
     def terminate_all(self) -> None:
         """Tell the workers to stop.
 
-        This process gives up the listening socket first. Left open, it would take connections
-        after the workers have closed theirs, and reset them in the end.
+        This process closes its listening socket first. If that stayed open, the kernel would accept
+        connections after the workers have closed theirs, and reset them in the end.
         """
         for listener in self.sockets:
             listener.close()

@@ -27,7 +27,7 @@ WAIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 
 STATUSES = range(100, 600)  # RFC 9110 section 15
 
-SLOW_TICKS = 10  # between two looks at what is not urgent
+SLOW_TICKS = 10  # between two updates of values that are not urgent
 
 
 def _gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
@@ -78,9 +78,9 @@ for _outcome in ("ok", "error", "cancelled"):
 class ServerMetrics(ServerObserver):
     """Counts what the engine does. The metrics are those of the process, for all its objects.
 
-    However many paths and methods clients make up, the labels stay few: a request without a route
-    has the route `_OTHER`, a method that no standard defines is `_OTHER`, and so is a status that
-    is not from 100 to 599.
+    However many paths and methods clients invent, the labels stay few. The label is `_OTHER` for
+    the route of a request without a route, for a method that no standard defines, and for a status
+    that is not from 100 to 599.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class ServerMetrics(ServerObserver):
         if self._ticks % SLOW_TICKS == 0:
             GARBAGE.refresh()
             dropped = dropped_lines()
-            DROPPED_LINES.inc(max(0, dropped - self._dropped))  # less, once a writer has gone
+            DROPPED_LINES.inc(max(0, dropped - self._dropped))  # less, once a writer is gone
             self._dropped = dropped
         self._ticks += 1
 

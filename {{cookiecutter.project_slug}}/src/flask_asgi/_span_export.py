@@ -1,4 +1,4 @@
-"""Sends spans to where the standard variables of OpenTelemetry say. It needs the extra `otel`."""
+"""Sends spans to the destination in OpenTelemetry's standard variables; needs the extra `otel`."""
 
 import asyncio
 import contextlib
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 # Seconds that a stop waits for the last spans to be delivered.
 FLUSH_SECONDS = 3.0
 
-# The exporter for each value of OTEL_EXPORTER_OTLP_PROTOCOL, by the name that its package gives it.
+# The exporter for each value of OTEL_EXPORTER_OTLP_PROTOCOL, by its entry point's name.
 _OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
 class SpanExport:
     """Exports spans while its lifespan is open: one for each worker process.
 
-    The variables are those of the "OpenTelemetry Environment Variable Specification", which are
-    read when this is made: `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_EXPORTER`,
+    The variables are those of the "OpenTelemetry Environment Variable Specification". They are read
+    when this object is made: `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_EXPORTER`,
     `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_BSP_MAX_QUEUE_SIZE` and so on.
 
-    `provider` makes the spans. It becomes OpenTelemetry's global one when the lifespan opens, if
-    there is none. Requests never wait for an export: spans are queued for a thread, and the queue
-    has a limit. Spans that cannot be delivered are lost. One line says so, and one when spans are
-    delivered again.
+    `provider` makes the spans. When the lifespan opens, it becomes OpenTelemetry's global provider
+    if none is set. Requests never wait for an export: spans are queued for a thread, and the queue
+    has a limit. Spans that cannot be delivered are lost. One log line reports the first loss, and
+    one the first delivery after it.
 
     Raises `ValueError` with a sentence for a variable that cannot be used.
     """
@@ -71,7 +71,7 @@ class SpanExport:
 
 
 class _Queue(SpanProcessor):
-    """Takes spans while there is someone to send them, and drops them before and after."""
+    """Queues spans while an exporter is open, and drops them before and after."""
 
     batches: BatchSpanProcessor | None = None
 
@@ -81,7 +81,7 @@ class _Queue(SpanProcessor):
 
 
 class _Reporting(SpanExporter):
-    """Says once that spans are lost, and once that they are no longer."""
+    """Logs once that spans are lost, and once that they are delivered again."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -107,7 +107,7 @@ class _Reporting(SpanExporter):
 
 
 class _Reasons(logging.Handler):
-    """Keeps the last message of exporters, which log one for each try."""
+    """Keeps the last log message of the exporters, which log a message for each try."""
 
     last = "for no known reason"
 
@@ -120,7 +120,7 @@ _reasons = _Reasons(logging.WARNING)
 
 
 def _exporter() -> Callable[[], SpanExporter]:
-    """Return what makes the configured exporter.
+    """Return a function that makes the configured exporter.
 
     Raises `ValueError` when no installed package has it.
     """
@@ -142,9 +142,9 @@ def _exporter() -> Callable[[], SpanExporter]:
 
 
 async def _has_ended(work: Callable[[], object], seconds: float) -> bool:
-    """Run `work` in a thread, and return whether it has ended within so many `seconds`.
+    """Run `work` in a thread, and return whether it has ended within `seconds`.
 
-    The thread is a daemon, so that what goes on later keeps no process alive.
+    The thread is a daemon, so that work that takes longer does not keep the process alive.
     """
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()

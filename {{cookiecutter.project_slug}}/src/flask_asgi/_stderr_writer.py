@@ -16,18 +16,18 @@ from typing import TextIO, TypeAlias
 # Characters that may wait to be written. Further lines are dropped and counted.
 QUEUE_CHARACTERS = 4 * 2**20
 
-# Seconds between two writes. The first line after a silence is written at once; under load the
-# lines of this time are written together, which costs far less than to wake a thread for each.
+# Seconds between two writes. The first line after a silence is written at once. Under load the
+# lines of this time are written together: waking a thread for each line would cost far more.
 PAUSE_SECONDS = 0.02
 
 # Seconds that a flush may take, for example at the end of the process.
 FLUSH_SECONDS = 2.0
 
-# Bytes that are written to a pipe in one piece, however many processes write to it: pipe(7). 512
+# Bytes that a write to a pipe keeps in one piece, however many processes write to it: pipe(7). 512
 # is the least that POSIX allows.
 ATOMIC_BYTES: int = getattr(select, "PIPE_BUF", 512)
 
-# What waits in the queue: a line, who waits for a flush, or None for the end of the thread.
+# An item of the queue: a line, the event of a flush that waits, or None to end the thread.
 _Item: TypeAlias = "str | threading.Event | None"
 
 _writers: "weakref.WeakSet[StderrWriter]" = weakref.WeakSet()
@@ -41,8 +41,8 @@ def dropped_lines() -> int:
 def flush_lines() -> None:
     """Write what all writers of this process have queued; see `StderrWriter.flush`.
 
-    The interpreter does this when it exits. It is for a process that ends otherwise, by a signal
-    or by `os._exit`.
+    The interpreter does this when it exits. Call it in a process that ends by a signal or by
+    `os._exit`.
     """
     for writer in list(_writers):
         writer.flush()
@@ -52,17 +52,17 @@ class StderrWriter(logging.Handler):
     """A log handler that never waits for stderr.
 
     A line is formatted where it is logged, and put into a queue of `size` characters. A thread
-    writes the lines, in their order and many at once, to the file of what is `sys.stderr` at that
-    time. Lines of several processes do not mix: no write is longer than a pipe takes in one piece,
-    unless a single line is.
+    writes the lines, in their order and many at once, to the file of the current `sys.stderr`.
+    Lines of several processes do not mix: no write is longer than a pipe takes in one piece, unless
+    a single line is longer.
 
     A line that does not fit into the queue, or that cannot be written because of a full disk or a
-    closed pipe, is dropped. When lines can be written again, one of them says how many are missing.
+    closed pipe, is dropped. When lines can be written again, a further line counts those missing.
 
-    Where `sys.stderr` is no file, as in tests, or is the console of Windows, lines are written to
-    it at once.
+    If `sys.stderr` has no file, as in tests, or is the console of Windows, lines are written to it
+    at once.
 
-    A fork leaves the queue to the parent. A second process starts with an empty one.
+    A fork leaves the queue to the parent. The child starts with an empty queue.
 
     Args:
         size: how many characters may wait to be written.
@@ -77,16 +77,16 @@ class StderrWriter(logging.Handler):
     def _start_over(self) -> None:
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._unstarted = [None]  # who takes the item starts the thread: see `_start_thread`
+        self._unstarted = [None]  # whoever pops the item starts the thread: see `_start_thread`
         self._hurry = threading.Event()  # ends the pause between two writes
         self._is_stuck = False  # a flush took too long, and nothing was written since
-        # Each of these is changed either by `emit`, which holds the handler's lock, or by the
-        # thread. So no lock is needed for a difference of two.
+        # Each of these has one writer: `emit`, which holds the handler's lock, or the thread. So
+        # reading the difference of two needs no lock.
         self._queued = 0  # characters
         self._taken = 0  # characters that were queued, and were written or lost
         self._refused = 0  # lines
         self._lost = 0  # lines
-        self._told = 0  # dropped lines that a line was written about
+        self._told = 0  # dropped lines that a written line has counted
 
     @property
     def dropped(self) -> int:
@@ -110,7 +110,7 @@ class StderrWriter(logging.Handler):
             self._refused += 1
 
     def flush(self) -> None:
-        """Return when every line that is queued is written, and after two seconds at the latest.
+        """Wait until every queued line is written, for at most two seconds.
 
         If the lines of an earlier flush still wait, it returns at once.
         """
@@ -139,7 +139,7 @@ class StderrWriter(logging.Handler):
 
     def _put(self, line: str) -> None:
         if _descriptor(sys.stderr) is None:
-            if sys.stderr is not None:  # as under pythonw
+            if sys.stderr is not None:  # it is None under pythonw
                 sys.stderr.write(line)
                 sys.stderr.flush()
             return
@@ -177,10 +177,10 @@ class StderrWriter(logging.Handler):
             util.Finalize(None, flush_lines, exitpriority=0)
 
     def _write_lines(self, queue: "SimpleQueue[_Item]") -> None:
-        """Write what is queued, until None is: the thread's function."""
+        """Write queued lines until None is taken from the queue: the thread's function."""
         works = True
         while True:
-            # Counted before the queue is emptied: the lines in it were logged before most of these.
+            # Counted before the queue is emptied: its lines were logged before most dropped lines.
             untold = self.dropped - self._told
             items = _take(queue, wait=not (works and untold))
             works = self._write(items, untold)
@@ -193,7 +193,7 @@ class StderrWriter(logging.Handler):
             self._hurry.clear()
 
     def _write(self, items: list[_Item], untold: int) -> bool:
-        """Write lines, and one that says how many are missing; return whether it worked."""
+        """Write lines, and a line that counts those missing; return whether it worked."""
         works = True
         lines = [each for each in items if isinstance(each, str)]
         for chunk in _chunks(lines):
@@ -241,8 +241,8 @@ def _chunks(lines: list[str]) -> Iterator[list[str]]:
 def _write_to_stderr(text: str) -> bool:
     """Write to the file itself; return whether it worked.
 
-    Not through the stream: a thread that waits in it holds its lock, and the interpreter, which
-    flushes it at the end, would wait or abort.
+    A thread that waits in the stream would hold its lock. The interpreter, which flushes the stream
+    at its exit, would then wait or abort.
     """
     stream = sys.stderr
     try:
@@ -253,7 +253,7 @@ def _write_to_stderr(text: str) -> bool:
         while data:
             try:
                 data = data[os.write(descriptor, data) :]
-            except BlockingIOError:  # another process that has the same pipe made it so
+            except BlockingIOError:  # another process made the shared pipe non-blocking
                 select.select([], [descriptor], [])
     except (AttributeError, OSError, ValueError):  # no stream, a full disk, a closed file
         return False
@@ -263,7 +263,7 @@ def _write_to_stderr(text: str) -> bool:
 def _descriptor(stream: TextIO | None) -> int | None:
     """Return the number of the file behind a stream; None if it has none, or must not be used."""
     if sys.platform == "win32" and stream is not None and stream.isatty():
-        return None  # the console has an encoding of its own
+        return None  # the console has a different encoding
     try:
         return stream.fileno()  # type: ignore[union-attr] # None has no such attribute
     except (AttributeError, OSError, ValueError):

@@ -1,7 +1,7 @@
 """Parses JSON strictly by RFC 8259, with errors that name the fault and its place.
 
 Python's own parser accepts `NaN`, which is not JSON, and lone surrogates, which cannot be encoded
-again. For a text that is nested too deep it raises `RecursionError`, which Flask does not expect.
+again. For a text that is nested too deeply it raises `RecursionError`, which Flask does not expect.
 """
 
 import json
@@ -77,7 +77,7 @@ class StrictProvider(DefaultJSONProvider):
 
 
 class StrictRequest(Request):
-    """A request that names the fault of its JSON, as Flask does in debug mode only.
+    """A request whose errors name the fault of its JSON, as Flask's do in debug mode only.
 
     To use it, set ``app.request_class = StrictRequest``.
     """
@@ -135,7 +135,7 @@ def _check_depth(value: object) -> None:
 
 
 def _end_of_depth(text: str) -> int:
-    """Return the position of the first bracket that opens a level too many."""
+    """Return the position of the first bracket that exceeds `MAX_DEPTH`."""
     depth = 0
     for match in _BRACKET.finditer(_without_strings(text)):
         depth += _STEPS[match[0]]

@@ -10,7 +10,7 @@ FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 def inherited_sockets() -> list[socket.socket]:
     """Return the sockets that systemd passed to this process, possibly none: sd_listen_fds(3).
 
-    Each has the address family that it was created with, which uvicorn's option `fd` would lose.
+    Each keeps the address family that it was created with; uvicorn's option `fd` would lose it.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []

@@ -18,7 +18,7 @@ from ._tasks import contained
 
 T = TypeVar("T")
 
-# Seconds that requests in flight may take when the server stops. A test has seen their responses.
+# Seconds that requests in flight may take when the server stops. By then a test has its responses.
 GRACE_SECONDS = 1
 
 
@@ -37,7 +37,7 @@ class RunningServer:
         """Return the result of `coroutine`, run on the server's event loop.
 
         For example, to use a client or a database of the application that belongs to that loop.
-        It runs outside of any request: push an application context if it needs one.
+        It runs outside of any request: push an application context if the code needs it.
 
         Raises:
             RuntimeError: the server has stopped; or the coroutine raised `SystemExit` or
@@ -55,12 +55,12 @@ class RunningServer:
 def serve_in_thread(asgi: ASGI3Application) -> Iterator[RunningServer]:
     """Serve `asgi` with uvicorn in a thread until the block ends, on a free port of 127.0.0.1.
 
-    All is as in production: `Server` and `HttpProtocol`, one event loop, and the lifespan, which is
-    open within the block. A test can thus use what `app.test_client()` lacks: streams, background
-    work, disconnects, concurrent requests.
+    The setup is that of production: `Server` and `HttpProtocol`, one event loop, and the lifespan,
+    which is open within the block. So a test can use features that `app.test_client()` lacks:
+    streams, background work, disconnects, concurrent requests.
 
-    At the end of the block requests in flight are given one second. There is no wait for clients
-    that are only about to connect, so a test may afford a server of its own.
+    At the end of the block requests in flight are given one second. The server does not wait for
+    clients that are about to connect, so it stops quickly enough for a server per test.
 
     Raises:
         RuntimeError: the server did not start, for example because the lifespan failed. The log has
@@ -89,7 +89,7 @@ def serve_in_thread(asgi: ASGI3Application) -> Iterator[RunningServer]:
 
 
 class _ThreadServer(Server):
-    """A server that tells another thread when it has started, or that it has not."""
+    """A server that tells another thread whether it has started."""
 
     handshake_seconds = 0
     on_its_way_seconds = 0
@@ -122,7 +122,7 @@ class _ThreadServer(Server):
             await self.ticks
 
     def stop(self) -> None:
-        """Stop the server, from another thread, and not only at its next tick."""
+        """Stop the server from another thread, at once and not at its next tick."""
         self.should_exit = True
         if self.ticks is not None and self.ticks.get_loop().is_running():
             self.ticks.get_loop().call_soon_threadsafe(self.ticks.cancel)

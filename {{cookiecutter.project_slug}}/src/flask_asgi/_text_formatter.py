@@ -1,12 +1,12 @@
-"""Logs as text for people, in which nobody can make up a line."""
+"""Logs as text for people, in which a logged text cannot forge a line."""
 
 import logging
 import re
 
 from ._redaction import redacted
 
-# Control characters, line separators, marks that turn the direction of writing, and surrogates,
-# which no terminal and no file can take: what could make a text look like another line.
+# Characters that could make a text look like another line: control characters, line separators,
+# marks that change the direction of writing, and surrogates, which no terminal or file accepts.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
@@ -15,9 +15,9 @@ _UNSAFE = re.compile(
 class TextFormatter(logging.Formatter):
     """Writes a record as one line, and each line of its traceback indented below it.
 
-    So a line that does not begin with a space begins a record, whatever was logged: a client's
-    text, such as one in the message of an exception, cannot make up a line. A record with a
-    `request_id` has it at the end of the line.
+    So every line without a leading space begins a record, whatever was logged: a client's text, for
+    example in the message of an exception, cannot forge a line. A record with a `request_id` has it
+    at the end of the line.
 
     Values that look secret are written as ``[redacted]``, as in `JsonFormatter`.
     """

@@ -16,8 +16,8 @@ from ._waiting import block_on, work_with
 
 T = TypeVar("T")
 
-# How many threads wait for the loop, as a multiple of the threads that work. More requests wait for
-# a thread before they begin.
+# The largest number of threads that wait for the loop, as a multiple of the threads that work.
+# Further requests wait for a thread before they begin.
 MOST_AWAY = 10
 
 
@@ -45,13 +45,13 @@ class _ThreadOutcome(Outcome, asyncio.Future[None]):
 class ThreadPool:
     """Runs calls in at most ``size`` threads, which are started when they are needed.
 
-    It is full when ``max_waiting`` more calls wait for a thread. `run` does not check: ask
+    It is full when ``max_waiting`` further calls wait for a thread. `run` does not check: ask
     `is_full` first.
 
     A call that waits for its client (`park`) gives its place to another call. So does a call that
     waits for a coroutine (`away`), and a request that keeps its thread between two calls. Up to
-    ``size`` calls can be parked, and `MOST_AWAY` times as many can be away, so there are never more
-    than twelve times as many threads.
+    ``size`` calls can be parked, and `MOST_AWAY` times as many can be away. So there are at most
+    twelve times ``size`` threads.
 
     The threads are daemons: a call that never ends must not keep a server from stopping.
     """
@@ -75,8 +75,8 @@ class ThreadPool:
     ) -> T:
         """Return the result of ``call``, run in a thread and in ``context``.
 
-        A cancellation takes effect where the call waits for the loop (``visits``), or when it has
-        ended: a thread cannot be interrupted.
+        A cancellation takes effect where the call waits for the loop (``visits``), or at the call's
+        end: a thread cannot be interrupted.
 
         Raises:
             BaseException: the error that ``call`` raised.
@@ -101,7 +101,7 @@ class ThreadPool:
             self._end_thread_if_spare()
 
     def release(self, visits: Visits) -> None:
-        """Take back the thread that a request keeps, if it does. It makes no more calls."""
+        """Take back the thread that a request keeps, if any. The request makes no more calls."""
         if visits.kept is not None:
             visits.kept.put(None)
             visits.kept = None
@@ -139,7 +139,7 @@ class ThreadPool:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Give another call the place of one that waits for the loop in this block."""
+        """Let another call have the place of this one, which waits for the loop in the block."""
         if not self.can_be_away():
             yield
             return
@@ -151,7 +151,7 @@ class ThreadPool:
             self._away -= 1
 
     def can_be_away(self) -> bool:
-        """Tell whether one more call may do so."""
+        """Tell whether one more call may enter `away`."""
         return self._away + self._kept < self.size * MOST_AWAY
 
     @property
@@ -191,7 +191,7 @@ class ThreadPool:
             self._calls.put(None)
 
     def close(self) -> None:
-        """End the idle threads, and no longer wait for the calls that still run in the others."""
+        """End the idle threads, without waiting for the calls that still run in others."""
         for outcome in list(self._outcomes):
             outcome.abandon()
         for _ in range(self._threads):
@@ -243,8 +243,8 @@ def _settle(
 def block_on_thread(threads: ThreadPool, call: Callable[[], T]) -> T:
     """Return the result of ``call``, run in a thread while this code, on the loop, is paused.
 
-    If a thread waits for this code, it is that one: so all synchronous parts of a request see the
-    same thread. Otherwise it is one of ``threads``.
+    If a thread waits for this code, the call runs in that thread, so all synchronous parts of a
+    request see the same thread. Otherwise it runs in one of ``threads``.
 
     Raises:
         BaseException: the error that ``call`` raised.

@@ -1,4 +1,4 @@
-"""What is known of traces without OpenTelemetry: whether they are wanted, and who makes them."""
+"""The parts of tracing that work without OpenTelemetry: the switch, and the `Trace` protocol."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 # Where `_tracing` puts a `Trace`, among the extensions of an application.
 TRACE = "flask_asgi.trace"
 
-# Each says where traces go.
+# Each sets a destination of traces.
 _DESTINATIONS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -17,10 +17,10 @@ _DESTINATIONS = (
 
 
 def wants_traces() -> bool:
-    """Tell whether the standard variables of OpenTelemetry say where traces go.
+    """Tell whether the standard variables of OpenTelemetry set a destination of traces.
 
-    Its specification has a default, a collector on this machine. But a program that finds none
-    there would lose every span, so here the absence of a destination means no traces.
+    Its specification has a default, a collector on this machine. Without a collector there, a
+    program would lose every span. So here no destination means no traces.
     """
     is_disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     is_none = os.environ.get("OTEL_TRACES_EXPORTER") == "none"
@@ -34,7 +34,7 @@ class Trace(Protocol):
         """Return the block in which the exchange runs, with its wait for admission."""
 
     def current_ids(self) -> Callable[[], dict[str, str]]:
-        """Return what writes `trace_id` and `span_id` of the current span for the log.
+        """Return a function that writes `trace_id` and `span_id` of the current span for the log.
 
-        They are in hexadecimal, and may be written when the span is no longer the current one.
+        They are in hexadecimal. The function also works when the span is no longer current.
         """

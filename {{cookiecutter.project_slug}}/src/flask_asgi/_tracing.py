@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry for requests and for background work. It needs the extra `otel`.
 
 The names of attributes are those of the "Semantic conventions for HTTP spans", version 1.23 and
-later. What a client chooses is cut to a length, and the query, which may hold secrets, is left out.
+later. Values from a client are cut to a length, and the query, which may hold secrets, is left out.
 """
 
 import logging
@@ -29,14 +29,14 @@ from ._observer import OTHER, method_name
 from ._sampling import Spans, unsampled
 from ._trace import TRACE
 
-# The paths that are not traced, as regular expressions separated by commas. These are the variables
-# of OpenTelemetry's own instrumentation of Flask, the first one that is set.
+# The variables for the paths that are not traced: regular expressions, separated by commas. They
+# are those of OpenTelemetry's own instrumentation of Flask; the first that is set counts.
 EXCLUDED = ("OTEL_PYTHON_FLASK_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS")
 
-# The loggers that warn of each header of a client that cannot be read, and repeat it.
+# The loggers that warn of each unreadable header of a client, and repeat its text.
 _READERS = ("opentelemetry.baggage.propagation", "opentelemetry.trace.span")
 
-# Characters of what a client chooses.
+# Characters of a value that a client chooses.
 LONGEST = 256
 LONGEST_METHOD = 32
 
@@ -50,15 +50,15 @@ def trace_requests(app: Flask, provider: trace.TracerProvider, *, excluded: str 
     """Let `provider` make a span for each request that a `FlaskToAsgi` of `app` serves.
 
     The span begins before the request waits for admission, and ends with the last byte of its
-    response. It is the current one in all code of the request, on the loop and in threads, and in
-    the tasks that it starts. Its parent is that of the request's headers, read by the propagators
-    that `OTEL_PROPAGATORS` names.
+    response. It is the current span in all code of the request, on the loop and in threads, and in
+    the tasks that it starts. Its parent is the span in the request's headers, which are read by the
+    propagators in `OTEL_PROPAGATORS`.
 
     Args:
         app: the Flask application.
         provider: makes the spans.
-        excluded: the paths that have no span, as regular expressions separated by commas, unless
-            one of the variables `EXCLUDED` says it. Nor do calls have one that such requests make.
+        excluded: the paths without spans, as regular expressions separated by commas. One of the
+            variables `EXCLUDED` overrides it. Calls that these requests make have no spans either.
 
     Raises:
         ValueError: a variable holds no regular expression.
@@ -75,8 +75,8 @@ def background_spans(
 ) -> Callable[[str], AbstractContextManager[object]]:
     """Return a `Background.trace` that makes a span for each piece of work.
 
-    The span's parent is that of the code which starts the work, often a request. So the trace of a
-    request shows the work, which may end later.
+    The span's parent is the current span of the code that starts the work, often a request's. So
+    the trace of a request shows the work, which may end later.
     """
     tracer = provider.get_tracer("flask_asgi")
 
@@ -98,8 +98,8 @@ def background_spans(
 def note_error(span: trace.Span, error: BaseException) -> None:
     """Mark `span` as failed, and keep the type of `error` and where it was raised.
 
-    Not its message, which may hold what a log may have and a tracing service may not: the log has
-    it, with the ids of the span.
+    Its message is left out: it may hold data that belongs in a log but not in a tracing service.
+    The log has it, with the ids of the span.
     """
     if span.is_recording():
         kind = type(error)
@@ -129,7 +129,7 @@ class _Requests:
                 parent = extract(headers, parent, _HEADERS)
                 break
         span = self._start_span(scope, parent)
-        # In the context of the request alone, which ends with it: there is nothing to detach.
+        # Attached in the request's own context, which ends with the request: no detach is needed.
         exchange.context.run(otel.attach, trace.set_span_in_context(span, parent))
         if not span.is_recording():
             return _NO_BLOCK

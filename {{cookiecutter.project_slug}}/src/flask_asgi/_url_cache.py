@@ -4,9 +4,9 @@ Flask checks the host of each request, binds its URL map to it and matches its U
 sixth of the time of a small request. The cache keeps the results of Flask and Werkzeug. It calls
 them again whenever the result could differ.
 
-Of an application's URLs only those without variable parts are kept. Their number is fixed, so no
-client can push them out by asking for ever new paths. A URL with variable parts is matched once:
-the match that decides where its request runs is left in the environ for Flask.
+Only URLs without variable parts are kept. Their number is fixed, so no client can evict them by
+requesting new paths. A URL with variable parts is matched once per request: the match that decides
+where the request runs is left in the environ for Flask.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from werkzeug.wsgi import get_path_info
 from ._memo import Memo
 from ._views import is_async_view
 
-# More than any application has. Routes are kept by method and path.
+# Larger than the number in any application. Routes are kept by method and path.
 MOST_HOSTS = 256
 MOST_URLS = 8192
 MOST_MADE_UP = 1024  # URLs of which clients can make any number
 LONGEST = 1024  # characters of a host with its port, or of a method and a path
 
-# The variables of the environ that decide on a request's host and on how the URL map is bound to it
+# The variables of the environ that determine a request's host, and how the URL map is bound to it
 # (PEP 3333).
 _HOST = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME")
 
@@ -38,7 +38,7 @@ _MATCH = "flask_asgi.match"
 
 
 class _Match(NamedTuple):
-    """A rule with the values of its variable parts, and what it was matched with."""
+    """A rule with the values of its variable parts, and the input of the match."""
 
     url_map: Map
     method: str
@@ -50,8 +50,8 @@ class _Match(NamedTuple):
 class AsyncViewCache:
     """Tells whether Flask will answer a request with an asynchronous view.
 
-    Matching takes about 5 us, so for a URL without variable parts the answer is kept by method and
-    path, and by host if the application matches hosts or subdomains. Nothing else of a request is
+    Matching takes about 5 us. So for a URL without variable parts the answer is kept by method and
+    path, and by host if the application matches hosts or subdomains. No other data of a request is
     kept.
     """
 
@@ -60,8 +60,8 @@ class AsyncViewCache:
         self._urls = app.url_map.bind("localhost")
         self._by_host = app.url_map.host_matching or app.subdomain_matching
         self._known: Memo[tuple[str | None, ...], Names] = Memo(most=MOST_URLS, longest=LONGEST)
-        # Those that lead nowhere and, by host, those with variable parts: apart from the others, so
-        # that they push none of them out.
+        # URLs without a route and, by host, URLs with variable parts: kept apart from the others,
+        # so that they evict none of them.
         self._made_up: Memo[tuple[str | None, ...], Names] = Memo(
             most=MOST_MADE_UP, longest=LONGEST
         )
@@ -86,7 +86,7 @@ class AsyncViewCache:
         names = names_of(rule.endpoint) if is_async else ()
         if not rule.arguments:
             return self._known.keep(key, names)
-        if self._by_host:  # `cache_urls` does not take the match then
+        if self._by_host:  # then `cache_urls` does not use the match
             return self._made_up.keep(key, names)
         environ[_MATCH] = _Match(adapter.map, method, environ["PATH_INFO"], rule, values)
         return names
@@ -136,7 +136,7 @@ class _UrlCache:
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         config = self.app.config
-        if request is None:  # for the context of the application, once for each request
+        if request is None:  # the application's context, once for each request
             return None if config["SERVER_NAME"] is None else self.find(None)
         environ = request.environ
         if "HTTP_UPGRADE" in environ:  # a WebSocket has other rules
@@ -170,7 +170,7 @@ class _Adapter(MapAdapter):
             environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace"),
         )
         self._rules = rules
-        # Taken away: whoever is given the values may change them, as `url_value_preprocessor` does.
+        # Popped: code that gets the values may change them, as `url_value_preprocessor` does.
         match: _Match | None = environ.pop(_MATCH, None)
         asked = (host.map, environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
         self._match = match if match is not None and match[:3] == asked else None

@@ -31,8 +31,8 @@ def is_async_view(view: Any, method: str) -> bool:  # noqa: ANN401 - whatever is
 def hidden_async_function(view: Any, method: str) -> Any:  # noqa: ANN401 - as above
     """Return the ``async def`` function that the synchronous ``view`` wraps; None without one.
 
-    It is found behind `functools.wraps`, or in the closure of a decorator that does without. Such a
-    decorator's function takes any arguments; a view with others just uses what it can see.
+    It is found through `functools.wraps`, or in the closure of a wrapper that takes any arguments.
+    A function with other arguments is no wrapper: it is a view that uses its closure.
     """
     if (view_class := getattr(view, "view_class", None)) is not None:
         is_method_view = issubclass(view_class, MethodView)

@@ -1,4 +1,4 @@
-"""Coroutines that calls in a worker thread wait for: each runs on the server's event loop."""
+"""Lets calls in a worker thread wait for coroutines, which run on the server's event loop."""
 
 import asyncio
 import concurrent.futures
@@ -19,14 +19,14 @@ class Places(Protocol):
     """The places of a pool of threads: see `ThreadPool`."""
 
     def away(self) -> AbstractContextManager[None]:
-        """Give another call the place of one that waits for the loop in this block."""
+        """Let another call have the place of this one, which waits for the loop in the block."""
 
     def can_be_away(self) -> bool:
-        """Tell whether one more call may do so."""
+        """Tell whether one more call may enter `away`."""
 
 
 class Visits:
-    """The visits that a request in a thread pays to the loop, one after another.
+    """The coroutines that a request in a thread runs on the loop, one after another: its visits.
 
     Args:
         loop: where the coroutines run.
@@ -47,23 +47,23 @@ class Visits:
         self._observer = observer
         self._places = places
         self._keeps_thread = keeps_thread
-        self.kept: Home | None = None  # the thread's calls
+        self.kept: Home | None = None  # the queue of the kept thread's calls
         self._is_cancelled = False
-        self.task: asyncio.Task[Any] | None = None  # of the present, innermost visit
+        self.task: asyncio.Task[Any] | None = None  # of the current, innermost visit
 
     def begin_call(self) -> None:
-        """Forget a cancellation that the last call did not notice: this one may clean up."""
+        """Forget a cancellation that the last call did not notice: the next call may clean up."""
         self._is_cancelled = False
 
     def note_end(self, context: contextvars.Context) -> None:
-        """Keep the thread for the next call, or give it back. To be called in the thread."""
+        """Keep the thread for the next call, or give it back. Call it in the thread."""
         if not context.run(self._keeps_thread):
             self.kept = None
         elif self.kept is None and self._places.can_be_away():
             self.kept = queue.SimpleQueue()
 
     def cancel(self) -> None:
-        """Cancel the present visit, or otherwise the next one. To be called on the loop."""
+        """Cancel the current visit; without one, the next visit. Call it on the loop."""
         if self.task is None:
             self._is_cancelled = True
         else:
@@ -72,7 +72,7 @@ class Visits:
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``coroutine``, for the call whose thread this is.
 
-        Meanwhile the thread runs what the coroutine's synchronous code hands to it: see
+        Meanwhile the thread runs the calls that the coroutine's synchronous code sends to it: see
         `block_on_thread`.
 
         Raises:
@@ -135,9 +135,9 @@ class Visits:
 
 
 class _Absence:
-    """The observer of one visit. The thread is away from the visit's first wait on.
+    """The observer of one visit. The thread counts as away from the visit's first wait.
 
-    A coroutine that never waits is over before another thread could take the place.
+    A coroutine that never waits ends before another thread could take the place.
     """
 
     def __init__(self, observer: Observer, places: Places) -> None:

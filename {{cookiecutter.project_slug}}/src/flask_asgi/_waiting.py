@@ -26,7 +26,7 @@ _thread = _Thread()
 
 
 def work_with(visits: Visits | None) -> None:
-    """Let the call that the current thread runs wait for coroutines by ``visits``."""
+    """Let the current thread's call wait for coroutines through ``visits``."""
     _thread.visits = visits
 
 

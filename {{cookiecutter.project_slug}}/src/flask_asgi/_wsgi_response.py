@@ -18,12 +18,12 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class WsgiResponse:
     """The response to the request with the WSGI environ `environ`.
 
-    `begin`, `next_chunk` and `close` run the application's code. So they are called on the loop in
-    a greenlet, or in a thread.
+    `begin`, `next_chunk` and `close` run the application's code. So call them in a greenlet on the
+    loop, or in a thread.
     """
 
     start: HTTPResponseStartEvent
-    parts: Iterable[bytes] | None = None  # None until the application has returned it
+    parts: Iterable[bytes] | None = None  # None until the application returns them
     head_is_sent = False
     is_closed = False
     _chunks: Iterator[bytes]
@@ -57,7 +57,7 @@ class WsgiResponse:
         return self.next_chunk()
 
     def next_chunk(self) -> bytes:
-        """Return the next part of the body. Close the response with its last part, maybe empty.
+        """Return the next part of the body, possibly empty. Close the response after the last.
 
         So an ordinary response, which has one part, takes one call and one message.
         """
@@ -77,7 +77,7 @@ class WsgiResponse:
             if (close := getattr(self.parts, "close", None)) is not None:
                 close()
         except Exception:
-            # The response itself is fine, and may have been sent.
+            # The response itself is complete, and may have been sent.
             self._app.logger.exception("Closing a response failed")
 
     def _start_response(
