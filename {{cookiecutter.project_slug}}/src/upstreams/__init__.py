@@ -102,7 +102,7 @@ _OPTIONAL = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what has optional dependencies at its first use."""
+    """Import a name that has an optional dependency, at its first use."""
     if name in _OPTIONAL:
         return getattr(import_module(_OPTIONAL[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"

@@ -1,4 +1,4 @@
-"""One attempt at a call: a reply that can be used, or a typed error."""
+"""One attempt at a call: returns a usable reply, or raises a typed error."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -20,7 +20,7 @@ from ._retries import retry_after
 from ._transport import NotHTTP
 
 # The statuses after which the same call may succeed in a moment: RFC 9110 sections 15.6.3 to
-# 15.6.5, and RFC 6585 section 4. A plain 500 is as likely to be a bug, which comes back.
+# 15.6.5, and RFC 6585 section 4. A plain 500 is as likely to be a bug, which a retry does not fix.
 _TRANSIENT = {
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -28,11 +28,11 @@ _TRANSIENT = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 
-# Fields of a reply whose body is not what it holds.
+# Header fields of a reply whose body is encoded.
 _CODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
 _BODILESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
-# Of a Content-Length. More digits are no length of anything.
+# The digits of a Content-Length. A longer number is not a real length.
 _MOST_DIGITS = 18
 
 
@@ -51,8 +51,8 @@ async def attempt(
     outcome = await _outcome(upstream, exchange, request, accept, auth)
     if isinstance(outcome, httpx.Response):
         return outcome
-    # Not raised where its cause is handled: the cause would be its context, and that holds the
-    # connection and the address. Nor may this frame, which is in its traceback, hold it.
+    # Not raised inside the `except`: the cause would become its context, and holds the connection
+    # and the address. This frame, which is in its traceback, must not hold the cause either.
     try:
         raise outcome
     finally:
@@ -101,8 +101,8 @@ async def whole(
     if is_encoded:
         coding = headers.pop("Content-Encoding", None)
         if coding and (body or not may_be_empty):
-            headers["Content-Length"] = str(len(body))  # it was that of the encoded body
-    # As `httpx.Response(content=body)` does it, which takes ten times as long.
+            headers["Content-Length"] = str(len(body))  # the old one was the encoded body's
+    # The effect of `httpx.Response(content=body)`, which takes ten times as long.
     response.stream, response._content = httpx.ByteStream(body), body  # noqa: SLF001
     response.is_stream_consumed = True
     response.request = request
@@ -125,7 +125,7 @@ async def begun(
         raise
     has_no_body = _has_no_body(request, response) or _content_length(headers) == 0
     if headers.pop("Content-Encoding", None) and not has_no_body:
-        headers.pop("Content-Length", None)  # that of the encoded body
+        headers.pop("Content-Length", None)  # the encoded body's
     body = _Decoded(response, max_bytes, may_be_empty=has_no_body)
     return httpx.Response(
         response.status_code,
@@ -154,7 +154,7 @@ class _Decoded(httpx.AsyncByteStream):
 
 
 class TypedBody(httpx.AsyncByteStream):
-    """A body that is waited for up to `timeout` seconds a part, and ends in typed errors."""
+    """A body with up to `timeout` seconds for each part, whose errors are typed."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class TypedBody(httpx.AsyncByteStream):
             if isinstance(part, UpstreamError):
                 self._on_failure(part)
                 try:
-                    raise part  # here, for the same reason as in `attempt`
+                    raise part  # outside of the `except`, as in `attempt`
                 finally:
                     del part
             yield part
@@ -198,7 +198,7 @@ class TypedBody(httpx.AsyncByteStream):
             return typed(self._upstream, error)
 
     async def aclose(self) -> None:
-        """Give the connection back, or close it when the body was not read to its end."""
+        """Return the connection to the pool, or close it when the body was not read to its end."""
         await self._response.aclose()
 
 
@@ -216,7 +216,7 @@ def _content_length(headers: httpx.Headers) -> int | None:
 def typed(
     upstream: str, error: httpx.HTTPError | decoding.BadCoding | decoding.TooLarge
 ) -> UpstreamError:
-    """Return the error that a caller gets for one of the transport, or of decoding a body."""
+    """Return the caller's error for an error of the transport, or of decoding a body."""
     reason = str(error)
     match error:
         case decoding.TooLarge():
@@ -237,7 +237,7 @@ def typed(
 
 
 def _is_confirmation(request: httpx.Request, response: httpx.Response) -> bool:
-    # RFC 9111 section 4.3: what the cache keeps is still good, as the request has asked.
+    # RFC 9111 section 4.3: the request asked whether the cached reply is still good, and it is.
     asked = "If-None-Match" in request.headers or "If-Modified-Since" in request.headers
     return response.status_code == HTTPStatus.NOT_MODIFIED and asked
 

@@ -10,7 +10,7 @@ Exchange = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
 class _FunctionAuth(httpx.Auth):
-    """Completes a request by a function."""
+    """Calls a function that completes the request."""
 
     def __init__(self, function: Callable[[httpx.Request], httpx.Request]) -> None:
         self._function = function
@@ -20,10 +20,10 @@ class _FunctionAuth(httpx.Auth):
 
 
 def as_auth(auth: Auth | None) -> httpx.Auth | None:
-    """Return the `httpx.Auth` for what a call was given.
+    """Return the `httpx.Auth` for the `auth` of a call.
 
-    Raises `TypeError` for what is none, or has a flow for synchronous clients alone: that one
-    would be skipped, and the request sent without credentials.
+    Raises `TypeError` for a value that is no `auth`, and for an `httpx.Auth` with a synchronous
+    flow only: httpx would skip that flow, and send the request without credentials.
     """
     if auth is None:
         return None
@@ -52,7 +52,7 @@ async def authenticated(
 ) -> httpx.Response:
     """Return the last response of the flow that `auth` begins with `request`.
 
-    The flow changes its request, so it gets a copy: the original is sent again by a retry.
+    The flow changes its request, so it gets a copy: a retry sends the original again.
     """
     flow = auth.async_auth_flow(_copy(request))
     try:

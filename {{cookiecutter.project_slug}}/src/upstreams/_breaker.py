@@ -1,4 +1,4 @@
-"""A circuit breaker: no calls for a while to an upstream that keeps failing."""
+"""A circuit breaker: stops calls for a while to an upstream that keeps failing."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 State = Literal["closed", "open", "half-open"]
 
-# Targets with recent failures that are remembered: enough for an upstream of which a part fails.
+# How many targets with recent failures are kept: enough for an upstream that fails in part.
 MAX_TARGETS = 1000
 
-# Failures in a row after which a target is not worth a retry.
+# Failures in a row after which a target is not retried.
 HOPELESS = 3
 
 
@@ -39,7 +39,7 @@ class _Circuit:
 
     @property
     def wait(self) -> float | None:
-        """The seconds until the next try may be made; None when it may be made now."""
+        """The seconds until the next try is allowed; None when it is allowed now."""
         if self._state == "closed":
             return None
         wait = self._probe_at - monotonic()
@@ -58,12 +58,12 @@ class _Circuit:
             self._change("open")
 
     def answered(self, *, is_probe: bool) -> None:
-        if is_probe or self._state == "closed":  # not by a try that began before it opened
+        if is_probe or self._state == "closed":  # ignore a try that began before it opened
             self.failures = 0
             self._change("closed")
 
     def leave(self, *, is_probe: bool) -> None:
-        if is_probe and self._state == "half-open":  # it found out nothing: the next try probes
+        if is_probe and self._state == "half-open":  # it gave no result: the next try probes
             self._change("open")
 
     def _change(self, state: State) -> None:
@@ -77,14 +77,14 @@ class Breaker:
     """Opens after `failures` tries in a row have failed, and lets a probe through `seconds` later.
 
     A probe that succeeds closes the breaker; a probe that fails opens it for `seconds` again. A
-    failure is a timeout or an `UpstreamUnavailable`. Any other answer, even 404, is a sign of life.
+    failure is a timeout or an `UpstreamUnavailable`. Any other answer, even 404, counts as success.
     A try that is cancelled, or cut off before the upstream's own timeout, counts as neither.
 
-    One caller cannot open the breaker for the others by asking for a target that fails. A failure
-    by a reply or by a timeout counts once for each target and once for each request, so it takes
-    `failures` different targets and requests. A single target that keeps failing is refused by
-    itself, after as many failures and for as long. A connection that fails or breaks is about the
-    whole upstream, and counts each time.
+    A caller cannot open the breaker for other callers by requesting a target that fails. A failing
+    reply or a timeout counts once for each target and once for each request, so opening takes
+    `failures` different targets and requests. A single target that keeps failing is refused
+    separately, after the same number of failures and for the same time. A connection that fails or
+    breaks concerns the whole upstream, and counts each time.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Breaker:
         return self._all.state
 
     def refuse(self, target: Hashable = None) -> None:
-        """Raise `UpstreamUnavailable` while the breaker refuses calls, or calls of that target."""
+        """Raise `UpstreamUnavailable` while the breaker refuses all calls, or those to `target`."""
         if (wait := self._all.wait) is not None:
             detail = "is not called for a moment, because it only failed"
             raise self._refusal(detail, wait)
@@ -136,7 +136,7 @@ class Breaker:
     def watch(self, deadline: Deadline, target: Hashable = None) -> Iterator[None]:
         """Record the outcome of the try in the block, which `deadline` may cut off.
 
-        `target` is the resource that the upstream is asked for; without one each failure counts.
+        `target` is the requested resource; without a target each failure counts.
 
         Raises `UpstreamUnavailable` instead of running the block while the breaker is open.
         """

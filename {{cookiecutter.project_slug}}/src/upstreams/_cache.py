@@ -1,6 +1,6 @@
-"""An HTTP cache: replies are used again for as long as their `Cache-Control` allows (RFC 9111).
+"""An HTTP cache: reuses replies for as long as their `Cache-Control` allows (RFC 9111).
 
-This module needs hishel, anysqlite and redis, so `upstreams` imports it only when it is asked for.
+This module needs hishel, anysqlite and redis, so `upstreams` imports it only at its first use.
 """
 
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024  # of the memory of this process; a Redis server has its own limit
 
-# Seconds. A slower cache is no help: its entry counts as not found, and a reply is not stored.
+# Seconds. If the cache takes longer, its entry counts as not found, and a reply is not stored.
 REDIS_TIMEOUT = 0.25
 REDIS_CONNECTIONS = 50
 
@@ -30,7 +30,7 @@ _FETCH = "fetch"
 
 
 class _Fetch(httpx.AsyncBaseTransport):
-    """The transport that the cache asks for a fresh reply: it makes the call."""
+    """The transport that makes the call when the cache needs a fresh reply."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fetch: Fetch = request.extensions[_FETCH]
@@ -38,8 +38,8 @@ class _Fetch(httpx.AsyncBaseTransport):
         is_new = response.status_code != HTTPStatus.NOT_MODIFIED
         is_failure = is_new and not response.is_success
         if "Set-Cookie" in response.headers or is_failure:
-            # A cookie names a user, and would be given to the next one (RFC 6265 section 3). A
-            # failure that this caller accepts is an error for the next one.
+            # A cookie names a user, and the next user would get it (RFC 6265 section 3). A failure
+            # that this caller accepts is an error for the next caller.
             response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -54,7 +54,7 @@ class _Redis(AsyncRedisStorage):
     errors = 0
 
     async def get_entries(self, key: str) -> list[Entry]:
-        """Return the entries under `key`; every call begins with this."""
+        """Return the entries under `key`; the first command of every call."""
         errors = self.errors
         entries = await super().get_entries(key)
         if errors == self.errors and not self.is_up:
@@ -75,7 +75,7 @@ _redis: ContextVar[_Redis | None] = ContextVar("redis", default=None)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether hishel's record is logged: not when it is about a Redis that fails."""
+    """Return whether to log hishel's record: not if it is about a failure of Redis."""
     error = record.exc_info[1] if record.exc_info else None
     storage = _redis.get()
     if storage is None or not isinstance(error, RedisError):
@@ -86,7 +86,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 @asynccontextmanager
 async def open_cache(redis_url: str | None) -> AsyncIterator[Cache]:
-    """Keep replies in Redis, which all replicas share, or in this process if there is no URL.
+    """Keep replies in Redis, which all replicas share, or without a URL in this process.
 
     For `Upstream(cache=...)`: `functools.partial(open_cache, None)`. The stored replies are for
     every user, so `private` replies are never stored. A call with `Authorization` or `Cookie` does

@@ -1,4 +1,4 @@
-"""Certificates that are trusted in addition to the public ones, for a private authority.
+"""Certificates that are trusted in addition to the public ones, such as a private authority's.
 
 `SSL_CERT_FILE` names a file of them, `SSL_CERT_DIR` one or more folders, as for OpenSSL.
 """
@@ -22,7 +22,7 @@ def trust(context: ssl.SSLContext) -> None:
 def certificate_mistakes() -> list[str]:
     """Return a sentence for each of `SSL_CERT_FILE` and `SSL_CERT_DIR` that is wrong.
 
-    To be checked at start-up: an `Upstream` with a wrong variable raises a bare `OSError`.
+    Call it at start-up: with a wrong variable an `Upstream` raises a bare `OSError`.
     """
     found = []
     try:

@@ -24,12 +24,12 @@ from ._urls import origin, with_query
 
 
 def no_cookies() -> CookieJar:
-    """Return a jar that takes no cookie: the cookie of one user is not for the next."""
+    """Return a jar that stores no cookies, so that no user sends another user's cookie."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 class Reporting(Protocol):
-    """An upstream, as far as it reports its calls."""
+    """The part of an upstream that reports calls."""
 
     name: str
     observer: Observer
@@ -40,8 +40,8 @@ class Reporting(Protocol):
 class PooledTransport(httpx.AsyncBaseTransport):
     """Sends requests over the pool of an upstream, and raises httpx's own errors.
 
-    Requests to the upstream's own origin get the query of its base URL and the headers that are
-    passed on. A request to another host, as after a redirect, gets neither.
+    Requests to the upstream's own origin get the query of its base URL and the `pass_on` headers.
+    A request to another host, for example after a redirect, gets neither.
     """
 
     upstream: Reporting
@@ -54,7 +54,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response to `request`, decoded as it is read.
 
-        Raises `httpx.PoolTimeout` when no slot becomes free, and what the pool's transport raises.
+        Raises `httpx.PoolTimeout` when no slot becomes free, and the pool's transport errors.
         """
         observer, began = self.upstream.observer, monotonic()
         try:
@@ -121,7 +121,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._log(error, began)
 
     def _judged(self, outcome: httpx.Response | BaseException) -> BaseException | None:
-        """Return the error that a call of the upstream itself would have raised, if any."""
+        """Return the error that the upstream's own methods would have raised, if any."""
         name = self.upstream.name
         error: UpstreamError | DeadlineExceeded
         match outcome:

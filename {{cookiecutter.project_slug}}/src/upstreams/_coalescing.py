@@ -13,16 +13,16 @@ from ._tasks import contained
 T = TypeVar("T")
 
 
-# The share of a caller's time that an upstream must have been told, for the caller to join a call.
-# An upstream that was told less may give up too early for this caller.
+# A caller joins a call only if the upstream was told at least this share of the caller's time. With
+# a shorter time the upstream may give up too early for this caller.
 _ENOUGH = 0.9
 
 
 @dataclass(slots=True)
 class _Shared(Generic[T]):
-    """A call under way, and how many callers wait for it.
+    """A call in flight, with the number of callers that wait for it.
 
-    `announced` is the deadline of the caller that started the call; the upstream is told it.
+    `announced` is the deadline of the caller that started the call, which the upstream was told.
     """
 
     task: asyncio.Task[T]
@@ -38,24 +38,24 @@ class _Shared(Generic[T]):
 
 
 class SharedCalls(Generic[T]):
-    """Calls under way on one event loop, by what makes them identical."""
+    """Calls in flight on one event loop, by the key that identical calls have in common."""
 
     def __init__(self, on_join: Callable[[], object] = lambda: None) -> None:
-        """Take what is called when a call joins one under way."""
+        """Take `on_join`, which is called when a caller joins a call in flight."""
         self._under_way: dict[Hashable, _Shared[T]] = {}
         self._on_join = on_join
 
     async def join(
         self, key: Hashable, deadline: Deadline, start: Callable[[Deadline], Coroutine[Any, Any, T]]
     ) -> T:
-        """Return the outcome of the call under way with that `key`; without one, call `start`.
+        """Return the outcome of the call in flight with that `key`; without one, call `start`.
 
-        The call itself gets its whole timeout, whatever the request of its first caller has left:
-        a caller that runs out of time or is cancelled leaves it to the others. It is cancelled when
-        the last caller leaves. When a call has had its timeout without an answer, the callers that
-        joined it later share a new one.
+        The call gets its whole timeout, even if its first caller's request has less time left. A
+        caller that runs out of time or is cancelled leaves, and the call goes on for the others. It
+        is cancelled when the last caller leaves. If a call times out without an answer, the callers
+        that joined it later share a new call.
 
-        Raises `TimeoutError` when this caller's `deadline` has passed, and what the call raises.
+        Raises `TimeoutError` when this caller's `deadline` has passed, and the call's own errors.
         """
         while True:
             shared = self._under_way.get(key)
@@ -80,7 +80,7 @@ class SharedCalls(Generic[T]):
                     if not shared.task.done():
                         await _end(shared.task)
                     _retrieve(shared.task)
-                del shared  # with an error a reference cycle: its task, the error, this frame
+                del shared  # an error would form a cycle: its task, the error, this frame
 
 
 async def _wait(task: asyncio.Task[T], patience: float) -> None:
@@ -113,8 +113,8 @@ def _retrieve(task: asyncio.Task[T]) -> None:
 
 
 def _result(shared: _Shared[T]) -> T:
-    # Each of several callers gets an error of its own: one that is raised in many places has a
-    # traceback that grows with each, and keeps all of them alive.
+    # Each of several callers gets a separate copy of the error. The traceback of a shared error
+    # would grow with every raise, and keep the frames of all callers alive.
     task = shared.task
     error = task.exception()
     try:

@@ -1,6 +1,6 @@
 """The pool of connections: aiohttp's, with two repairs.
 
-What is overridden here is not part of aiohttp's public API; a test fails when it is gone.
+It overrides parts of aiohttp that are not public API; a test fails when they are gone.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from ._certificates import trust
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections of `_Handler`, and releases one that is cancelled before it is made."""
+    """Makes connections with `_Handler`; frees a connection whose set-up is cancelled."""
 
     def __init__(self, *, ssl: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=ssl)  # `Slots` limits the calls at a time
@@ -37,8 +37,8 @@ class Connector(aiohttp.TCPConnector):
         try:
             return await super()._wrap_create_connection(make, *args[1:], **kwargs)
         except BaseException:
-            # uvloop does not tell the handler, so the handler and its transport would hold each
-            # other, and the context of the request.
+            # uvloop does not tell the handler, so the handler and its transport would keep each
+            # other and the request's context alive.
             for handler in made:
                 handler.close()
             raise
@@ -51,7 +51,7 @@ _BODILESS = (b"204", b"304")
 class _Handler(ResponseHandler):
     """Keeps a reply without a body when bytes follow it, and then closes the connection.
 
-    aiohttp would lose the reply: its parser takes the bytes for the next reply, and fails. So a
+    aiohttp would lose the reply: its parser takes the bytes for the next reply, and fails. Then a
     DELETE that succeeded would look as if it had failed.
     """
 

@@ -1,6 +1,6 @@
 """Deadlines: how long a call may take, and how much time its request has left.
 
-The request's part is in context variables, so every call that is made for the request sees it.
+The request's deadline is in context variables, so every call made for the request sees it.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from itertools import count
 from math import inf
 from time import monotonic
 
-# HTTP has no standard header for the time that a caller still waits. This one is Envoy's, and its
-# proxies set it themselves: "HTTP header manipulation" in Envoy's documentation. In milliseconds.
+# HTTP has no standard header for the time that a caller still waits. This is Envoy's header, which
+# Envoy proxies set themselves: "HTTP header manipulation" in its documentation. In milliseconds.
 BUDGET_HEADER = "X-Envoy-Expected-Rq-Timeout-Ms"
 
 # Seconds. Event loops may wake a little early: uvloop's timers have a resolution of a millisecond.
@@ -25,8 +25,8 @@ _numbers = count()
 class DeadlineExceeded(TimeoutError):
     """The request ran out of time before this call was answered.
 
-    `upstream` is the name of the upstream that did not answer, and `attempts` how often it was
-    asked, where they are known; `logged` is whether `log_failure` has seen it.
+    `upstream` is the name of the upstream that did not answer, and `attempts` the number of
+    requests to it, if they are known; `logged` is whether `log_failure` has seen the error.
     """
 
     upstream: str | None = None
@@ -83,7 +83,7 @@ class Deadline:
 
     @property
     def upstream_is_at_fault(self) -> bool:
-        """Whether the upstream has had all the time that it may take, and did not answer."""
+        """Whether the upstream did not answer within the whole time that it may take."""
         return self.passed and not self.is_early
 
 
@@ -91,7 +91,7 @@ class Deadline:
 def within(seconds: float) -> Iterator[Deadline]:
     """Give every call inside the block `seconds`, or the rest of an outer deadline if it is less.
 
-    The block itself is not interrupted. Calls and retries see the deadline and end by it.
+    The block itself is not interrupted. Calls and retries end by the deadline.
     """
     deadline = Deadline(seconds)
     outer_end = _ends_at.set(deadline.ends_at)

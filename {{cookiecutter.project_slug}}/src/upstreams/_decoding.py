@@ -1,7 +1,7 @@
 """Compressed bodies, decoded in small steps and within a limit.
 
-A few compressed bytes can decode to a thousand times as many, so no more than a step is decoded
-before the limit is checked.
+A few compressed bytes can decode to a thousand times as many, so the limit is checked after each
+step.
 """
 
 import asyncio
@@ -10,24 +10,24 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 
 import httpx
 
-# Bytes that are decoded at a time: a fraction of a millisecond of the event loop.
+# Bytes that are decoded at a time, which takes the event loop a fraction of a millisecond.
 STEP = 64 * 1024
 
 # zlib's names for the formats: RFC 1952, RFC 1950 and RFC 1951.
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
-# RFC 9110 section 8.4.1.3: "x-gzip" is "gzip". These two are what the client asks for.
+# RFC 9110 section 8.4.1.3: "x-gzip" is "gzip". The client asks for gzip and deflate.
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 # Bytes that a coding may add to a body that it cannot compress: the limit holds on the wire too.
 _OVERHEAD = 1024
 
-# Without its name: an upstream can put anything there.
+# The message does not name the coding: an upstream can put any text there.
 _NOT_ASKED_FOR = "is in a coding that was not asked for"
 
 
 class TooLarge(Exception):
-    """A body has more bytes than it may."""
+    """A body has more bytes than the limit."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"sent more than {max_bytes} bytes")
@@ -60,9 +60,9 @@ async def parts(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the decoded body of a response that was not read yet, at most `max_bytes` of it.
 
-    `may_be_empty` says that a reply has no body, whatever its header says about one.
+    `may_be_empty` means that the reply may have no body, whatever its header says.
 
-    Raises `TooLarge`, `BadCoding`, or what the transport raises.
+    Raises `TooLarge`, `BadCoding`, or an error of the transport.
     """
     decoder: _Decoder | None = None
     encoded = decoded = 0
@@ -80,7 +80,7 @@ async def parts(
             if most is not None and decoded > most:
                 raise TooLarge(most)
             if not is_first:
-                await asyncio.sleep(0)  # it was as much work as the one before
+                await asyncio.sleep(0)  # let the loop run between two steps
             is_first = False
             yield piece
     if not (encoded or may_be_empty):
@@ -130,7 +130,7 @@ class _Decoder:
         """Decode `data`, and yield at most `STEP` bytes at a time."""
         data = self._head + data
         self._head = b""
-        is_full = False  # then zlib may hold back some bytes, although it has taken all of `data`
+        is_full = False  # if True, zlib may hold back bytes, although it has taken all of `data`
         while data or is_full:
             if self._stream is None:
                 data = self._begin(data)

@@ -17,9 +17,9 @@ _HEADER = """\
 
 
 def env_example(model: BaseModel, command: str) -> str:
-    """Return the text, with the values of `model`, whose required settings may have none.
+    """Return the text, with the values of `model`, whose required settings may lack a value.
 
-    `command` is what prints it.
+    `command` is the command that prints the text.
     """
     paragraphs = [_HEADER.format(command=command)]
     for name, field in variables(type(model)).items():

@@ -15,8 +15,8 @@ class UpstreamError(Exception):
     - `retry_after`: the seconds that the upstream asked to wait, if it did.
     - `transient`: whether the same call may succeed in a moment.
     - `status`: the status of the reply, if there was a reply.
-    - `reason`: for the log: what the network or the parser said, without addresses.
-    - `attempts`: how often the call was tried, 0 if that is not known.
+    - `reason`: for the log: the message of the network or the parser, without addresses.
+    - `attempts`: how often the call was tried, 0 if unknown.
     - `logged`: whether `log_failure` has seen it.
     """
 
@@ -43,7 +43,7 @@ class UpstreamError(Exception):
         self.reason = reason
 
     def again(self) -> Self:
-        """Return a copy that was not raised yet, and so has no traceback."""
+        """Return a copy without a traceback."""
         copy = type(self)(
             self.upstream,
             self.detail,

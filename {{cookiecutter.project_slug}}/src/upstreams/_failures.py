@@ -13,25 +13,25 @@ from ._errors import UpstreamError
 
 logger = logging.getLogger(__name__)
 
-# Log lines at once, and a second. Each kind of failure has its own, so that none hides another.
+# Log lines per second, and in a burst. The limit is per kind of failure: no kind hides another.
 BURST = 20.0
 A_SECOND = 1.0
 
-# Seconds after which lines that were left out are counted in a line of their own. While failures go
-# on, the next line, which comes earlier, has the count.
+# Seconds after which a separate line counts the lines that were left out. While failures continue,
+# the next line comes earlier and has the count.
 COUNTED_AFTER = 2.0
 
-# Kinds that are remembered. There are few.
+# The largest number of kinds that are kept. In practice there are few.
 _MAX_KINDS = 500
 
-# The upstream, the name of the error, the status of the reply, and whether a request was made: the
-# calls that an open circuit breaker refuses must not hide why it is open.
+# The upstream, the name of the error, the status of the reply, and whether a request was made:
+# calls that an open circuit breaker refuses must not hide the failures that opened it.
 Kind = tuple[str | None, str, int | None, bool]
 
 
 @dataclass(slots=True)
 class _Tokens:
-    """The token bucket of a kind, and what became of its lines."""
+    """The token bucket of a kind, and the counts of its lines."""
 
     left: float
     counted_at: float
@@ -40,7 +40,7 @@ class _Tokens:
 
 
 class Allowance:
-    """The log lines that each kind may have: a token bucket for each."""
+    """Limits the log lines of each kind by a token bucket per kind."""
 
     def __init__(self) -> None:
         self._kinds: OrderedDict[Hashable, _Tokens] = OrderedDict()
@@ -85,8 +85,8 @@ def log_failure(error: BaseException, *, seconds: float | None = None) -> None:
     the same kind were left out before it, in its text and in `extra`. Only an `UpstreamError` and
     a `DeadlineExceeded` are logged, and each of them once.
 
-    `Upstream` and `fan_out` call this themselves. It is for what a program raises itself, such as
-    an `UpstreamInvalid` for a reply with a price missing.
+    `Upstream` and `fan_out` call this themselves. Call it for errors that the program raises, such
+    as an `UpstreamInvalid` for a reply with a price missing.
     """
     if not isinstance(error, UpstreamError | DeadlineExceeded) or error.logged:
         return
@@ -115,7 +115,7 @@ def _count_later(kind: Kind) -> None:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # the next line has the count
-        # In a context of its own: the line is about no request.
+        # In an empty context: the line belongs to no request.
         loop.call_later(COUNTED_AFTER, _count, kind, written, context=Context())
 
 

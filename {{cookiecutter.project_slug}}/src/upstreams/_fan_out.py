@@ -16,12 +16,12 @@ K = TypeVar("K")
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# Seconds. Calls that see the deadline end by it, and say which upstream did not answer. The others
-# are cancelled this much later.
+# Seconds. Calls that see the deadline end by it, and name the upstream that did not answer. Other
+# calls are cancelled this much later.
 _GRACE = 0.005
 
-# Calls one after another never take less than the sum of their waits, so anything below the sum
-# proves an overlap. A tenth saved is where it starts to matter.
+# Calls one after another never take less than the sum of their waits, so a time below the sum
+# proves an overlap. An overlap counts if it saves at least a tenth.
 CONCURRENT_BELOW = 0.9
 
 
@@ -39,7 +39,7 @@ class Arrived(Generic[K, T]):
 class Failed(Generic[K]):
     """A call that ended in `error`; it ran from `start` to `end`, in seconds of the fan-out.
 
-    `start == end` for a call that was still waiting for its turn when time ran out.
+    `start == end` if the call was still waiting for its turn when time ran out.
     """
 
     key: K
@@ -106,7 +106,7 @@ async def fan_out(
 
 
 class _Run(Generic[K, T]):
-    """One fan-out under way: its workers take one key after another."""
+    """A running fan-out: its workers take one key after another."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class _Run(Generic[K, T]):
         except self._expected as error:
             failed: Exception = error
         except TimeoutError as error:
-            # Any other timeout is the call's own: not expected, so a bug.
+            # Any other timeout is the call's own. It was not expected, so it is a bug.
             if not (isinstance(error, DeadlineExceeded) or self.deadline.passed):
                 raise
             failed = self._late(error)
@@ -151,7 +151,7 @@ class _Run(Generic[K, T]):
             return Arrived(key, value, start, perf_counter() - self.began)
         end = perf_counter() - self.began
         log_failure(failed, seconds=end - start)
-        # Its traceback holds the frames of the call, and this one.
+        # The traceback would keep the frames of the call and this frame alive.
         return Failed(key, failed.with_traceback(None), start, end)
 
     def _late(self, error: TimeoutError | None = None) -> DeadlineExceeded:
@@ -188,11 +188,11 @@ async def _finish(run: _Run[Any, Any], workers: int) -> None:
         await _end(tasks)
         raise
     finally:
-        tasks.clear()  # with an error a reference cycle: a task, its error, this frame
+        tasks.clear()  # an error would form a cycle: a task, its error, this frame
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel the tasks that still run, once, and wait for their clean-up even when cancelled."""
+    """Cancel the tasks that still run, once; wait for their clean-up even if this is cancelled."""
     left = [task for task in tasks if not task.done()]
     for task in left:
         task.cancel()

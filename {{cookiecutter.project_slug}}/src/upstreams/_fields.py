@@ -1,7 +1,7 @@
-"""Headers of httpx, made and looked at without decoding them.
+"""Makes and reads httpx's headers without decoding them.
 
-`httpx.Headers` decodes every field to answer whether one is there, and normalizes each that it is
-given. Its `_list` has the name, the name in lower case and the value of each field, in bytes.
+`httpx.Headers` decodes every field to look up a single field, and normalizes each field that it
+gets. Its `_list` has the name, the name in lower case and the value of each field, in bytes.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ def headers_of(fields: Iterable[Field]) -> httpx.Headers:
 
 
 def with_fields(headers: httpx.Headers, fields: Iterable[Field]) -> httpx.Headers:
-    """Return a copy of `headers` with these fields behind its own."""
+    """Return a copy of `headers` with these fields appended."""
     copy = httpx.Headers(headers)
     copy._list += [(name, name.lower(), value) for name, value in fields]  # noqa: SLF001
     return copy

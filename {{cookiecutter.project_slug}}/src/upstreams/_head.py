@@ -7,26 +7,26 @@ import httpx
 from ._fields import Field, names_of
 
 # RFC 9110 sections 5.6.2 and 5.5: a name is a token, and a value has no control character but a
-# tab. A line break in one would begin another field, or another request.
+# tab. A line break in a value would begin another field, or another request.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _METHOD = re.compile(_WORD)
 _FIELDS = re.compile(rf"(?:{_WORD}: [\t -~\x80-\xff]*\r\n)*".encode("latin-1"))
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-# Methods whose requests have no body as a rule. The others say so when they have none: some
-# servers wait for a body otherwise (RFC 9110 section 8.6).
+# Methods whose requests usually have no body. Without a body, other methods send Content-Length: 0:
+# some servers would wait for a body (RFC 9110 section 8.6).
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def request_head(request: httpx.Request, content: bytes | None, added: list[Field]) -> bytes:
     """Return the request line and the fields of `request`, with those that are `added`.
 
-    `content` is the body, or None for one that is sent as it is made. The fields that say where the
-    body ends are those of the body that is really sent: by another length the upstream would take
-    a part of it for the next request (RFC 9112 section 6.3).
+    `content` is the body, or None for a body that is sent as it is made. The fields for the body's
+    length describe the body that is really sent: with a wrong length the upstream would take a part
+    of it for the next request (RFC 9112 section 6.3).
 
-    Raises `ValueError` for a method, a name or a value that could not be sent as such.
+    Raises `ValueError` for a method, a name or a value that cannot be sent unchanged.
     """
     headers = request.headers
     fields = [*headers.raw, *added]
@@ -54,9 +54,9 @@ def _framing(request: httpx.Request, content: bytes | None) -> Field:
 
 
 def sent_length(request: httpx.Request) -> int | None:
-    """Return the length that a request gives for its body, None without one.
+    """Return the Content-Length of a request, None without the header.
 
-    Raises `ValueError` for one that is no length: RFC 9110 section 8.6.
+    Raises `ValueError` for a value that is not a length: RFC 9110 section 8.6.
     """
     given = request.headers.get("Content-Length")
     if given is None:

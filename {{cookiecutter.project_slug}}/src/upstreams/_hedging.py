@@ -12,10 +12,10 @@ from ._tasks import contained
 
 T = TypeVar("T")
 
-# Latencies that are kept: enough for a percentile, and few enough to follow a change.
+# How many latencies are kept: enough for a percentile, and few enough to follow a change.
 KEPT = 100
 
-# Latencies that a percentile needs; of fewer it would be a guess.
+# How many latencies a percentile needs; from fewer it would be a guess.
 ENOUGH = 20
 
 
@@ -64,7 +64,7 @@ async def hedged(
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:  # also when this is cancelled
-            # With an error a reference cycle: a task, its error, this frame.
+            # An error would form a cycle: a task, its error, this frame.
             tasks.clear()
 
 
@@ -80,4 +80,4 @@ async def _first_success(tasks: set[asyncio.Task[T]]) -> T:
             try:
                 return (successes or [*done])[0].result()
             finally:
-                del done, successes  # with an error a reference cycle too
+                del done, successes  # an error would form a cycle here too

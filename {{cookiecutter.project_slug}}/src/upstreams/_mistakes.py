@@ -1,4 +1,4 @@
-"""Says what is wrong with a setting, in one sentence that holds no value."""
+"""Describes the mistake in a setting, in one sentence without the setting's value."""
 
 import re
 
@@ -10,7 +10,7 @@ from ._variables import NESTED, variables
 
 
 def sentence(mistake: ErrorDetails, model: type[BaseModel]) -> str:
-    """Return the sentence for one of the mistakes in settings of `model`."""
+    """Return the sentence for a mistake in the settings of `model`."""
     known = variables(model)
     place = [str(part) for part in mistake["loc"]]
     wrong = _wrong(mistake)
@@ -33,6 +33,6 @@ def sentence(mistake: ErrorDetails, model: type[BaseModel]) -> str:
 def _wrong(mistake: ErrorDetails) -> str:
     if mistake["type"] == "missing":
         return "must be set"
-    # pydantic's sentences begin with what is wrong ("Input should be"), where ours have its name.
+    # pydantic's sentences begin with the fault ("Input should be"), ours with the setting's name.
     text = re.sub(r"^(Value error|Assertion failed), ", "", mistake["msg"])
     return re.sub(r"^\w+ (?=should )", "", text).rstrip(".")

@@ -1,4 +1,4 @@
-"""What an upstream reports about its calls, for the metrics and the traces of a program.
+"""The events that an upstream reports about its calls, for a program's metrics and traces.
 
 The library depends on no package for either. A program derives from `Observer` for its metrics, and
 writes a `Trace` for its traces.
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
-# Whatever is not in the lists below: a bug's exception, a method that a client made up. The value
-# is that of OpenTelemetry's conventions for `error.type` and `http.request.method`.
+# For values that are not in the lists below: a bug's exception, a method that a client invented.
+# OpenTelemetry's conventions for `error.type` and `http.request.method` have the same value.
 OTHER = "_OTHER"
 
 _ERRORS: dict[type[BaseException], str] = {
@@ -49,8 +49,8 @@ _ERRORS: dict[type[BaseException], str] = {
 }
 _CANCELLED = asyncio.CancelledError.__name__
 
-# Every `error` and every `method` that an `Observer` is told: labels of metrics with these values
-# stay few. The methods are those of RFC 9110 section 9.3 and RFC 5789.
+# The only values of `error` and `method` that an `Observer` gets, so that labels of metrics stay
+# few. The methods are those of RFC 9110 section 9.3 and RFC 5789.
 ERRORS = (*_ERRORS.values(), OTHER)
 _HTTP = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 METHODS = (*_HTTP, OTHER)
@@ -67,7 +67,7 @@ def harmless(function: Callable[P, object]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except Exception as error:
-            error.__suppress_context__ = True  # that of the call, which has its own line
+            error.__suppress_context__ = True  # the call's error has its own line
             name = getattr(function, "__qualname__", repr(function))
             if name not in _broken:
                 _broken.add(name)
@@ -77,17 +77,17 @@ def harmless(function: Callable[P, object]) -> Callable[P, None]:
 
 
 class Observer:
-    """Is told what the calls of an upstream do. Every method does nothing; override some of them.
+    """Is told what an upstream's calls do. Every method does nothing; override those you need.
 
     `upstream` is the name of the upstream, `method` one of `METHODS`, and `error` one of `ERRORS`,
     or None for success. All times are in seconds.
 
-    The methods run in the middle of a call, on its event loop, so they must be quick. What they
-    raise is logged, once for each method, and does not reach the call.
+    The methods run in the middle of a call, on its event loop, so they must be quick. An error that
+    they raise is logged, once for each method, and does not reach the call.
     """
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Keep the errors of the methods of a subclass from the calls that they are told of."""
+        """Wrap the methods of a subclass, so that their errors do not reach the calls."""
         super().__init_subclass__(**kwargs)
         for name in vars(Observer).keys() & vars(cls).keys():
             method = vars(cls)[name]
@@ -97,19 +97,19 @@ class Observer:
     def call_ended(self, upstream: str, method: str, error: str | None, seconds: float) -> None:
         """Note the end of a call, with its waits and retries.
 
-        A call that shared the request of another, or was answered by the cache, counts as well.
-        A stream's call ends when the header of its reply is there.
+        A call that shared another call's request, or was answered by the cache, counts as well. A
+        stream's call ends when the header of its reply arrives.
         """
 
     def attempt_ended(self, upstream: str, method: str, error: str | None, seconds: float) -> None:
         """Note the end of one request to the upstream: the first of its call, a retry or a hedge.
 
-        An attempt that its call had no more time for ends in `UpstreamTimeout` or
-        `DeadlineExceeded`, as its call does, and the slower of two hedged ones in `CancelledError`.
+        If the call runs out of time, its attempt ends in `UpstreamTimeout` or `DeadlineExceeded`,
+        as the call does. The slower of two hedged attempts ends in `CancelledError`.
         """
 
     def body_failed(self, upstream: str, method: str, error: str) -> None:
-        """Note that the body of a stream broke off, after its call had ended well."""
+        """Note that the body of a stream failed, after its call had succeeded."""
 
     def retried(self, upstream: str) -> None:
         """Note that a call is tried again after a transient error."""
@@ -121,22 +121,22 @@ class Observer:
         """
 
     def hedged(self, upstream: str) -> None:
-        """Note that a second attempt starts beside a slow one."""
+        """Note that a second attempt starts, because the first is slow."""
 
     def hedge_refused(self, upstream: str) -> None:
-        """Note that the budget allowed no second attempt beside a slow one."""
+        """Note that the budget allowed no second attempt, although the first is slow."""
 
     def hedge_won(self, upstream: str) -> None:
         """Note that the second attempt answered first."""
 
     def coalesced(self, upstream: str) -> None:
-        """Note that a call joins an identical one under way, and makes no request."""
+        """Note that a call joins an identical call in flight, and makes no request."""
 
     def cache_hit(self, upstream: str) -> None:
         """Note that the cache answered a call, and no request was made."""
 
     def cache_missed(self, upstream: str) -> None:
-        """Note that the cache had no reply, or one that the upstream had to confirm."""
+        """Note that the cache had no reply, or a reply that the upstream had to confirm."""
 
     def breaker_changed(self, upstream: str, state: State) -> None:
         """Note the new state of the circuit breaker; it begins as `closed`."""
@@ -148,13 +148,13 @@ class Observer:
         """Note that a call got one of the upstream's `max_connections`."""
 
     def connection_released(self, upstream: str, seconds: float) -> None:
-        """Note that a call gave its connection back after so many `seconds`."""
+        """Note that a call released its connection after `seconds`."""
 
     def wait_began(self, upstream: str) -> None:
         """Note that a call begins to wait, because every connection is taken."""
 
     def wait_ended(self, upstream: str, seconds: float) -> None:
-        """Note that such a wait ended after `seconds`, with a connection or without one."""
+        """Note that the wait for a connection ended after `seconds`, with or without success."""
 
 
 NOBODY = Observer()
@@ -184,14 +184,14 @@ class Attempt:
         return f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
 
 
-# Is called for each attempt, and entered in its context: in the task of the call, or in one that
-# was started from there. So what is current there, such as a span, is the caller's. `headers` are
-# read once the block has begun; `status` and `error` are there when it ends.
+# Called for each attempt, and entered in the attempt's context: in the task of the call, or in a
+# task started from there. So context variables, such as the current span, are the caller's.
+# `headers` are read once the block has begun; `status` and `error` are set when it ends.
 Trace: TypeAlias = Callable[[Attempt], AbstractContextManager[object]]
 
 
 class _Block:
-    """The block of a trace, whose errors must not become those of a call."""
+    """The block of a trace, whose errors must not reach the call."""
 
     def __init__(self, trace: Trace, attempt: Attempt, *, adds_headers: bool) -> None:
         self._trace = trace
@@ -244,7 +244,7 @@ async def traced(
 
 
 def error_name(error: BaseException, deadline: Deadline | None = None) -> str:
-    """Return the one of `ERRORS` for an error of a call; `deadline` may have cut it off."""
+    """Return the name in `ERRORS` for a call's error; `deadline` may have cut the call off."""
     name = _ERRORS.get(type(error), OTHER)
     if name is _CANCELLED and deadline is not None and deadline.passed:
         kind = DeadlineExceeded if deadline.ends_with_request else UpstreamTimeout
@@ -255,5 +255,5 @@ def error_name(error: BaseException, deadline: Deadline | None = None) -> str:
 
 
 def method_name(method: str) -> str:
-    """Return the one of `METHODS` for the method of a request."""
+    """Return the request's method if it is one of `METHODS`, otherwise `OTHER`."""
     return method if method in _KNOWN_METHODS else OTHER

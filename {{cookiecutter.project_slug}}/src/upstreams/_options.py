@@ -1,6 +1,6 @@
-"""What a call can be given: the options that httpx has too, with types of their own.
+"""The options of a call: a subset of httpx's options, with their types.
 
-httpx names its types in a private module, so they are written out here.
+httpx names its types in a private module, so they are defined again here.
 """
 
 from collections.abc import AsyncIterable, Callable, Collection, Mapping, Sequence
@@ -42,7 +42,7 @@ class GetOptions(TypedDict, total=False):
 
     - `params`: the query, as httpx takes it. A name in it replaces the same name in a path's or a
       base URL's query.
-    - `headers`: each replaces the usual header of that name.
+    - `headers`: each replaces the default header of that name.
     - `auth`: a user and password, a function that completes a request, or an `httpx.Auth`.
     - `timeout`: seconds for this call with its retries, in place of the upstream's own.
     - `accept`: statuses other than 2xx that are returned and not raised, such as `{404}`.
@@ -58,7 +58,7 @@ class GetOptions(TypedDict, total=False):
 class RequestOptions(GetOptions, total=False):
     """The options of a call that can have a body: one of these, or `data` with `files`.
 
-    - `json`: what `json.dumps` takes.
+    - `json`: any value that `json.dumps` accepts.
     - `content`: bytes, text, or an asynchronous iterable of bytes, which is sent as it is made.
     - `data`: the fields of a form.
     - `files`: a multipart form; files are read while they are sent.
@@ -75,7 +75,7 @@ def pairs(params: Params | None) -> Pairs | None:
     if params is None:
         return None
     if type(params) is dict and all(type(value) is str for value in params.values()):
-        return tuple(params.items())  # most calls, and httpx's way takes ten times as long
+        return tuple(params.items())  # most calls; httpx's own code takes ten times as long
     if isinstance(params, Sequence) and not isinstance(params, str | bytes):
         params = list(params)
     return tuple(httpx.QueryParams(params).multi_items())

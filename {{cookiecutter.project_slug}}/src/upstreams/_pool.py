@@ -1,4 +1,4 @@
-"""The connections to an upstream: pooled while the program runs, or made for one call."""
+"""The connections to an upstream: pooled while the program runs, or made for a single call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ Transport = Callable[[], httpx.AsyncBaseTransport]
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The connections, the calls under way and the cached replies of one event loop."""
+    """The connections, the calls in flight and the cached replies of one event loop."""
 
     loop: asyncio.AbstractEventLoop
     transport: httpx.AsyncBaseTransport
@@ -77,7 +77,7 @@ class Connections:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Pool]:
-        """Give the pool of the running loop, or connections that live as long as the block."""
+        """Yield the pool of the running loop, or connections that are closed with the block."""
         if (pool := self.kept) is not None:
             yield pool
             return

@@ -8,17 +8,17 @@ from urllib.parse import urlsplit
 def is_redis_url(text: str) -> bool:
     """Return whether redis-py accepts `text`, as far as that shows before it connects.
 
-    Like `redis://:password@host:6379/0`, `rediss://...` or `unix:///socket`. In a password, every
-    character but letters and digits has to be percent-encoded.
+    Examples: `redis://:password@host:6379/0`, `rediss://...`, `unix:///socket`. In a password,
+    every character but letters and digits has to be percent-encoded.
     """
-    # Some unprintable characters get lost on the way. A `#`, and a `?` before the `@`, were meant
-    # to be in the password.
+    # Parsing drops some unprintable characters. A `#`, and a `?` before the `@`, was meant to be
+    # part of the password.
     if not re.fullmatch(r"[^?#]+(\?[^?#@]*)?", text) or not text.isprintable():
         return False
     try:
         url = urlsplit(text)
         port = url.port
-    except ValueError:  # the port is no number: a slash in the password ended the host before it
+    except ValueError:  # the port is no number: a slash in the password ended the host too early
         return False
     if url.scheme == "unix":
         return url.path.startswith("/") and not url.hostname and _takes_options(text)
@@ -29,7 +29,7 @@ def is_redis_url(text: str) -> bool:
 
 
 def _takes_options(text: str) -> bool:
-    """Return whether redis-py knows the options after the question mark; only it knows them."""
+    """Return whether redis-py accepts the options after the question mark."""
     if "?" not in text or not find_spec("redis"):
         return True
     from redis.asyncio import ConnectionPool  # noqa: PLC0415 - optional, and slow to import

@@ -15,13 +15,13 @@ T = TypeVar("T")
 # Methods that are safe or idempotent, so may be sent again: RFC 9110 section 9.2.2.
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
-# Seconds, doubled with every retry. With full jitter the pause is anything from 0 to that, so that
+# Seconds, doubled with every retry. With full jitter the pause is a random time from 0 to that, so
 # calls that failed together do not return together ("Exponential Backoff And Jitter", AWS, 2015).
 FIRST_BACKOFF = 0.05
 LONGEST_BACKOFF = 1.0
 
-# The longest pause that a `Retry-After` can ask for, in seconds: a day. A value with more
-# characters than the second number is neither a date nor a number of seconds that anybody waits.
+# The longest pause that a `Retry-After` can ask for, in seconds: a day. The second number limits
+# the characters of the header: a longer value is neither a date nor a realistic number of seconds.
 LONGEST_WAIT = 24 * 60 * 60.0
 _LONGEST_VALUE = 500
 
@@ -32,8 +32,8 @@ class RetryBudget:
     """Limits retries to a share of the calls, so that they do not multiply an outage.
 
     A token bucket, as in gRPC and Finagle: each call adds `share` of a token, each further try
-    takes one, and at most `burst` are kept. So `n` calls make at most `n * (1 + share) + burst`
-    tries.
+    takes a whole token, and at most `burst` tokens are kept. So `n` calls make at most `n * (1 +
+    share) + burst` tries.
     """
 
     def __init__(self, share: float, burst: float = 10) -> None:
@@ -64,8 +64,8 @@ async def with_retries(
     """Return what `attempt` returns, repeated up to `most` times after a transient error.
 
     Raises the last error when no retry is left, or when the pause would end after `deadline`.
-    `on_decision` is called after a transient error, while retries are left, with what refuses one
-    more, or None.
+    `on_decision` is called after a transient error, while retries are left: with the reason that
+    refuses a retry, or None.
     """
     retries = 0
     while True:
@@ -93,7 +93,7 @@ def _backoff(retries: int) -> float:
 def retry_after(value: str | None) -> float | None:
     """Return the seconds that a `Retry-After` asks for, at most `LONGEST_WAIT`.
 
-    It is a number of seconds or a date (RFC 9110 section 10.2.3); None if it is neither.
+    It is a number of seconds or a date (RFC 9110 section 10.2.3); for other values None.
     """
     if value is None or len(value) > _LONGEST_VALUE:
         return None
@@ -101,7 +101,7 @@ def retry_after(value: str | None) -> float | None:
         return min(float(value), LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(value)
-        if date.tzinfo is None:  # how Python reads "-0000"
+        if date.tzinfo is None:  # Python parses "-0000" like this
             date = date.replace(tzinfo=UTC)
         seconds = (date - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -19,26 +19,26 @@ from ._variables import NESTED, group_of, variables
 class SettingsError(Exception):
     """Settings that the service cannot start with.
 
-    As text it is one sentence per variable, each on its own line, and holds no value.
+    Its text is one sentence per variable, each on a separate line, and holds no value.
     """
 
 
 class ServiceSettings(BaseSettings):
     """The settings of a service, by the lower-cased names of their environment variables.
 
-    A subclass has a field with a `description` for each. Upstreams are fields too, of
-    `UpstreamSettings` or a subclass of it, and form a group: `ORDERS__BASE_URL` is
-    `orders.base_url`. In production each needs a `base_url`.
+    A subclass has a field with a `description` for each setting. An upstream is a field too, of
+    type `UpstreamSettings` or a subclass, and its settings form a group: `ORDERS__BASE_URL` is
+    `orders.base_url`. In production each upstream needs a `base_url`.
 
-    A variable that is set but empty counts as not set. A name in `.env` that looks like a slip for
-    that of a setting is refused, and one in the environment that looks like an upstream's; others
-    are another program's, such as Compose's.
+    A variable that is set but empty counts as not set. A name in `.env` that looks like a typo of a
+    setting's name is refused. In the environment only typos of an upstream's settings are refused:
+    other names belong to other programs, such as Compose.
     """
 
     model_config = SettingsConfigDict(
-        enable_decoding=False,  # a value is never read as JSON: one way to set each
+        enable_decoding=False,  # a value is never read as JSON, so each has one form
         env_file=".env",
-        env_file_encoding="utf-8-sig",  # editors on Windows put a mark in front
+        env_file_encoding="utf-8-sig",  # editors on Windows write a byte order mark
         env_ignore_empty=True,
         env_nested_delimiter=NESTED,
         env_nested_max_split=1,
@@ -55,11 +55,11 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Return the settings of the environment and `.env`; `overrides` go before both.
+        """Return the settings of the environment and `.env`; `overrides` replace both.
 
         Raises:
-            SettingsError: a variable is wrong, `.env` cannot be read, or the certificates of the
-                environment cannot.
+            SettingsError: a variable is wrong, or `.env` or the certificates that the environment
+                names cannot be read.
         """
         if wrong_certificates := certificate_mistakes():
             raise SettingsError("\n".join(wrong_certificates))
@@ -74,7 +74,7 @@ class ServiceSettings(BaseSettings):
             raise SettingsError(message) from error
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_context=False, include_input=False)
-            # The default of a setting may need those before it: that is no mistake of its own.
+            # A default may depend on earlier settings. If one of those is wrong, only that counts.
             mistakes = [each for each in wrong if each["type"] != "default_factory_not_called"]
         raise SettingsError("\n".join(sentence(mistake, cls) for mistake in mistakes))
 
@@ -94,14 +94,14 @@ class ServiceSettings(BaseSettings):
         """Return the text of an `.env` that shows every setting with its default, and sets none.
 
         Args:
-            command: what prints the text; it says so itself.
+            command: the command that prints the text; the text names it.
         """
         return env_example(cls.model_construct(), command)
 
     @model_validator(mode="before")
     @classmethod
     def _with_names_that_are_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Pass over what is another program's, and add what looks like an upstream's setting."""
+        """Ignore other programs' names, and add names that look like an upstream's setting."""
         known = {*cls.model_fields, *variables(cls)}
         given = {name: value for name, value in values.items() if meant_by(name, known)}
         environment = {name.lower(): value for name, value in os.environ.items() if value}
@@ -124,10 +124,10 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def _is_slip(cls, name: str) -> bool:
-        """Tell whether a name in the environment looks like that of a setting in a group.
+        """Tell whether a name in the environment looks like a typo of a setting in a group.
 
-        `ORDERS_BASE_URL` for `ORDERS__BASE_URL` would send production nowhere. These names are too
-        long to be another program's; one that looks like `PORT` may well be.
+        `ORDERS_BASE_URL` for `ORDERS__BASE_URL` would leave production without its upstream. These
+        names are too long to be another program's. A name like `PORT` may well be.
         """
         known = variables(cls)
         if name in known or name.partition(NESTED)[0] in cls.model_fields:

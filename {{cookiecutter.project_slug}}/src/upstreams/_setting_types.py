@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from ._host import is_host
 from ._redis_url import is_redis_url
 
-# A week: event loops cannot wait for ever, and a longer wait is a slip of the keyboard.
+# A week: event loops cannot wait for ever, and a longer time is a typing mistake.
 _LONGEST = 604_800
 
 

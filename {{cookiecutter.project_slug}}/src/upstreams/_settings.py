@@ -1,4 +1,4 @@
-"""A pydantic model of the settings of an upstream, for a program that reads them from outside."""
+"""A pydantic model of an upstream's settings, for programs that read them from the environment."""
 
 from functools import partial
 from importlib.util import find_spec
@@ -14,9 +14,9 @@ from ._upstream import PassOn, Upstream
 
 
 def _has_host(url: HttpUrl) -> bool:
-    """Tell whether the host of a URL is one, also for httpx, which knows fewer signs than pydantic.
+    """Tell whether a URL's host is valid for httpx, which allows fewer characters than pydantic.
 
-    Those are the ones of RFC 5891, and not what browsers make of a name.
+    httpx allows those of RFC 5891, and not those that browsers convert.
     """
     try:
         host = httpx.URL(str(url)).host
@@ -28,8 +28,8 @@ def _has_host(url: HttpUrl) -> bool:
 class UpstreamSettings(BaseModel):
     """The settings of one upstream, with the defaults of `Upstream`.
 
-    It is a field of the program's own settings, for example of a `ServiceSettings`. A subclass can
-    add settings, or change defaults. An empty `base_url` is refused as one that production needs.
+    Use it as a field of the program's own settings, for example of a `ServiceSettings`. A subclass
+    can add settings or change defaults. An empty `base_url` is refused: production needs it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -134,9 +134,9 @@ class UpstreamSettings(BaseModel):
         observer: Observer = NOBODY,
         trace: Trace | None = None,
     ) -> Upstream:
-        """Return the upstream with these settings, and the `stub` in its place if it has no URL.
+        """Return the upstream with these settings. Without a URL its calls go to the `stub`.
 
-        Without both every call fails: nothing has a name in `invalid` (RFC 6761 section 6.4).
+        Without both every call fails: names in `invalid` never resolve (RFC 6761 section 6.4).
         """
         return Upstream(
             name,

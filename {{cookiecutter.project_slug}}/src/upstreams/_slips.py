@@ -1,4 +1,4 @@
-"""Recognises a slip of the keyboard in the name of a setting."""
+"""Recognises a typing mistake in the name of a setting."""
 
 import re
 from collections.abc import Iterable
@@ -6,10 +6,10 @@ from functools import cache
 
 
 def meant_by(name: str, settings: Iterable[str]) -> str | None:
-    """Return the one of `settings` that `name` is or looks like, `None` where it is like none.
+    """Return the name in `settings` that `name` equals or resembles, `None` if there is none.
 
-    It looks like one with one slip of the keyboard, with an underscore too many or too few, or
-    without its unit. `DB_PORT`, `PORT2` and `MAX_CONNECTIONS` are names of their own.
+    A name resembles a setting's with one typing mistake, with an underscore too many or too few, or
+    without the unit. `DB_PORT`, `PORT2` and `MAX_CONNECTIONS` are different names.
     """
     joined = name.replace("_", "")
     for setting in settings:
@@ -20,13 +20,13 @@ def meant_by(name: str, settings: Iterable[str]) -> str | None:
 
 @cache
 def _joined(setting: str) -> tuple[str, str]:
-    """Return the name without underscores, and without its unit too."""
+    """Return the name without underscores, and the same without its unit."""
     without_unit = re.sub("_(seconds|ms|bytes)$", "", setting)
     return setting.replace("_", ""), without_unit.replace("_", "")
 
 
 def _is_slip(name: str, setting: str) -> bool:
-    """Tell whether a letter is missing, added, another or at another place."""
+    """Tell whether the names differ by a missing, added, wrong or misplaced letter."""
     if abs(len(name) - len(setting)) > 1:
         return False
     letters_apart = re.sub("[a-z]", "", name) == re.sub("[a-z]", "", setting)
@@ -34,5 +34,5 @@ def _is_slip(name: str, setting: str) -> bool:
 
 
 def _shortened(name: str) -> set[str]:
-    """Return `name`, and all that is left of it without one of its letters."""
+    """Return `name`, and `name` without each of its letters."""
     return {name, *(name[:place] + name[place + 1 :] for place in range(len(name)))}

@@ -9,7 +9,7 @@ from ._deadline import request_number
 from ._errors import UpstreamBusy
 from ._observer import NOBODY, Observer
 
-# Seconds. The `retry_after` of a refused call: a queue empties within a moment.
+# Seconds. The `retry_after` of a refused call: a queue empties quickly.
 COME_BACK = 1.0
 
 NONE_FREE = "had no connection free in time"
@@ -25,8 +25,8 @@ _Waiter = tuple[int, int, asyncio.Future[bool]]
 class Slots:
     """Limits the calls to an upstream at a time, on one event loop.
 
-    Under overload whole requests finish one after another. Without the order, every request would
-    get some of its calls through, and all would run out of time together.
+    Under overload whole requests then finish one after another. Without this order every request
+    would get some of its calls through, and all would run out of time together.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Slots:
         """Wait up to `patience` seconds for a slot; return when it was taken, for `release`.
 
         Raises `UpstreamBusy` when no slot becomes free by then. Raises it at once when too many
-        calls of older requests wait, or when the wait would be too long at the present pace.
+        calls of older requests wait, or when the wait would be too long at the current pace.
         """
         if self._free:  # then no call waits
             self._free -= 1
@@ -87,7 +87,7 @@ class Slots:
         if ahead >= self._max_waiting or ahead * self._mean_hold > patience * self._size:
             raise self._busy()
         if len(self._waiting) >= self._max_waiting:
-            _settle(self._waiting.pop(0)[2])  # the youngest makes room
+            _settle(self._waiting.pop(0)[2])  # the youngest request's call is refused
         insort(self._waiting, waiter)
         return waiter
 

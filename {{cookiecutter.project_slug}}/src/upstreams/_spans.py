@@ -17,10 +17,9 @@ from ._observer import OTHER, Attempt, Trace
 def attempt_spans(provider: trace.TracerProvider) -> Trace:
     """Return an `Upstream.trace` that makes a client span for each attempt.
 
-    Its parent is the current span of the caller: for a retry and a hedge that of their call, and
-    for a call that several callers share that of the first. The span's ids are sent along by the
-    propagators that `OTEL_PROPAGATORS` names. The span of a stream ends with the header of its
-    reply.
+    Its parent is the current span of the caller. Retries and hedges have the parent of their call;
+    a call that several callers share has that of the first. The propagators in `OTEL_PROPAGATORS`
+    send the span's ids to the upstream. The span of a stream ends with the header of its reply.
     """
     tracer = provider.get_tracer("upstreams")
     return lambda attempt: _Block(tracer, attempt)

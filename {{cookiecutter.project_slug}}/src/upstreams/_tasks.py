@@ -8,13 +8,13 @@ T = TypeVar("T")
 
 
 async def contained(work: Awaitable[T]) -> T:
-    """Return what `work` returns; to be run as the task of a call.
+    """Return what `work` returns; run it as the task of a call.
 
     asyncio raises a task's `SystemExit` or `KeyboardInterrupt` again from `run_forever`, which
     would end the server for every request. A `CancelledError` can come from another task that
-    `work` waited for, and would look as if this task had been asked to stop.
+    `work` waited for, and would look like a cancellation of this task.
 
-    Raises `RuntimeError` in place of these three, unless this task was asked to stop.
+    Raises `RuntimeError` in place of these three, unless this task was cancelled.
     """
     try:
         return await work
@@ -28,11 +28,11 @@ async def contained(work: Awaitable[T]) -> T:
 
 
 def is_cancelled() -> bool:
-    """Return whether the running task was asked to stop."""
+    """Return whether the running task was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def not_cancelled() -> RuntimeError:
-    """Return the error for a `CancelledError` in a task that was not asked to stop."""
+    """Return the error for a `CancelledError` in a task that was not cancelled."""
     return RuntimeError("a call waited for something that was cancelled")

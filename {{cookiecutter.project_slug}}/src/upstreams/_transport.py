@@ -22,8 +22,8 @@ class NotHTTP(httpx.RemoteProtocolError):
     """The reply is not HTTP."""
 
 
-# From the special to the general, as aiohttp's errors inherit from one another. Only the first one,
-# and a timeout while connecting, say for certain that the request has not reached the upstream.
+# From the special to the general, because aiohttp's errors inherit from one another. Only the first
+# error, and a timeout while connecting, prove that the request has not reached the upstream.
 _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ClientConnectorError, httpx.ConnectError),  # refused, no such name, TLS
     (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
@@ -42,7 +42,7 @@ MAX_HEADERS = 512
 
 USER_AGENT = SERVER_SOFTWARE
 
-# RFC 9110 section 15.2: another reply follows one below 200, but for the one that ends HTTP.
+# RFC 9110 section 15.2: after a reply below 200 another follows, except after 101, which ends HTTP.
 _FIRST_FINAL = 200
 _SWITCHING_PROTOCOLS = 101
 
@@ -50,13 +50,13 @@ _SWITCHING_PROTOCOLS = 101
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Connections to an upstream, for the event loop on which this is made.
 
-    aiohttp makes and keeps the connections, and parses the replies. Its `ClientSession` has no part
-    in it: cookies, redirects and proxies make it slower than all that is done here, and when a
+    aiohttp makes and keeps the connections, and parses the replies. Its `ClientSession` is not
+    used: with cookies, redirects and proxies it is slower than this whole transport, and when a
     connection breaks it sends an idempotent request again, uncounted.
 
-    The number of connections is that of the calls at a time, which `Slots` limits. Of httpx's
-    timeouts it obeys `connect` and `read`. `authorization` completes requests to `base_url` that
-    have no `Authorization`; no other host gets it.
+    There are as many connections as calls at a time, which `Slots` limits. Of httpx's timeouts it
+    obeys `connect` and `read`. `authorization` is added to requests to `base_url` that have no
+    `Authorization`; no other host gets it.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`, and return its response with the body still to be read.
 
-        Raises `httpx.TransportError`, without the address and without aiohttp's error, and what an
-        asynchronous iterable that is sent as the body raises. Raises `ValueError` for a method or a
-        header that cannot be sent as such.
+        Raises `httpx.TransportError`, without the address and without aiohttp's error, and the
+        error of an asynchronous iterable that is sent as the body. Raises `ValueError` for a method
+        or a header that cannot be sent unchanged.
         """
         is_own = origin(request.url) == self._origin
         is_complete = not is_own or b"authorization" in names_of(request.headers)
@@ -110,7 +110,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 )
                 if not _protocol(connection).should_close:
                     return connection
-                # Something came while nobody waited. It is no reply to this request.
+                # Bytes arrived while no request was sent. They are no reply to this request.
                 connection.close()
         except TimeoutError as error:
             _forget(error)
@@ -135,7 +135,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 def _destination(url: httpx.URL) -> aiohttp.ClientRequest:
-    """Return what the connector asks about a connection, whatever is sent over it."""
+    """Return the request from which the connector reads a connection's destination."""
     netloc = url.netloc.decode("ascii")
     loop = asyncio.get_running_loop()
     return aiohttp.ClientRequest("GET", URL(f"{url.scheme}://{netloc}"), loop=loop)
@@ -174,9 +174,9 @@ class _Exchange(httpx.AsyncByteStream):
             self._protocol.start_timeout()
 
     async def reply(self) -> RawResponseMessage:
-        """Return the header of the reply, behind those that only say that one will come.
+        """Return the header of the final reply, after any interim (1xx) replies.
 
-        Raises `httpx.TransportError`, and the own error of a body that is sent as it is made.
+        Raises `httpx.TransportError`, and the error of a body that is sent as it is made.
         """
         try:
             while True:
@@ -201,7 +201,7 @@ class _Exchange(httpx.AsyncByteStream):
         return chunk
 
     async def aclose(self) -> None:
-        """Give the connection back; it closes unless both messages have come to their end."""
+        """Return the connection to the pool; it closes unless both messages are complete."""
         if self._is_sent():
             self._connection.release()
         else:
@@ -228,7 +228,7 @@ def _as_httpx(error: Exception) -> httpx.TransportError:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without an address: aiohttp's own text may hold the URL."""
+    """Return the reason of an error, without an address: aiohttp's own text may hold the URL."""
     system = getattr(error, "os_error", error)
     if isinstance(system, ssl.SSLCertVerificationError):
         return f"{type(error).__name__}: {system.verify_message}"
@@ -240,8 +240,8 @@ def _reason(error: Exception) -> str:
 def _forget(error: BaseException | None) -> None:
     """Remove the tracebacks of an error, its causes and its contexts.
 
-    aiohttp's frames hold the connection, and the connection its error: only the collector of
-    cyclic garbage would free them.
+    aiohttp's frames hold the connection, and the connection holds its error: only the garbage
+    collector would free them.
     """
     seen: set[int] = set()
     waiting = [error]

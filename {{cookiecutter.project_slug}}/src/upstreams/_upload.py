@@ -13,7 +13,7 @@ from ._tasks import contained
 
 
 def content_of(request: httpx.Request) -> bytes | None:
-    """Return the body of a request, or None for one that is sent as it is made.
+    """Return the body of a request, or None for a body that is sent as it is made.
 
     Raises `TypeError` for a synchronous iterator.
     """
@@ -28,8 +28,8 @@ def content_of(request: httpx.Request) -> bytes | None:
 class Upload:
     """A task that sends a body as it is made, while the reply may arrive already.
 
-    An error ends the wait for the reply. `is_to_blame` says that it is the body's own, which the
-    caller gets as it is, and not one of the connection.
+    An error ends the wait for the reply. `is_to_blame` is True for the body's own error, which the
+    caller gets unchanged, and False for an error of the connection.
     """
 
     is_to_blame = False
@@ -56,8 +56,8 @@ class Upload:
         try:
             part = await anext(parts, None)
             if left is not None and (left if part is None else len(part) > left):
-                # The upstream would take what comes next for the rest, or the rest for what comes
-                # next: RFC 9112 section 6.3.
+                # The upstream would take the next request for the rest of this body, or the rest
+                # for the next request: RFC 9112 section 6.3.
                 message = "the body is not as long as its Content-Length says"
                 raise ValueError(message)  # noqa: TRY301 - it is an error of the body
         except Exception:
@@ -67,7 +67,7 @@ class Upload:
 
     @property
     def is_done(self) -> bool:
-        """Whether all was sent: not when an error, or `stop`, has ended the task."""
+        """Whether all was sent; False when an error, or `stop`, has ended the task."""
         task = self._task
         return task.done() and not task.cancelled() and task.exception() is None
 

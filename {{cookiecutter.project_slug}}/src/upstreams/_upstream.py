@@ -1,9 +1,9 @@
 """One upstream over HTTP: pooled connections, time limits, retries, and typed errors.
 
-A call goes down through the methods of `Upstream`: `_reported` tells of its end, `_shared` limits
-its time and joins it with an identical call, `_answer` asks the cache, `_fetch` tries again,
-`_hedge` tries twice at once, `_try` asks the circuit breaker and waits for a slot, and `attempt`
-talks to the upstream.
+A call goes down through the methods of `Upstream`: `_reported` reports its end, `_shared` limits
+its time and joins it with an identical call, `_answer` asks the cache, `_fetch` retries, `_hedge`
+starts a second try, `_try` asks the circuit breaker and waits for a slot, and `attempt` sends the
+request.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from ._urls import basic_authorization, call_url, ignored_proxy, parsed_base
 logger = logging.getLogger(__name__)
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
-# httpx looks up the types of `files` in a table, which would be read from disk on the event loop.
+# httpx looks up the types of `files` in a table; its first use reads it from disk, on the loop.
 if not mimetypes.inited:
     mimetypes.init()
 
@@ -50,8 +50,8 @@ _NO_STATUS: frozenset[int] = frozenset()
 _NO_BODY = httpx.ByteStream(b"")
 _BODIES = frozenset({"json", "content", "data", "files"})
 
-# Headers that name a request and not its caller. Any other header that is passed on may hold
-# credentials, so a reply is never shared between calls that differ in it.
+# Headers that name a request and not its caller. Any other `pass_on` header may hold credentials,
+# so calls that differ in it never share a reply.
 _IDS = frozenset({"x-request-id", "traceparent", "tracestate", "baggage"})
 
 PassOn = Callable[[], Iterable[tuple[str, str]]]
@@ -59,51 +59,51 @@ PassOn = Callable[[], Iterable[tuple[str, str]]]
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Call:
-    """A request with its deadlines, and what else decides how it is made.
+    """A request with its deadlines, and the options of its call.
 
-    `announced` is the deadline that the upstream is told. `deadline` may be later, when callers
-    with more time wait for the same answer.
+    `announced` is the deadline that the upstream is told. `deadline` may be later, if callers with
+    more time wait for the same answer.
     """
 
     request: httpx.Request
-    target: int  # the resource that it asks for, for the breaker
+    target: int  # the requested resource, for the breaker
     announced: Deadline
     deadline: Deadline
     patience: float  # seconds to wait for a slot
     accept: Collection[int]
     auth: httpx.Auth | None
-    is_personal: bool  # its answer may be for one caller alone
+    is_personal: bool  # its answer may be for this caller only
     method: str  # for the observer
     began: float = field(default_factory=monotonic)
-    key: Hashable = None  # of identical calls; None for one that is never shared
+    key: Hashable = None  # of identical calls; None if it is never shared
     hedge: bool = False
     tries: int = 0
 
     @property
     def may_repeat(self) -> bool:
-        """Whether it may be sent again: a body that is sent as it is made is there once."""
+        """Whether it may be sent again; a body that is sent as it is made exists only once."""
         is_kept = isinstance(self.request.stream, httpx.ByteStream)
         return is_kept and self.request.method in IDEMPOTENT
 
 
 @dataclass(eq=False)
 class Upstream:
-    """A service that this program calls, with its connections and what is known of its health.
+    """A service that this program calls, with its connections and its circuit breaker.
 
     The query of `base_url` is sent with every call, before the query of the call's path. Its user
     and password are sent as `Authorization: Basic` (RFC 7617). A fragment is refused, here and in
     a path, because it would never be sent (RFC 9110 section 7.1).
 
-    `pass_on` returns the headers of the current request that go along with a call, such as its id.
-    Identical GETs share one request, and are cached, only if these headers are the same, apart
-    from `X-Request-ID`, `traceparent`, `tracestate` and `baggage`.
+    `pass_on` returns the headers of the current request to send with each call, such as its id.
+    Identical GETs share one request, and are cached, only if these headers are the same, except
+    `X-Request-ID`, `traceparent`, `tracestate` and `baggage`.
 
     `observer` and `trace` may be set later, before the pool is opened.
 
-    Calls raise an `UpstreamError` or `DeadlineExceeded`, and no other error for an upstream's
-    fault. Each failed call is one warning in the log, limited in rate. An asynchronous `content`,
-    and `files`, are sent as they are made: such a call is tried once. The other options are those
-    of `GetOptions` and `RequestOptions`.
+    For an upstream's fault, calls raise an `UpstreamError` or `DeadlineExceeded`, and no other
+    error. Each failed call is one warning in the log, limited in rate. An asynchronous `content`,
+    and `files`, are sent as they are made: a call with them is tried once. The other options are
+    those of `GetOptions` and `RequestOptions`.
     """
 
     name: str  # in errors and logs
@@ -111,28 +111,28 @@ class Upstream:
     _: KW_ONLY
     timeout: float = 2.0  # seconds for one call, with its retries
     max_connections: int = 100
-    max_waiting: int = 1000  # calls that wait for a connection; more fail at once
+    max_waiting: int = 1000  # calls that wait for a connection; further calls fail at once
     max_response_bytes: int = 1024 * 1024  # of one body, decoded
     max_header_bytes: int = MAX_HEADER_BYTES  # of one line of a reply's header
     max_headers: int = MAX_HEADERS  # of a reply
     max_retries: int = 2  # per call
-    retry_share: float = 0.19  # the further tries, hedges included, as a share of the calls
+    retry_share: float = 0.19  # retries and hedges as a share of the calls
     breaker_failures: int = 20  # in a row
     breaker_seconds: float = 2.0
-    hedge: bool = False  # whether GETs are hedged where a call does not say
+    hedge: bool = False  # whether GETs are hedged, unless the call says otherwise
     coalesce: bool = True  # identical GETs at the same time share one request
-    required: bool = False  # for readiness checks: the program is of no use without it
+    required: bool = False  # for readiness checks: the program cannot work without it
     cache: OpenCache | None = field(default=None, repr=False)  # where replies are kept
     transport: Transport | None = field(default=None, repr=False)  # a stub, a test's fake
     pass_on: PassOn | None = field(default=None, repr=False)  # headers of the current request
-    observer: Observer = field(default=NOBODY, repr=False)  # is told of the calls
+    observer: Observer = field(default=NOBODY, repr=False)  # gets the events of calls
     trace: Trace | None = field(default=None, repr=False)  # a block around each attempt
 
     def __post_init__(self) -> None:
         """Prepare what the calls share.
 
-        Raises `ValueError` for a base URL that is none or has a fragment, and for a `timeout` that
-        is no time. Raises `OSError` for what `certificate_mistakes` reports.
+        Raises `ValueError` for an invalid base URL, one with a fragment, and an invalid `timeout`.
+        Raises `OSError` for what `certificate_mistakes` reports.
         """
         self.timeout = _seconds(self.timeout)
         base = parsed_base(self.name, self.base_url)
@@ -164,7 +164,7 @@ class Upstream:
     def open(self) -> AbstractAsyncContextManager[None]:
         """Pool connections on the running event loop until the block ends.
 
-        Without an open pool every call makes a connection of its own.
+        Without an open pool every call makes a new connection.
 
         Raises `RuntimeError` when the pool is open already.
         """
@@ -177,8 +177,8 @@ class Upstream:
     ) -> httpx.Response:
         """Return the 2xx reply to `GET base_url/path`, read to its end.
 
-        With `hedge`, a call that takes longer than 95 % of the latest calls is made a second time,
-        and the first answer counts; None is the `hedge` of the upstream.
+        With `hedge`, a call that takes longer than 95 % of the latest calls is sent a second time,
+        and the first answer counts; None uses the `hedge` of the upstream.
 
         Raises an `UpstreamError` or `DeadlineExceeded`; `ValueError` for a bad path or timeout.
         """
@@ -222,16 +222,16 @@ class Upstream:
         max_bytes: int | None = None,
         **options: Unpack[RequestOptions],
     ) -> AsyncIterator[httpx.Response]:
-        """Give the 2xx reply to `method base_url/path` once its header is there.
+        """Yield the 2xx reply to `method base_url/path` once its header has arrived.
 
-        The timeout and the deadline hold until then. After that every part of the body must arrive
+        The timeout and the deadline apply until then. After that every part of the body must arrive
         within `read_timeout` seconds, by default the upstream's `timeout`. The body is decoded as
         it is read (`aiter_bytes`, `aiter_lines`, `aread` ...), with no limit of size unless
-        `max_bytes` is given; an `auth` whose flow reads replies has the whole body read first, up
-        to `max_bytes` or `max_response_bytes`. The call holds a connection until the block ends.
-        Its reply is never shared, cached or hedged, and the circuit breaker judges the header.
+        `max_bytes` is given. With an `auth` whose flow reads replies, the whole body is read first,
+        up to `max_bytes` or `max_response_bytes`. The call holds a connection until the block ends.
+        Its reply is never shared, cached or hedged; for the circuit breaker only the header counts.
 
-        Raises what `request` raises, also while the body is read.
+        Raises the errors of `request`, also while the body is read.
         """
         patience = self.timeout if read_timeout is None else _seconds(read_timeout)
         call = self._call(method, path, options)
@@ -259,14 +259,14 @@ class Upstream:
         limits of headers, `pass_on`, and the deadline of the current request. Bodies are decoded in
         small steps, up to `max_bytes` (by default `max_response_bytes`). It stores no cookies.
 
-        It has no retries, hedging, coalescing, cache and circuit breaker: an SDK brings its own,
-        and expects every status as a response and every error as httpx raises it. A wait for a
-        slot that takes half of the timeout is an `httpx.PoolTimeout`, the end of the request's
-        deadline an `httpx.ReadTimeout`, a body that is too large or badly coded an
-        `httpx.DecodingError`. Each error, 429 and 5xx is one warning in the log. As httpx does,
-        `raise_for_status()` puts the URL into its message.
+        It has no retries, hedging, coalescing, cache or circuit breaker: an SDK has its own, and
+        expects every status as a response and every error as httpx raises it. A wait for a slot
+        that takes half of the timeout is an `httpx.PoolTimeout`, the end of the request's deadline
+        an `httpx.ReadTimeout`, a body that is too large or badly encoded an `httpx.DecodingError`.
+        Each error, 429 and 5xx is one warning in the log. As in httpx, the message of
+        `raise_for_status()` has the URL.
 
-        Each call returns a new client. Closing one leaves the pool open.
+        Each call returns a new client. Closing a client leaves the pool open.
         """
         return httpx.AsyncClient(
             base_url=self._address,
@@ -309,7 +309,7 @@ class Upstream:
                 raise
             raise not_cancelled() from error
         except TimeoutError:
-            pass  # not raised from here: what it holds would be kept alive
+            pass  # not raised from here, which would keep its frames alive
         raise self._out_of_time(call)
 
     async def _limited(self, call: _Call, work: Awaitable[httpx.Response]) -> httpx.Response:
@@ -426,7 +426,7 @@ class Upstream:
             raise
         seconds = monotonic() - began
         self.observer.attempt_ended(self.name, call.method, None, seconds)
-        # Only the quick answers reach a caller with little time: they would make others seem slow.
+        # A caller with little time only sees quick answers, which would make others seem slow.
         if not call.announced.is_early:
             self._latencies.note(seconds)
         return response
@@ -490,8 +490,8 @@ class Upstream:
             if timeout is None
             else Deadline(_seconds(timeout), fault_after=self.timeout)
         )
-        # Connecting, or waiting for a free connection, may use up half of a call's time: a later
-        # start leaves too little for a reply.
+        # Connecting, or waiting for a free connection, may take half of a call's time: after that
+        # too little is left for a reply.
         longest = self.timeout if timeout is None else max(timeout, self.timeout)
         patience = (self.timeout if timeout is None else timeout) / 2
         sent = with_fields(self._headers, _encoded(passed_on))
@@ -501,9 +501,9 @@ class Upstream:
             method,
             url,
             headers=sent,
-            # With a stream httpx need not find out that there is no body to encode.
+            # Given a stream, httpx skips its search for a body to encode.
             stream=_NO_BODY if method == "GET" and not body else None,
-            # Never less than usual: a connection that takes longer counts against the upstream.
+            # Never below the default: a connection that takes longer counts against the upstream.
             extensions={"timeout": {"connect": longest / 2}},
             **body,
         )
@@ -512,7 +512,7 @@ class Upstream:
         credentials = [field for field in passed_on if field[0].lower() not in _IDS]
         accept = frozenset(options["accept"]) if "accept" in options else _NO_STATUS
         key: Hashable = None
-        # What an `httpx.Auth` will send is not known before it runs.
+        # The credentials of an `httpx.Auth` are not known before it runs.
         if may_share and (given is None or isinstance(given, tuple)):
             own = () if headers is None else tuple(httpx.Headers(headers).raw)
             key = (path, query, hedge, timeout, accept, given, *credentials, *own)
@@ -538,7 +538,7 @@ def _encoded(fields: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 def _error_of(call: _Call, outcome: httpx.Response | BaseException) -> str | None:
     if isinstance(outcome, httpx.Response):
         return None
-    # A call that others may share goes on after its first caller's time, until all have left.
+    # A shared call goes on after its first caller's time, until all callers have left.
     return error_name(outcome, call.deadline if call.deadline.passed else call.announced)
 
 

@@ -76,7 +76,7 @@ CONNECTION_WAIT = Histogram(
     buckets=WAIT_BUCKETS,
 )
 
-# Counters whose series exist from the start, as a rate needs a first value.
+# Counters whose series exist from the start, because a rate needs a first value.
 _FROM_THE_START = (
     RETRIES,
     HEDGES,
@@ -90,10 +90,10 @@ _FROM_THE_START = (
 
 
 class UpstreamMetrics(Observer):
-    """Counts what upstreams do. The metrics are those of the process, for all its objects."""
+    """Counts the events of upstreams. All objects of a process share its metrics."""
 
     def observe(self, upstream: Upstream) -> None:
-        """Count what `upstream` does from now on; it must not be open yet."""
+        """Count the events of `upstream` from now on; it must not be open yet."""
         upstream.observer = self
         for metric in _FROM_THE_START:
             metric.labels(upstream.name)

@@ -1,4 +1,4 @@
-"""The URL of a call: base URL, path and query put together without losing any of them."""
+"""The URL of a call: joins base URL, path and query without losing a part."""
 
 import re
 from base64 import b64encode
@@ -10,7 +10,7 @@ import httpx
 
 from ._options import Pairs
 
-# Characters. A longer URL may hold what a client sent, and is not kept parsed.
+# Characters. A longer URL may hold a client's data, so its parsed form is not kept.
 _LONGEST_KNOWN_URL = 512
 
 # A path in which nothing has to be encoded: RFC 3986 section 3.3.
@@ -20,12 +20,12 @@ _PLAIN_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 def parsed_base(upstream: str, base_url: str) -> httpx.URL:
     """Return the base URL of the upstream of that name.
 
-    Raises `ValueError`, without the URL, which may hold a secret: it is not absolute, not HTTP, or
-    has a fragment, which would never be sent (RFC 9110 section 7.1).
+    Raises `ValueError` if it is not absolute, not HTTP, or has a fragment, which would never be
+    sent (RFC 9110 section 7.1). The message leaves out the URL, which may hold a secret.
     """
     try:
         base = httpx.URL(base_url)
-    except httpx.InvalidURL:  # says what was wrong in it, which may be a secret
+    except httpx.InvalidURL:  # its message quotes the wrong part, which may be a secret
         base = None
     if base is None or base.scheme not in {"http", "https"} or not base.host or "#" in base_url:
         message = f"the base URL of {upstream} must be http:// or https://, without a fragment"
@@ -43,7 +43,7 @@ def basic_authorization(base: httpx.URL) -> str | None:
 
 
 def ignored_proxy(address: str) -> str | None:
-    """Return the variable that would make other clients use a proxy for `address`, if any."""
+    """Return the proxy variable that applies to `address` in other clients, if any."""
     url = httpx.URL(address)
     if url.scheme not in environment.getproxies() or environment.proxy_bypass(url.host):
         return None
@@ -78,9 +78,9 @@ def _new_url(address: str, query: bytes, path: str, params: Pairs | None) -> htt
 
 
 def _attached(address: httpx.URL, path: str, query: str | None) -> httpx.URL:
-    """Return the URL of a path and a query that httpx would leave as they are.
+    """Return the URL of a path and a query that need no encoding by httpx.
 
-    To have httpx parse it takes ten times as long, a fourth of the processor time of a call.
+    Parsing by httpx takes ten times as long, a fourth of the processor time of a call.
     """
     url = httpx.URL(address)
     known = url._uri_reference  # noqa: SLF001 - there is no other way around the parser

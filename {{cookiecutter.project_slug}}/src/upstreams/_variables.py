@@ -6,7 +6,7 @@ from functools import cache
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-# Between the name of a group of settings and that of a setting: ORDERS__BASE_URL.
+# Separates the name of a group of settings from the name of a setting: ORDERS__BASE_URL.
 NESTED = "__"
 
 
