@@ -58,17 +58,17 @@ def describe(  # noqa: PLR0913 - the parts of a document
     It is the same for the same views, whatever the order in which they were registered.
 
     Args:
-        app: with all its views.
+        app: the application, with all its views registered.
         title: of the service.
         version: of its API.
         description: of the service, in Markdown.
         servers: URLs; a relative one starts at the document.
-        problems: what every operation can answer with.
-        security_schemes: those that views name, as OpenAPI's Security Scheme Objects.
+        problems: the problems that every operation can answer with.
+        security_schemes: the schemes that views name, as OpenAPI's Security Scheme Objects.
 
     Raises:
-        ValueError: two views have one operation id, a view's parameters are not those of its URL,
-            or it names no security scheme.
+        ValueError: two views have the same operation id, a view's parameters differ from those of
+            its URL, or it names an unknown security scheme.
     """
     operations = sorted(_operations(app), key=lambda each: each[:3])
     schemas = _Schemas(operations, tuple(problems))
@@ -146,11 +146,11 @@ class _Schemas:
         self._definitions: Json = definitions.get("$defs", {})
 
     def validated(self, adapter: TypeAdapter[Any]) -> Json:
-        """Return the schema of what is read with an adapter."""
+        """Return the schema of values that the adapter validates."""
         return self._schemas[id(adapter), "validation"]
 
     def serialised(self, adapter: TypeAdapter[Any]) -> Json:
-        """Return the schema of what is written with an adapter."""
+        """Return the schema of values that the adapter serialises."""
         return self._schemas[id(adapter), "serialization"]
 
     def of(self, model: type) -> Json:
@@ -163,7 +163,7 @@ class _Schemas:
         return self._definitions[name] if (name := _referred(schema)) is not None else schema
 
     def used_by(self, described: object) -> Json:
-        """Return the definitions that are used in there, by their names."""
+        """Return the definitions that `described` uses, by their names."""
         used: set[str] = set()
         todo = [*_references(described)]
         while todo:
@@ -241,7 +241,7 @@ def _parameters(declared: Declaration, schemas: _Schemas) -> Iterator[Json]:
 
 
 def _of_text(schema: Json) -> Json:
-    """Return the schema of a field without what text has no way to say: null."""
+    """Return the schema of a field without null, which text cannot express."""
     plain = {name: each for name, each in schema.items() if name != "title"}
     if plain.get("default", ...) is None:
         del plain["default"]
@@ -297,9 +297,9 @@ def _responses(operation: Operation, schemas: _Schemas, problems: Sequence[Probl
 
 
 def _shared(paths: Json) -> Json:
-    """Take the responses for problems out of all operations, and return them by new names.
+    """Replace the responses for problems in all operations by references; return them by name.
 
-    Most operations have most of them in common.
+    Most operations have most of these responses in common.
     """
     names: dict[str, str] = {}
     shared: Json = {}

@@ -10,14 +10,14 @@ from werkzeug.exceptions import UnprocessableEntity
 # The type of the problem that describes an `InvalidRequest` (RFC 9457 section 3.1.1).
 INVALID_REQUEST = "urn:problem-type:invalid-request"
 
-# Of one request. More are only counted: a body of 1 MB can have 250,000 of them.
+# In a response. Further faults are only counted: a body of 1 MB can have 250,000 of them.
 MOST_FAULTS = 100
 
-# Characters of one fault. A client chooses the names that are in pointers.
+# Characters of one fault. Its pointer has names that a client chooses.
 _LONGEST_DETAIL = 300
 LONGEST_PLACE = 300
 
-# In a URI fragment, besides letters, digits and `_.-~` (RFC 3986 section 3.5).
+# Allowed in a URI fragment, besides letters, digits and `_.-~` (RFC 3986 section 3.5).
 _SAFE = "!$&'()*+,;=:@?"
 
 Location = tuple[int | str, ...]
@@ -26,8 +26,8 @@ Location = tuple[int | str, ...]
 class Fault(TypedDict, total=False):
     """One fault of a request, with one of the three places.
 
-    The names are those of the example in RFC 9457 section 3, and of the registry of problems of
-    SmartBear for what is not in a body.
+    The names for a fault in a body are those of the example in RFC 9457 section 3. The others are
+    those of SmartBear's registry of problems.
     """
 
     detail: Required[str]
@@ -37,7 +37,7 @@ class Fault(TypedDict, total=False):
 
 
 class InvalidRequest(UnprocessableEntity):
-    """A request that does not fit the types that its view declares.
+    """A request that does not match the types that its view declares.
 
     Attributes:
         errors: the faults.
@@ -59,11 +59,11 @@ def faults(
 ) -> list[Fault]:
     """Return the faults that pydantic found.
 
-    `locate` gets where one is, and whether something is missing there; it returns the member of
-    `Fault` that says so.
+    `locate` gets the location of a fault, and whether a value is missing there. It returns the
+    member of `Fault` for that place.
     """
     if error.error_count() > MOST_FAULTS:
-        # pydantic takes 6 us to write one down.
+        # pydantic takes 6 us to describe a fault.
         return [_fault(locate((), False), f"{error.error_count()} faults")]  # noqa: FBT003
     return [
         _fault(locate(each["loc"], each["type"] == "missing"), each["msg"])
@@ -75,7 +75,7 @@ def pointer(location: Location, data: object, *, missing: bool) -> str:
     """Return the JSON pointer, as a URI fragment, to a `location` of pydantic's in `data`.
 
     Labels of the members of a union are left out: they are in pydantic's locations, and not in the
-    data. A pointer that would be too long ends at what it is inside of.
+    data. A pointer that would be too long ends at an enclosing object or array.
 
     >>> pointer(("items", "Card", 0, "a/b"), {"items": [{}]}, missing=True)
     '#/items/0/a~1b'

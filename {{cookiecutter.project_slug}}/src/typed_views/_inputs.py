@@ -1,4 +1,4 @@
-"""What a view takes from a request: read from its annotations once, and from each request."""
+"""The inputs of a view: declared by its annotations, which are read once; read from requests."""
 
 import inspect
 import json
@@ -29,8 +29,8 @@ _MANY = (list, set, frozenset, tuple)
 class JsonBody:
     """The body of a request as JSON, which becomes one argument.
 
-    It is validated strictly: `"1"` is no integer, and `1.0` is one. The texts of dates, UUIDs and
-    so on are read.
+    It is validated strictly: `"1"` is not an integer, and `1.0` is. Texts are accepted for dates,
+    UUIDs and so on.
     """
 
     argument: str
@@ -44,8 +44,8 @@ class JsonBody:
             InvalidRequest: it is not of the declared type.
             UnsupportedMediaType: its content type is not JSON.
         """
-        # By the application's JSON provider, which may be stricter than pydantic's parser. That one
-        # alone knows what a date is in JSON.
+        # Parsed by the application's JSON provider, which may be stricter than pydantic's parser.
+        # Only pydantic converts texts to dates.
         data = request.get_json()
         try:
             value = self._validate(request.get_data().removeprefix(BOM_UTF8), data)
@@ -69,15 +69,15 @@ class JsonBody:
 
 @dataclass(frozen=True)
 class Fields:
-    """The named values from one place of a request: of one model, or an argument each."""
+    """The named values from one place of a request: for a model, or for an argument each."""
 
     place: Place
     model: type[BaseModel]
-    argument: str | None  # that gets the whole model
+    argument: str | None  # the argument that gets the whole model
 
     @cached_property
     def keys(self) -> dict[str, str]:
-        """The keys by which the model reads its fields, by the fields' names in the request."""
+        """The model's keys for its fields, by the names of the fields in the request."""
         found = {}
         for field, info in self.model.model_fields.items():
             key = info.validation_alias or field
@@ -89,7 +89,7 @@ class Fields:
 
     @cached_property
     def many(self) -> frozenset[str]:
-        """The names that may be given more than once."""
+        """The names that may occur more than once."""
         fields = self.model.model_fields.values()
         return frozenset(
             name
@@ -140,8 +140,8 @@ class Fields:
         """Return lists where several values are declared.
 
         Raises:
-            InvalidRequest: a name is given more often than declared. Which of its values counts
-                would be anybody's guess.
+            InvalidRequest: a name occurs more often than declared, so it is not clear which of its
+                values counts.
         """
         found: dict[str, Any] = {}
         repeated: list[Fault] = []
@@ -169,21 +169,21 @@ class Fields:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a view takes from a request."""
+    """All inputs that a view takes from a request."""
 
     fields: tuple[Fields, ...]
     body: JsonBody | None
 
     @cached_property
     def sources(self) -> tuple[Fields | JsonBody, ...]:
-        """What is read for each request."""
+        """The parts of each request that are read."""
         return self.fields if self.body is None else (*self.fields, self.body)
 
     def arguments(self, path: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the view's arguments, for the current request with these variable parts.
+        """Return the view's arguments for the current request; `path` has the variable parts.
 
         Raises:
-            HTTPException: the request is not as declared. Its faults are told all at once.
+            HTTPException: the request is not as declared. The error lists all its faults.
         """
         arguments: dict[str, Any] = {}
         found: list[Fault] = []
@@ -197,15 +197,15 @@ class Inputs:
         return arguments
 
 
-# What stands before the names of fields that are made of parameters: `copy` is a method of a model.
+# The prefix for fields that are made from parameters: the name `copy` is a method of a model.
 _MADE = "argument_"
 
 
 def inputs(view: Callable[..., object]) -> Inputs:
-    """Return what a view declares to take.
+    """Return the inputs that a view declares.
 
     Raises:
-        TypeError: a parameter has no type, or cannot be declared like that.
+        TypeError: a parameter has no type, or its declaration is not allowed.
     """
     hints = get_type_hints(view, include_extras=True)
     body: JsonBody | None = None
@@ -240,7 +240,7 @@ def inputs(view: Callable[..., object]) -> Inputs:
 
 def _parameters(view: Callable[..., object]) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(view).parameters)
-    parameters.pop("self", None)  # of a method of a `MethodView`
+    parameters.pop("self", None)  # a `MethodView`'s method has it
     for name, parameter in parameters.items():
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
             _refuse(view, f"the parameter {name} cannot be given by its name")
@@ -281,7 +281,7 @@ def _is_many(annotation: object) -> bool:
 def _has_whole_float(error: ValidationError) -> bool:
     """Tell whether pydantic refuses an integer such as `3.0`, which JSON Schema's type allows.
 
-    (JSON Schema 2020-12 section 6.1.1 of its Validation)
+    (JSON Schema Validation 2020-12, section 6.1.1)
     """
     if error.error_count() > MOST_FAULTS:
         return False

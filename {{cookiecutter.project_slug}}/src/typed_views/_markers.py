@@ -1,6 +1,6 @@
-"""Marks that tell from which part of a request a view takes a parameter.
+"""Marks for the part of a request from which a view takes a parameter.
 
-They stand in the parameter's annotation, for example ``order: Annotated[Order, Body()]``. A
+They are used in the parameter's annotation, for example ``order: Annotated[Order, Body()]``. A
 parameter without a mark is a variable part of the URL.
 """
 
@@ -10,7 +10,7 @@ class Marker:
 
 
 class Body(Marker):
-    """The whole body, as JSON, of any type that pydantic knows."""
+    """The whole body, as JSON, of any type that pydantic supports."""
 
 
 class Form(Marker):

@@ -1,4 +1,4 @@
-"""What a view answers with: read from its return annotation once, and serialised by that type."""
+"""The response of a view: its return annotation is read once, and its body serialised by it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Output:
     adapter: TypeAdapter[Any] | None
 
     def response(self, returned: object) -> Response:
-        """Return the response for what the view returned.
+        """Return the response for the value that the view returned.
 
-        A view may return a response that it made, which is sent as it is. As in Flask, a tuple is a
-        body with a status, with headers, or with both.
+        A view may return a response object, which is sent unchanged. As in Flask, a tuple is a body
+        with a status, with headers, or with both.
 
         Raises:
             TypeError: the body is not of the declared type.
@@ -42,17 +42,17 @@ class Output:
         try:
             text = self.adapter.dump_json(body, by_alias=True, warnings="error")
         except PydanticSerializationError:
-            # Its text has the value, which may be a secret, and would be logged.
+            # pydantic's message has the value, which may be a secret, and would be logged.
             message = f"the view returned a {type(body).__name__} that is not as it declares"
             raise TypeError(message) from None
         return current_app.response_class(text, self.status, mimetype="application/json")
 
 
 def output(view: Callable[..., object], status: int | None) -> Output:
-    """Return what a view declares to answer with. No body is 204 unless a `status` is given.
+    """Return the response that a view declares. No body is 204 unless a `status` is given.
 
     Raises:
-        TypeError: the view has no return annotation, or one with several types of bodies as tuples.
+        TypeError: the view has no return annotation, or its tuples have several types of bodies.
     """
     hints = get_type_hints(view, include_extras=True)
     if "return" not in hints:
@@ -75,6 +75,6 @@ def _is_no_response(hint: object) -> bool:
 
 
 def _body(hint: Any) -> Any:  # noqa: ANN401 - any annotation
-    """Return the type of the body of what a view may return: the first one of a tuple."""
+    """Return the type of the body in a return annotation: the first item of a tuple."""
     plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     return get_args(plain)[0] if get_origin(plain) is tuple else hint

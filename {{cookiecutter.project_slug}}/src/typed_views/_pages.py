@@ -1,4 +1,4 @@
-"""Serves an OpenAPI document, and a page to read and try it, from this service alone."""
+"""Serves an OpenAPI document, and a page to read and try it, without loading from other hosts."""
 
 import functools
 import json
@@ -8,15 +8,15 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, send_from_directory
 
-# Nothing is loaded from, or sent to, another host, and no script or style stands in the page
-# itself. Swagger UI has its icons as `data:` URLs. (Content Security Policy Level 3)
+# The page loads nothing from other hosts, sends nothing to them, and has no inline script or style.
+# Swagger UI has its icons as `data:` URLs. (Content Security Policy Level 3)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
-# Addresses are relative, so that a proxy may put the service below a path.
+# Addresses are relative, so that a proxy may serve this below a path.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -41,7 +41,7 @@ _START = """SwaggerUIBundle({
 
 
 def document_text(document: Mapping[str, Any]) -> str:
-    """Return a document as it is served, and committed."""
+    """Return a document as text, as it is served and committed."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

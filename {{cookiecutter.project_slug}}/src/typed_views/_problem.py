@@ -15,12 +15,12 @@ class Problem:
     """A problem that an operation can answer with.
 
     Attributes:
-        status: of HTTP.
+        status: the HTTP status.
         description: when it is the answer.
-        kind: its type, a URI reference; one without is told by its status alone.
+        kind: its type, a URI reference; without it the status alone identifies the problem.
         members: a model of further members of the object, or of all its members.
-        headers: the headers of the answer, each with what it says.
-        example: the further members in the example of the document.
+        headers: the headers of the answer, each with its description.
+        example: the further members in the document's example.
     """
 
     status: int
@@ -32,7 +32,7 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """The phrase of its status; those of `http.HTTPStatus` are others in Python 3.13."""
+        """The phrase of its status; those of `http.HTTPStatus` have changed in Python 3.13."""
         return HTTP_STATUS_CODES.get(self.status, "Unknown Error")
 
 

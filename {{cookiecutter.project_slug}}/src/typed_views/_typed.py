@@ -1,4 +1,4 @@
-"""The decorator that gives a view its arguments and makes its response, both by its annotations."""
+"""The decorator that makes a view's arguments and its response, both by its annotations."""
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Declaration:
 
 
 class Decorator:
-    """What `typed` returns."""
+    """The decorator that `typed` returns."""
 
     def __init__(self, status: int | None, **declared: Any) -> None:  # noqa: ANN401 - as below
         self._status = status
@@ -67,23 +67,24 @@ def typed(
     security: Mapping[str, Sequence[str]] | None = None,
     operation_id: str | None = None,
 ) -> Decorator:
-    """Return a decorator for a view whose annotations declare what it takes and answers with.
+    """Return a decorator for a view whose annotations declare its inputs and its response.
 
-    It goes directly above the function, or the method of a `MethodView`. An ``async def`` view
-    stays one, and any other one runs where it ran. The types are read once, when it is decorated.
+    Use it directly above the function, or the method of a `MethodView`. An ``async def`` view stays
+    async, and any other view runs where it did before. The types are read once, when it is
+    decorated.
 
     Args:
-        status: of the response; 200 unless given, and 204 without a body.
-        problems: what the view answers with besides. A request that is not as declared, and missing
-            credentials where there is `security`, need not be listed.
+        status: of the response; by default 200, and 204 without a body.
+        problems: the view's other responses. An invalid request, and missing credentials if there
+            is `security`, need not be listed.
         security: the schemes that the caller must satisfy, each with its scopes, for the document.
-            It is not checked here.
-        operation_id: the name of the operation for generated clients; that of the function unless
-            given.
+            The decorator does not check them.
+        operation_id: the name of the operation for generated clients; by default the function's
+            name.
 
     Raises:
-        TypeError: by the decorator, when a parameter or the returned type is not declared, or
-            cannot be declared like that.
+        TypeError: by the decorator, when a parameter or the returned type has no declaration, or
+            one that is not allowed.
     """
     return Decorator(
         status, problems=tuple(problems), security=security or {}, operation_id=operation_id
@@ -91,5 +92,5 @@ def typed(
 
 
 def declaration(view: object) -> Declaration | None:
-    """Return what a view declares; None if it is not typed."""
+    """Return the declaration of a view; None if it is not typed."""
     return cast("Declaration | None", getattr(view, DECLARED, None))
