@@ -1,9 +1,9 @@
-"""Checks every answer before anything is written, and quotes answers for the files they go into.
+"""Checks every answer before a file is written, and quotes answers for the files that hold them.
 
 Cookiecutter loads this module as a Jinja extension (`_extensions` in `cookiecutter.json`), from
-the template's own folder. It uses the standard library only, because it runs in whatever
-environment the user's Cookiecutter is installed in. `docs/decisions/answers-extension.md` says why
-it is an extension and not only a hook, and why it has such a long name.
+the template's own folder. It uses the standard library only, because it runs in the environment in
+which the user's Cookiecutter is installed. `docs/decisions/answers-extension.md` says why it is an
+extension and not only a hook, and why its name is long.
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 
 try:
     import tomllib
-except ModuleNotFoundError:  # so nothing here may be newer than that Python before this line
+except ModuleNotFoundError:  # so the code up to this line must run on an older Python
     sys.exit(
         "Error: this template needs Cookiecutter on Python 3.11 or newer, and this is Python "
         f"{sys.version_info[0]}.{sys.version_info[1]}; with uv: uvx --python 3.11 cookiecutter ..."
@@ -34,7 +34,7 @@ PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 
 
 class Rule(NamedTuple):
-    """What an answer may be: how long, of what form, and how a person would say so."""
+    """The limits of an answer: its length, its form, and both in words."""
 
     longest: int
     form: str
@@ -70,13 +70,13 @@ RULES = {
     ),
 }
 
-# Control characters and line separators break the files that a text goes into; the ones that turn
-# the direction of writing hide what a file says; a lone surrogate cannot be written as UTF-8.
+# Control characters and line separators break the files that hold a text. Characters that change
+# the direction of writing hide a file's text. A lone surrogate cannot be written as UTF-8.
 UNWRITABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
-# Names that mean something else already, by what they are.
+# Names that already have another meaning, by that meaning.
 TAKEN = {
     "a folder of every project": {"src", "tests", "docs", "deploy", "templates", "build", "dist"},
     "a program of every Python environment": {"python", "python3", "pip", "uv", "uvx", "activate"},
@@ -84,7 +84,7 @@ TAKEN = {
         *("flask-asgi", "flask-guards", "typed-views", "upstreams"),
     },
     "a keyword of Python": {"type"},  # since 3.12
-    # In one supported version of Python at least; `sys` knows only the one that runs this.
+    # In at least one supported version of Python; `sys` knows only the running version.
     "a module of Python's standard library": {
         *("aifc", "annotationlib", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk"),
         *("compression", "crypt", "distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib"),
@@ -108,8 +108,8 @@ TAKEN = {
 NAMES = {"project_slug", "package_name"}
 LONGEST_SHOWN = 80
 
-# Which answer brings which files. They are left out when the answer is not among the values; a file
-# that several answers bring needs them all.
+# The files that each answer brings. A file is left out if the answer is not among the values. A
+# file in several entries needs all of their answers.
 BROUGHT_BY = {
     ("python_version", ("3.11",)): ("tests/coverage_plugin.py",),
     ("include_example", (True,)): (
@@ -184,13 +184,13 @@ BROUGHT_BY = {
 
 @cache
 def questions() -> dict[str, Any]:
-    """Every question of `cookiecutter.json` with its default, a list of choices or a yes or no."""
+    """Every question of `cookiecutter.json` with its default: a text, choices, or yes or no."""
     return json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8"))  # type: ignore[no-any-return]
 
 
 @cache
 def own_expressions() -> set[str]:
-    """The texts that Cookiecutter renders one by one, as this template has them."""
+    """The texts of this template that Cookiecutter renders one by one."""
     defaults = {default for default in questions().values() if isinstance(default, str)}
     hooks = {path.read_text("utf-8") for path in TEMPLATE.glob("hooks/*.py")}
     return defaults | hooks | {PROJECT.name}
@@ -204,7 +204,7 @@ def dependencies() -> set[str]:
 
 
 def meanings(name: str) -> Iterator[str]:
-    """What `name` means already, which a service of that name would get in the way of."""
+    """The existing meanings of `name`, which a service of that name would hide."""
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         yield "a keyword of Python"
     if name in sys.stdlib_module_names:
@@ -215,7 +215,7 @@ def meanings(name: str) -> Iterator[str]:
 
 
 def faults(variable: str, value: object) -> Iterator[str]:
-    """Everything that is wrong with one answer, each to be read after its value."""
+    """The faults of one answer, each worded to follow its value in a sentence."""
     if not isinstance(value, str):
         yield "is not text"
         return
@@ -233,7 +233,7 @@ def faults(variable: str, value: object) -> Iterator[str]:
 
 
 def refused_choices(answers: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """The answers that are not among the choices, as `refusals` gives them."""
+    """The answers that are not among the choices, in the form of `refusals`."""
     for variable, default in questions().items():
         choices = [True, False] if isinstance(default, bool) else default
         if variable.startswith("_") or not isinstance(choices, list) or variable not in answers:
@@ -243,7 +243,7 @@ def refused_choices(answers: Mapping[str, object]) -> Iterator[tuple[str, str, s
 
 
 def refusals(answers: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Every refused answer: its name, what is wrong with it, and what is accepted."""
+    """Every refused answer: its name, its faults, and the accepted form."""
     for variable in filter(answers.__contains__, RULES):
         for fault in faults(variable, answers[variable]):
             yield variable, fault, RULES[variable].accepted
@@ -251,7 +251,7 @@ def refusals(answers: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
 
 
 def problem(answers: Mapping[str, object]) -> str:
-    """What is wrong with the answers given so far, as one sentence; empty when nothing is."""
+    """The faults of the answers so far, as one sentence; empty without faults."""
     for variable, fault, accepted in refusals(answers):
         value = ascii(answers[variable])
         shown = f"{value[:LONGEST_SHOWN]}..." if len(value) > LONGEST_SHOWN else value
@@ -260,11 +260,11 @@ def problem(answers: Mapping[str, object]) -> str:
 
 
 def checked(answers: Mapping[str, object]) -> str:
-    """Nothing, as text, when the answers are good.
+    """An empty text if the answers are valid.
 
     Raises:
-        SystemExit: with the sentence to print, which ends the bake with an untouched disk. A person
-            at a terminal is also told how to keep the other answers.
+        SystemExit: with the sentence to print; the bake ends before it writes a file. At a terminal
+            the text also says how to keep the other answers.
     """
     if wrong := problem(answers):
         at_a_terminal = sys.stdin is not None and sys.stdin.isatty()
@@ -273,10 +273,10 @@ def checked(answers: Mapping[str, object]) -> str:
 
 
 def how_to_go_on(answers: Mapping[str, object]) -> str:
-    """How to give the answers once more that are not refused; empty when there are none.
+    """How to give the accepted answers again; empty when there are none.
 
-    Cookiecutter has no way to ask a question a second time, and keeps no answers for `--replay`
-    before all of them are given.
+    Cookiecutter cannot ask a question a second time, and keeps no answers for `--replay` before all
+    of them are given.
     """
     refused = {variable for variable, _, _ in refusals(answers)}
     good = [
@@ -301,7 +301,7 @@ def left_out(answers: Mapping[str, object]) -> str:
 
 
 def and_newer(python: str) -> list[str]:
-    """The Pythons that a service supports whose oldest is this one."""
+    """The Pythons that a service supports if `python` is the oldest."""
     versions: list[str] = questions()["python_version"]
     return versions[versions.index(python) :]
 
@@ -310,7 +310,7 @@ HOSTS = {"github": ("github.com", "ghcr.io"), "gitlab": ("gitlab.com", "registry
 
 
 def host(answers: Mapping[str, object]) -> tuple[str, str]:
-    """Where the sources and the images of a service are kept: by its CI, GitHub without one."""
+    """The hosts of a service's sources and of its images: by its CI, without CI GitHub."""
     return HOSTS[str(answers["ci"])] if answers["ci"] in HOSTS else HOSTS["github"]
 
 
@@ -332,7 +332,7 @@ IMAGE_PYTHON = "3.12"
 
 
 def of_image(python: str) -> str:
-    """The Python in the image of a service whose oldest is this one."""
+    """The Python in a service's image if `python` is its oldest."""
     versions = and_newer(python)
     return IMAGE_PYTHON if IMAGE_PYTHON in versions else versions[0]
 
@@ -340,7 +340,7 @@ def of_image(python: str) -> str:
 def excluded(answers: Mapping[str, object]) -> str:
     """The files that these answers leave out and the folders that they empty, each on a line.
 
-    They are patterns for Copier, which writes no such file in the first place.
+    They are patterns for Copier, which then does not write these files.
     """
     files = {PurePosixPath(path) for path in left_out(answers).split()}
     kept = {path for path in sources(answers) if path not in files}
@@ -350,7 +350,7 @@ def excluded(answers: Mapping[str, object]) -> str:
 
 
 def sources(answers: Mapping[str, object]) -> Iterator[PurePosixPath]:
-    """Every file of a project with these answers, also those that they leave out."""
+    """Every file of a project with these answers, including those that they leave out."""
     for path in PROJECT.rglob("*"):
         if path.is_file():
             name = path.relative_to(PROJECT).as_posix()
@@ -360,10 +360,10 @@ def sources(answers: Mapping[str, object]) -> Iterator[PurePosixPath]:
 
 
 def slug(text: str) -> str:
-    """A slug that is accepted, made of the lower-case ASCII letters and digits of `text` if it can.
+    """A valid slug, made of the lower-case ASCII letters and digits of `text` if it has any.
 
-    What would be refused gets a word more: Flask is `flask-service`, 2nd is `service-2nd`. A name
-    without any such letter, such as one in Japanese, is `service`.
+    A slug that would be refused gets another word: Flask is `flask-service`, 2nd is `service-2nd`.
+    A name without ASCII letters, for example in Japanese, is `service`.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     words = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
@@ -373,9 +373,9 @@ def slug(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """An answer as it stands between the double quotes of TOML, YAML, JSON and Python alike.
+    """An answer escaped for double quotes, the same in TOML, YAML, JSON and Python.
 
-    JSON's own escapes would not do: they make an emoji a surrogate pair, which TOML forbids.
+    JSON's own escapes do not work: they make an emoji a surrogate pair, which TOML forbids.
     """
     text = text.replace("\\", r"\\").replace('"', r"\"")
     return UNWRITABLE.sub(lambda character: rf"\u{ord(character[0]):04x}", text)
@@ -388,10 +388,10 @@ def markdown(text: str) -> str:
 
 
 def refuse_another_copy() -> None:
-    """Ends the bake when Python has found this module somewhere else than in the template.
+    """Ends the bake when Python has imported this module from outside of the template.
 
     Cookiecutter puts the template's folder last on Python's path. Another version of the template
-    in the working directory, with `python -m cookiecutter`, or in `PYTHONPATH` goes before it.
+    in the working directory, with `python -m cookiecutter`, or in `PYTHONPATH` comes first.
     """
     found = [Path(folder, Path(__file__).name) for folder in sys.path]
     copies = [path.resolve() for path in found if path.is_file()]
@@ -424,8 +424,8 @@ FILTERS = (
 class Answers(Extension):
     """Gives the functions of this module to every template and hook as filters.
 
-    It also stands between Cookiecutter and every text that it renders on its own: a default or an
-    answer, the name of the project's folder, a hook.
+    It also processes every single text that Cookiecutter renders: a default or an answer, the name
+    of the project's folder, a hook.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -439,10 +439,10 @@ class Answers(Extension):
         sys.modules.pop(__name__, None)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """The text to render: checks all answers known by then, and lets no answer be a template.
+        """The text to render: checks all answers known so far, and renders no answer as a template.
 
-        Cookiecutter renders what came from the command line or a configuration like the defaults
-        of `cookiecutter.json`, and makes the project's folder before any hook runs. Files, and the
+        Cookiecutter renders answers from the command line or a configuration like the defaults of
+        `cookiecutter.json`, and makes the project's folder before any hook runs. Files, and the
         names in the project, are rendered later and with a loader.
         """
         del filename

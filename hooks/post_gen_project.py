@@ -1,7 +1,7 @@
-"""Removes the files that the answers leave out, and says what to do next.
+"""Removes the files that the answers leave out, and prints the next steps.
 
 The table of those files is `BROUGHT_BY` in `cookiecutter_flask_async_answers.py`. Cookiecutter
-renders this file with Jinja and runs it in the new project; an answer enters it only through a
+renders this file with Jinja and runs it in the new project. An answer enters it only through a
 filter that quotes it. It needs no network and no tool.
 """
 
@@ -21,10 +21,10 @@ README.md says the rest. The commands need uv: https://docs.astral.sh/uv/
 
 
 def remove(project: Path, left_out: str) -> list[Path]:
-    """Removes what the answers leave out, and gives the files that stay because a team wrote them.
+    """Removes the files that the answers leave out; returns those kept because a team wrote them.
 
-    Over an existing project `pre_gen_project.py` has set aside what stood at those paths. A file
-    that differs from the template's is somebody's work and is put back.
+    In an existing project `pre_gen_project.py` has set aside the files at those paths. A file that
+    differs from the template's is a team's work and is put back.
     """
     kept = []
     for path in map(project.joinpath, left_out.split()):
@@ -40,7 +40,7 @@ def remove(project: Path, left_out: str) -> list[Path]:
 
 
 def remove_empty(folder: Path, project: Path) -> None:
-    """Removes a folder of the project that holds nothing, and then the ones that only held it."""
+    """Removes an empty folder of the project, and the parents that are empty after that."""
     while folder != project and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -1,7 +1,7 @@
-"""Says where the address of this repository stands, and changes it everywhere, for a fork.
+"""Lists the places with this repository's address, and changes it everywhere, for a fork.
 
 `make address` lists the places. `make address NEW=https://git.example.com/acme/flask-async` writes
-that address to each of them. `[project.urls]` in pyproject.toml holds the one that is right.
+that address to each of them. `[project.urls]` in pyproject.toml holds the correct address.
 """
 
 import re
@@ -23,10 +23,10 @@ def address(root: Path = ROOT) -> str:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Every file that Git keeps or would keep, and that holds text.
+    """Every text file that Git tracks or would track.
 
     Raises:
-        CalledProcessError: the folder is no repository of Git's.
+        CalledProcessError: the folder is not a Git repository.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=root, capture_output=True, check=True).stdout.decode()
@@ -37,7 +37,7 @@ def files(root: Path) -> Iterator[Path]:
 
 
 def places(text: str, root: Path = ROOT) -> list[str]:
-    """Each line that holds a text, as `file:line`."""
+    """Each line that contains a text, as `file:line`."""
     return [
         f"{path.relative_to(root).as_posix()}:{number}"
         for path in files(root)
@@ -47,10 +47,10 @@ def places(text: str, root: Path = ROOT) -> list[str]:
 
 
 def move(new: str, root: Path = ROOT) -> None:
-    """Write another address wherever the present one stands.
+    """Replace the current address everywhere by another.
 
     Raises:
-        SystemExit: it is no address of a repository.
+        SystemExit: the new address is not that of a repository.
     """
     if not ACCEPTED.fullmatch(new):
         sys.exit(f"NEW is {new!r}; accepted is an address like {address(root)}")

@@ -1,6 +1,6 @@
 """Bakes the template: the one place where scripts, benchmarks and tests call Cookiecutter.
 
-The user's own configuration and default answers play no part.
+The user's own configuration and default answers are not used.
 """
 
 import json
@@ -28,7 +28,7 @@ def bake(output: Path, /, **answers: object) -> Path:
 def bake_template(
     template: Path, output: Path, answers: Mapping[str, object], *, accept_hooks: bool = True
 ) -> Path:
-    """The same from a copy of the template, or without its hooks.
+    """A bake from a copy of the template, or without its hooks.
 
     Raises:
         SystemExit: when the template refuses an answer.
@@ -47,9 +47,9 @@ def bake_template(
 
 
 def command(output: Path, *answers: str, template: Path = ROOT) -> list[str]:
-    """The command line that does the same in a process of its own.
+    """The command line for a bake in a separate process.
 
-    Another checkout of the template needs one: a process imports one `Answers` extension only.
+    Another checkout of the template needs that: a process imports only one `Answers` extension.
     """
     CACHE.mkdir(exist_ok=True)
     config = CACHE / "cookiecutter.yaml"

@@ -1,6 +1,6 @@
-"""Writes `copier.yml` from `cookiecutter.json`, so that Copier asks what Cookiecutter asks.
+"""Writes `copier.yml` from `cookiecutter.json`, so that Copier asks the same questions.
 
-Run it with `make copier` after a change of a question; a test tells when it was forgotten.
+Run it with `make copier` after a change of a question; a test fails if that was forgotten.
 """
 
 import json
@@ -25,9 +25,9 @@ The service is in {{ _copier_conf.dst_path }}. Next, in that folder:
 README.md says the rest. The commands need uv: https://docs.astral.sh/uv/
 """
 
-# What Copier must do as Cookiecutter does, to make the same bytes.
+# Settings that make Copier write the same bytes as Cookiecutter.
 SETTINGS: dict[str, Any] = {
-    "_min_copier_version": "9.18",  # the first that takes many patterns from one template
+    "_min_copier_version": "9.18",  # the first that reads many patterns from one template
     "_subdirectory": "{% raw %}{{cookiecutter.project_slug}}{% endraw %}",
     "_templates_suffix": "",
     "_envops": {
@@ -45,10 +45,10 @@ SETTINGS: dict[str, Any] = {
 
 
 def question(name: str, default: object, wording: object) -> dict[str, Any]:
-    """One question as Copier wants it; `wording` is what Cookiecutter's `__prompts__` has for it.
+    """One question in Copier's format; `wording` is its text in Cookiecutter's `__prompts__`.
 
     Raises:
-        TypeError: when Copier has no question for such a default.
+        TypeError: when Copier has no question for this type of default.
     """
     if isinstance(default, bool):
         return {"type": "bool", "help": wording, "default": default}
@@ -68,7 +68,7 @@ def question(name: str, default: object, wording: object) -> dict[str, Any]:
 
 
 def configuration(cookiecutter: dict[str, Any]) -> dict[str, Any]:
-    """What `copier.yml` says for these questions, which it asks in the same order."""
+    """The content of `copier.yml` for these questions, in the same order."""
     prompts = cookiecutter["__prompts__"]
     questions = {
         name: question(name, default, prompts[name])

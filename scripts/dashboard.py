@@ -1,7 +1,7 @@
-"""Writes the Grafana dashboard that a service brings: `python -m scripts.dashboard`.
+"""Writes the Grafana dashboard of a service: `python -m scripts.dashboard`.
 
-The JSON is the service's from then on: a team changes it in Grafana and exports it. Here it is
-generated, because most of the JSON is not the queries, which a person has to read.
+In a service the JSON belongs to the team, which changes it in Grafana and exports it. Here it is
+generated, so that a person only has to read the queries, which are a small part of it.
 """
 
 import json
@@ -12,20 +12,20 @@ from .baking import ROOT
 
 FILE = ROOT / "{{cookiecutter.project_slug}}/deploy/observability/grafana/dashboard.json"
 
-# The answer as the rest of the template has it; what is around it is Grafana's own `{{label}}`.
+# The answer, as in the rest of the template; the text around it has Grafana's own `{{label}}`.
 SLUG = "{% endraw %}{{ cookiecutter.project_slug }}{% raw %}"
-UID = "{% endraw %}{{ cookiecutter.project_slug[:40] }}{% raw %}"  # Grafana takes no more
+UID = "{% endraw %}{{ cookiecutter.project_slug[:40] }}{% raw %}"  # Grafana's limit
 
 # Prometheus, as the variable `datasource` of the dashboard names it.
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, COLUMNS = 8, 7, 3  # Grafana's grid has 24 columns
 
-# Which series a panel is about; a query says `$of`. Grafana puts in its variables.
+# The filter for a panel's series; a query says `$of`. Grafana replaces the variables.
 OF = 'namespace=~"$namespace", job="$job", instance=~"$instance"'
 
 
 class Panel(NamedTuple):
-    """A graph: its title, its unit as Grafana names it, and each query with its legend."""
+    """A graph: its title, its unit in Grafana's terms, and each query with its legend."""
 
     title: str
     unit: str
@@ -267,7 +267,7 @@ def dashboard() -> dict[str, Any]:
         "schemaVersion": 39,
         "version": 1,
         "editable": True,
-        "graphTooltip": 1,  # the crosshair of one graph shows in all
+        "graphTooltip": 1,  # all graphs share the crosshair
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "timepicker": {},
@@ -327,7 +327,7 @@ def _variable(name: str, query: str, *, several: bool = False) -> dict[str, Any]
     return variable | {
         "multi": True,
         "includeAll": True,
-        # Also for a label that is missing, as the namespace is outside of Kubernetes.
+        # Also matches a missing label, such as the namespace outside of Kubernetes.
         "allValue": ".*",
         "current": {"text": "All", "value": "$__all"},
     }

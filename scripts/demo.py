@@ -36,11 +36,11 @@ STOP_SECONDS = 40  # more than the service gives its requests in flight
 
 
 class DemoError(Exception):
-    """What went wrong, for a person to read."""
+    """A failure of the demo; its text is for a person."""
 
 
 class Wait(NamedTuple):
-    """A stretch of waiting, in milliseconds since the first one began."""
+    """The start and end of a wait, in milliseconds since the first wait began."""
 
     name: str
     start: float
@@ -53,7 +53,7 @@ class Wait(NamedTuple):
 
 
 def waterfall(waits: Sequence[Wait], width: int) -> Group:
-    """The waits as bars over one time axis, with the place of each had they come in turn."""
+    """The waits as bars over one time axis, with the place of each if they ran in sequence."""
     total = sum(wait.length for wait in waits)
     in_turn = accumulate((wait.length for wait in waits), initial=0.0)
     names = max(len(wait.name) for wait in waits)
@@ -70,10 +70,10 @@ def waterfall(waits: Sequence[Wait], width: int) -> Group:
 
 
 def run(*command: str, env: dict[str, str]) -> None:
-    """Runs a command to its end in the demo's folder, silently.
+    """Runs a command to its end in the demo's folder, without showing its output.
 
     Raises:
-        DemoError: with the end of what it printed, when it failed.
+        DemoError: with the end of its output, when it failed.
     """
     try:
         subprocess.run(command, cwd=FOLDER, env=env, text=True, capture_output=True, check=True)
@@ -87,7 +87,7 @@ def get(port: int, path: str) -> Any:  # noqa: ANN401 (any JSON)
 
     Raises:
         OSError, HTTPException: when it does not answer.
-        DemoError: when it answers with something other than 200.
+        DemoError: when it answers with another status than 200.
     """
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
@@ -105,12 +105,12 @@ def get(port: int, path: str) -> Any:  # noqa: ANN401 (any JSON)
 
 
 def environment() -> dict[str, str]:
-    """The environment for what the demo runs, away from the user's own caches and settings."""
+    """The environment for the demo's commands, without the user's own caches and settings."""
     removed = ("VIRTUAL_ENV", "PRICES_")
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(removed)}
     return inherited | {
         "UV_PROJECT_ENVIRONMENT": str(FOLDER / "venv"),
-        "UV_PYTHON": sys.executable,  # the one that `.python-version` names may be missing
+        "UV_PYTHON": sys.executable,  # that of `.python-version` may be missing
         "ENVIRONMENT": "development",
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
@@ -118,7 +118,7 @@ def environment() -> dict[str, str]:
 
 
 def log_tail() -> str:
-    """The end of what the service logged."""
+    """The end of the service's log."""
     return (FOLDER / "service.log").read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
@@ -168,7 +168,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def call_at_once(port: int) -> list[Wait]:
-    """The waits of many clients that ask in the same moment."""
+    """The waits of many clients that send a request at the same moment."""
     barrier = Barrier(CLIENTS)
 
     def call(number: int) -> Wait:
@@ -184,7 +184,7 @@ def call_at_once(port: int) -> list[Wait]:
 
 
 def report(console: Console, title: str, waits: Sequence[Wait], elapsed: float) -> bool:
-    """Draws the waits; true when they took clearly less time together than in turn would."""
+    """Draws the waits; true when they took clearly less time together than in sequence."""
     in_turn = sum(wait.length for wait in waits)
     console.print(f"\n[bold]{title}[/]\n")
     console.print(waterfall(waits, console.width))
@@ -196,7 +196,7 @@ def report(console: Console, title: str, waits: Sequence[Wait], elapsed: float) 
 
 
 def bake_and_install(console: Console, env: dict[str, str]) -> None:
-    """Makes the service from the template and installs what it needs, saying so meanwhile."""
+    """Bakes the service and installs its dependencies, with a progress message."""
     steps = {
         "Baking the template": baking.command(FOLDER),
         "Installing the service": ["uv", "sync", "--locked", "--no-dev", "--project", SLUG],
@@ -217,7 +217,7 @@ def demo(console: Console, *, stay: bool) -> bool:
     port = int(env["PORT"])
     bake_and_install(console, env)
     with service(env) as process:
-        get(port, PRICES)  # the first request pays for what later ones share
+        get(port, PRICES)  # warm-up: the first request is slower
         body = get(port, PRICES)
         waits = [Wait(wait["symbol"], wait["start_ms"], wait["end_ms"]) for wait in body["waits"]]
         title = f"One request, {len(waits)} upstream calls (GET /prices)"
@@ -236,7 +236,7 @@ def demo(console: Console, *, stay: bool) -> bool:
 
 
 def main() -> int:
-    """Gives the exit code: 0 when the waits overlapped."""
+    """Returns the exit code: 0 when the waits overlapped."""
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the service is stopped too
     try:

@@ -1,8 +1,8 @@
 """Builds the libraries in the template's folder as distributions, into `dist/`: `make dist`.
 
-Their sources are in git once, where Cookiecutter takes them from, and `libraries/` holds the
-metadata of each. Here both are put together as a project of the usual shape. The wheel is built
-from the sdist, so that the sdist is known to be complete.
+Their sources are in Git once, in the template's folder, and `libraries/` holds the metadata of
+each. This script combines both into a project of the usual layout. The wheel is built from the
+sdist, which proves that the sdist is complete.
 """
 
 import shutil
@@ -16,7 +16,7 @@ METADATA = ROOT / "libraries"
 SOURCES = ROOT / "{{cookiecutter.project_slug}}" / "src"
 LIBRARIES = tuple(sorted(path.name for path in METADATA.iterdir() if path.is_dir()))
 
-# What stands at the top of a project; in a service each library has its own, beside its modules.
+# Files for the top folder of a project; in a service they are in each library's own folder.
 AT_THE_TOP = ("LICENSE", "README.md")
 
 
@@ -35,10 +35,10 @@ def assemble(library: str, project: Path) -> None:
 
 
 def build(output: Path) -> list[Path]:
-    """Builds the sdist and the wheel of every library, and gives their paths.
+    """Builds the sdist and the wheel of every library, and returns their paths.
 
-    The builder is the one that the repository locks, and it gives each file the same date, or that
-    of `SOURCE_DATE_EPOCH`: two builds of the same sources are the same bytes.
+    The repository locks the version of the builder. It gives each file the same date, or that of
+    `SOURCE_DATE_EPOCH`, so two builds of the same sources are the same bytes.
 
     Raises:
         subprocess.CalledProcessError: when one cannot be built.

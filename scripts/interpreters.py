@@ -20,7 +20,7 @@ def interpreter(version: str) -> str:
 
 
 def _pyenv() -> dict[str, str]:
-    """The variable without which pyenv answers for the one version that is selected only."""
+    """The variable that pyenv needs to find other versions than the selected one."""
     for folder in map(Path, os.get_exec_path()):
         versions = folder.parent / "versions"
         if folder.name == "shims" and versions.is_dir():

@@ -1,7 +1,7 @@
 """Refreshes the template's lock file: bakes, locks with uv, and writes the lock back as a template.
 
-`make lock` keeps the versions that still fit; `make lock UPGRADE=1` takes the newest ones.
-`docs/decisions/shipped-lock-file.md` says why the template ships a lock file at all.
+`make lock` keeps the versions that still fit; `make lock UPGRADE=1` takes the newest.
+`docs/decisions/shipped-lock-file.md` says why the template ships a lock file.
 """
 
 import re
@@ -14,21 +14,21 @@ from scripts.baking import ROOT, bake
 
 TEMPLATE_LOCK = ROOT / "{{cookiecutter.project_slug}}" / "uv.lock"
 
-# What the answers change in a lock file; everything else is the same for every bake.
+# The parts of a lock file that depend on answers; the rest is the same for every bake.
 MARKUP = {
     'requires-python = ">=3.11"\n': 'requires-python = ">={{ cookiecutter.python_version }}"\n',
     'name = "price-service"\n': 'name = "{{ cookiecutter.project_slug }}"\n',
 }
 
-# The packages that only some answers bring. Each is named twice, and has an entry of its own.
+# The packages that only some answers need. Each is named twice, and has an entry.
 CONDITIONS = {"zizmor": 'cookiecutter.ci == "github"'}
 
 
 def with_markup(lock: str) -> str:
-    """The lock file of a default bake as the template's.
+    """The lock file of a default bake as a template.
 
     Raises:
-        ValueError: a line that depends on an answer is not there as often as it should be.
+        ValueError: a line that depends on an answer does not occur the expected number of times.
     """
     for line, template in MARKUP.items():
         if lock.count(line) != 1:
@@ -44,7 +44,7 @@ def with_condition(lock: str, package: str, condition: str) -> str:
     """The lock file in which a package depends on an answer.
 
     Raises:
-        ValueError: it is not named twice, or has not one entry.
+        ValueError: it is not named exactly twice, or does not have exactly one entry.
     """
     named = rf' +\{{ name = "{package}".*\n'
     entry = rf'\n?\[\[package\]\]\nname = "{package}"\n(?:.+\n)+'
@@ -61,7 +61,7 @@ def with_condition(lock: str, package: str, condition: str) -> str:
 
 
 def _kept(text: str) -> str:
-    """The text with its first line written so that Jinja keeps it, which eats empty ones there."""
+    """The text with an empty first line protected: Jinja would drop it."""
     return text if text.startswith(" ") else '{{ "" }}\n' + text.lstrip("\n")
 
 

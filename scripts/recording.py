@@ -1,7 +1,7 @@
 """Records the two terminals that README.md shows: a bake with its questions, and `make demo`.
 
-`make recording` runs both as they are and writes what they print to `docs/images/`. It needs a
-terminal, so not Windows, and what `make demo` needs.
+`make recording` runs both and writes their output to `docs/images/`. It needs a terminal, so it
+does not work on Windows, and the tools that `make demo` needs.
 """
 
 import os
@@ -29,7 +29,7 @@ FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DO
     "Fira Code, monospace", "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 )
 
-# What a line editor tells a terminal, and a picture cannot show.
+# Control sequences of a line editor, which a picture cannot show.
 CONTROL = re.compile(r"\x1b\[\?\d+[hl]|\r")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -45,7 +45,7 @@ def typed(console: Console, command: str) -> None:
 
 
 def answered(command: list[str], folder: Path) -> str:
-    """Everything that a command shows in a terminal in which Enter answers each question.
+    """The output of a command in a terminal where Enter answers each question.
 
     Raises:
         CalledProcessError: it failed.
@@ -68,7 +68,7 @@ def answered(command: list[str], folder: Path) -> str:
 
 
 def read(terminal: int) -> str:
-    """What was printed since; nothing at the end."""
+    """The output since the last call; empty at the end."""
     try:
         return os.read(terminal, 65536).decode()
     except OSError:  # on Linux, the program has closed its side
@@ -76,7 +76,7 @@ def read(terminal: int) -> str:
 
 
 def bake() -> Console:
-    """A bake in which every default is taken."""
+    """A bake with every default answer."""
     console = recorder()
     typed(console, f"uvx cookiecutter {address()}")
     with TemporaryDirectory() as folder:

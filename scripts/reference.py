@@ -1,7 +1,7 @@
 """Writes the reference pages of `docs/reference` from the code: `python -m scripts.reference`.
 
 Settings, metrics and problem types are those of a default bake, the public names those of the
-libraries. What a page says stands in a docstring or a description: change it there.
+libraries. The text of a page comes from a docstring or a description: change it there.
 """
 
 import argparse
@@ -23,21 +23,21 @@ PACKAGE = "price_service"
 NOTE = "<!-- Written by `python -m scripts.reference`; do not edit. -->\n\n"
 
 WIDTH = 88  # of a signature on one line
-NO_LIMIT = 2**31 - 1  # the most that the settings' type for counts takes
+NO_LIMIT = 2**31 - 1  # the largest value of the settings' type for counts
 
-# The parts of a docstring in Google's style that list something.
+# The sections of a docstring in Google's style that are lists.
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
 ITEM = re.compile(r"    ([\w.*]+(?: \([^)]+\))?): (.*)")
 
 
 def main() -> None:
-    """Writes every page into the folder that is given, or into `docs/reference`."""
+    """Writes every page into the given folder, or into `docs/reference`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     folder: Path = parser.parse_args().folder
     with TemporaryDirectory() as baked:
         sys.pycache_prefix = baked
-        service = bake(Path(baked))  # which makes another `sys.path`
+        service = bake(Path(baked))  # a bake changes `sys.path`
         sys.path.insert(0, str(service / "src"))
         pages = dict(written_pages())
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def settings_page() -> str:
 
 
 def accepted(schema: dict[str, Any]) -> str:
-    """What a JSON Schema accepts, in a few words."""
+    """The values that a JSON Schema accepts, in a few words."""
     if "anyOf" in schema:
         return accepted(next(each for each in schema["anyOf"] if each.get("type") != "null"))
     if "enum" in schema:
@@ -214,7 +214,7 @@ def public_members(name: str, cls: type) -> Iterator[str]:
 
 
 def is_documented(value: object) -> bool:
-    """Whether the docstring is the name's own, and not its type's or what a dataclass adds."""
+    """Whether the docstring is the name's own, and not from its type or from `dataclass`."""
     text = getattr(value, "__doc__", None) or ""
     return inspect.isroutine(value) or (
         inspect.isclass(value) and not text.startswith(f"{value.__name__}(")
@@ -222,7 +222,7 @@ def is_documented(value: object) -> bool:
 
 
 def definition(function: object, name: str) -> str:
-    """How a function is defined."""
+    """The start of a function's definition: `def` or `async def`, and its name."""
     return f"async def {name}" if inspect.iscoroutinefunction(function) else f"def {name}"
 
 
@@ -257,7 +257,7 @@ def broken(signature: inspect.Signature) -> str:
 
 
 def plain(text: str) -> str:
-    """A signature as its source has it: without addresses, and the modules that names are from."""
+    """A signature as in its source: without memory addresses and without modules of names."""
     text = re.sub(r"<function ([\w.<>]+) at 0x\w+>", r"\1", text)
     text = re.sub(r"<class '([\w.]+)'>", r"\1", text)
     text = re.sub(r"<([\w.]+) object at 0x\w+>", r"\1()", text)

@@ -1,7 +1,7 @@
 """Writes into `tests/README.md` how long each module takes: `python -m scripts.test_times REPORT`.
 
-The report is what `pytest --junitxml=REPORT` writes, of all tests or of some. The times are upper
-bounds in coarse steps, so that the page changes when a module does and not with every run.
+The report is the file of `pytest --junitxml=REPORT`, for all tests or for some. The times are upper
+bounds in coarse steps, so that the page changes with a module and not with every run.
 """
 
 import re
@@ -34,7 +34,7 @@ def times(report: str) -> Mapping[str, float]:
 
 
 def with_times(page: str, seconds: Mapping[str, float]) -> str:
-    """The page with the times of the modules that are known, the others as they are."""
+    """The page with new times for the modules in the report, and the others unchanged."""
 
     def row(match: re.Match[str]) -> str:
         before, module, _, heavy = match.groups()

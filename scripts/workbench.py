@@ -1,9 +1,9 @@
-"""Bakes a default service to work on, and carries what was edited there back to the template.
+"""Bakes a default service to work on, and carries edits there back to the template.
 
 `make workbench` bakes into `.cache/workbench/price-service`, as a Git repository with one commit.
-`make carry-back` takes over what differs from that commit, whole or not at all, and commits it.
-Each line of a bake is traced to the line of the template that it was rendered from. An edit that
-cannot be traced, and one after which the template would not render what was edited, is refused.
+`make carry-back` carries over all differences from that commit or none, and commits them. Each line
+of a bake is traced to its line in the template. An edit is refused if it cannot be traced, or if
+the template would not render the edited text.
 """
 
 import os
@@ -22,7 +22,7 @@ from scripts.baking import CACHE, ROOT, SLUG, bake
 from tests.rendering import PROJECT, Renderer
 
 WORKBENCH = CACHE / "workbench"
-MARK = re.compile("\x01(\\d+)\x02")  # before each line of a template, to see where it goes
+MARK = re.compile("\x01(\\d+)\x02")  # before each line of a template, to find it in the bake
 CONDITION = re.compile(r"\s*# jinja:")
 STATEMENT = re.compile(r"\{%|\{#")
 MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
@@ -39,13 +39,13 @@ class CannotCarryError(Exception):
 
 
 def refuse_if(wrong: object, message: str) -> None:
-    """Raises CannotCarryError with the message, if something is wrong."""
+    """Raises CannotCarryError with the message, if `wrong` is true."""
     if wrong:
         raise CannotCarryError(message)
 
 
 class Answers:
-    """The answers of the bake, and how its lines and paths become the template's."""
+    """The answers of the bake; turns its lines and paths into the template's."""
 
     def __init__(self, answers: Mapping[str, str]) -> None:
         """Takes the default answers."""
@@ -53,7 +53,7 @@ class Answers:
         self.texts = [answers[name] for name in TEXTS]
 
     def as_template(self, line: str, expressions: Mapping[str, str]) -> str:
-        """A new line, in which the names and the values of these expressions become markup."""
+        """A new line with markup for the names and for the values of these expressions."""
         known = {value: text for value, text in expressions.items() if value.strip()} | self.names
         values = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
         refuse_if(MARKUP.search(line), "holds what Jinja would take for markup")
@@ -65,12 +65,12 @@ class Answers:
         return re.sub(values, lambda found: known[found[0]], line)
 
     def lines_as_template(self, new: list[str], old: list[str], render: Render) -> list[str]:
-        """Lines that take the place of these lines of the template."""
+        """The new lines for the template in place of these lines of it."""
         texts = [text for line in old for text in EXPRESSION.findall(line)]
         values = {render(text): text for text in texts}
         lines = [self.as_template(line, values) for line in new]
         for value, text in values.items() if new else ():
-            # A name may come and go; another answer has its place in this one line.
+            # A name may be added or removed; any other answer belongs in this line only.
             same = "".join(lines).count(text) == texts.count(text)
             refuse_if(
                 value not in self.names and not same, f"drops or repeats the answer {value!r}"
@@ -78,14 +78,14 @@ class Answers:
         return lines
 
     def as_path(self, path: str) -> str:
-        """Where a new file of the bake belongs in the template."""
+        """The path in the template for a new file of the bake."""
         for value, expression in self.names.items():
             path = path.replace(value, expression.replace(" ", ""))
         return path
 
 
 def origins(template: str, baked: str, render: Render) -> list[int | None]:
-    """For each line of a bake, the line of the template that it alone was rendered from."""
+    """For each line of a bake, its line in the template; None unless it is clear."""
     marked = "".join(
         line if CONDITION.match(line) else f"\x01{number}\x02{line}"
         for number, line in enumerate(LINE.findall(template))
@@ -102,10 +102,10 @@ def origins(template: str, baked: str, render: Render) -> list[int | None]:
 
 
 def carried(template: str, baked: str, edited: str, render: Render, answers: Answers) -> str:
-    """The template that renders `edited` as the present one renders `baked`.
+    """The template that renders `edited` as the current template renders `baked`.
 
     Raises:
-        CannotCarryError: with the line of `edited`, when that is not plain.
+        CannotCarryError: with the line of `edited`, when its place is ambiguous.
     """
     lines, new_lines = LINE.findall(template), LINE.findall(edited)
     origin = origins(template, baked, render)
@@ -138,7 +138,7 @@ def carried(template: str, baked: str, edited: str, render: Render, answers: Ans
 
 
 def gap(origin: list[int | None], place: int, end: int) -> int:
-    """The line of the template before which a line belongs that is added here to the bake."""
+    """The line of the template before which to insert a line that is added here to the bake."""
     above = origin[place - 1] if place else -1
     below = origin[place] if place < len(origin) else end
     if above is None or above + 1 != below:
@@ -148,7 +148,7 @@ def gap(origin: list[int | None], place: int, end: int) -> int:
 
 
 def git(*arguments: str) -> bytes:
-    """What Git printed in the workbench, whatever the user's own settings are."""
+    """The output of Git in the workbench, without the user's own settings."""
     identity = ("-c", "user.name=workbench", "-c", "user.email=workbench@localhost")
     env = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     folder = WORKBENCH / SLUG
@@ -159,7 +159,7 @@ def git(*arguments: str) -> bytes:
 
 
 def changes() -> Iterator[tuple[str, bytes | None, bytes | None]]:
-    """Every file that differs: its path, what it was and what it is; None where it is not."""
+    """Every changed file: its path, its old and its new content; None if it does not exist."""
     git("add", "--all")
     for path in git("diff", "--cached", "--name-only", "--no-renames", "-z").decode().split("\0"):
         if path:
@@ -169,7 +169,7 @@ def changes() -> Iterator[tuple[str, bytes | None, bytes | None]]:
 
 
 def carry_back() -> dict[Path, str | None]:
-    """What to write into the template, by file; None where one is to be removed.
+    """The new content for the template, by file; None for a file to remove.
 
     Raises:
         SystemExit: with a sentence for each edit that has to be made by hand.
@@ -193,7 +193,7 @@ def carry_back() -> dict[Path, str | None]:
             refuse_if(was is None and template, "is in the template already, for other answers")
             baked = (was or b"").decode()
             if now is None:
-                origins(template, baked, render)  # refuses when it is another file by now
+                origins(template, baked, render)  # refuses if the template has changed
                 found[target] = None
             else:
                 found[target] = carried(template, baked, now.decode(), render, answers)
@@ -208,7 +208,7 @@ def main(command: str) -> None:
     """Makes the workbench, or carries back.
 
     Raises:
-        SystemExit: with what has to be done first.
+        SystemExit: with the step that has to be done first.
     """
     exists = (WORKBENCH / SLUG / ".git").is_dir()
     if command == "carry-back":
