@@ -1,6 +1,6 @@
 """Guards Flask views: who may call (bearer tokens), how often (rate limits), and from where.
 
-A guarded ``async def`` view stays one. The names in `__all__` are the public API; modules that
+A guarded ``async def`` view stays async. The names in `__all__` are the public API; modules that
 begin with an underscore can change at any time.
 
 `AuthSettings` and the types of settings need pydantic, the extra `settings`. They are imported at
@@ -38,7 +38,7 @@ _OF_SETTINGS = {"AuthSettings", "Hosts", "LimitText", "Origins"}
 
 
 def __getattr__(name: str) -> object:
-    """Import what has an optional dependency at its first use."""
+    """Import a name that has an optional dependency, at its first use."""
     if name in _OF_SETTINGS:
         return getattr(import_module("._settings", __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"

@@ -1,4 +1,4 @@
-"""Lets callers in by the token in their `Authorization` header (RFC 6750)."""
+"""Admits callers by the token in their `Authorization` header (RFC 6750)."""
 
 import math
 import re
@@ -38,9 +38,9 @@ RETRY_AFTER = 10
 def init_bearer(
     app: Flask, verifier: TokenVerifier, *, found: Callable[[Caller], None] | None = None
 ) -> None:
-    """Let the views of `app` that `requires` guards take the tokens that `verifier` accepts.
+    """Let the views of `app` that `requires` guards accept the tokens that `verifier` accepts.
 
-    `found` is called with who calls as soon as that is known: to log it, for example.
+    `found` is called with the caller as soon as the token is verified: to log it, for example.
     """
     app.extensions[__name__] = _Bearer(verifier, found)
 
@@ -48,12 +48,12 @@ def init_bearer(
 def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Return a decorator for a view that only callers with all these `scopes` reach.
 
-    It goes directly below the route, so that nothing else is said to whoever may not call. An
-    `async def` view stays one. The view gets who calls from `caller()`.
+    Use it directly below the route, so that callers without permission get no other answer. An
+    `async def` view stays async. In the view, `caller()` returns the caller.
 
-    A caller without a token, or with one that is not accepted, is answered 401, one without the
-    scopes 403, each with `WWW-Authenticate` (RFC 6750 section 3). While the issuer's keys are not
-    known the answer is 503.
+    A caller without a token, or with a token that is not accepted, is answered 401. A caller
+    without the scopes is answered 403. Both have `WWW-Authenticate` (RFC 6750 section 3). While the
+    issuer's keys are unknown the answer is 503.
     """
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
@@ -78,13 +78,13 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 def required_scopes(view: Callable[..., object]) -> tuple[str, ...] | None:
-    """Return the scopes that a view requires; None if it is for everybody."""
+    """Return the scopes that a view requires; None if everybody may call it."""
     scopes: tuple[str, ...] | None = getattr(view, _SCOPES, None)
     return scopes
 
 
 def caller() -> Caller:
-    """Return who makes the current request.
+    """Return the caller of the current request.
 
     Raises:
         LookupError: `requires` does not guard the view.
@@ -96,7 +96,7 @@ def caller() -> Caller:
 
 
 class Refusal(HTTPException):
-    """An answer with a challenge (RFC 9110 section 11.6.1), which error handlers take along."""
+    """A refusal with a challenge (RFC 9110 section 11.6.1), which error handlers keep."""
 
     def __init__(self, status: HTTPStatus, description: str, **parameters: str) -> None:
         super().__init__(description)
@@ -114,7 +114,7 @@ class Refusal(HTTPException):
 
 
 async def _admit(scopes: tuple[str, ...]) -> None:
-    """Find out who calls, and whether they may."""
+    """Verify the caller's token, and check its scopes."""
     token = _token()
     bearer: _Bearer = current_app.extensions[__name__]
     try:
@@ -142,7 +142,7 @@ def _token() -> str:
     given = request.headers.get("Authorization", "")
     scheme, _, _ = given.partition(" ")
     if scheme.lower() != "bearer":
-        # Not even a hint of what would be wrong with a token: RFC 6750 section 3.1.
+        # Without a token the challenge has no error code: RFC 6750 section 3.1.
         raise Refusal(HTTPStatus.UNAUTHORIZED, "The request needs a bearer token.")
     if (match := _CREDENTIALS.fullmatch(given)) is None:
         detail = "The Authorization header does not hold one bearer token."

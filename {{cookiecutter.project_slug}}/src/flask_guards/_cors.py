@@ -1,4 +1,4 @@
-"""Lets scripts of other sites read the answers: CORS, of the Fetch standard."""
+"""Lets scripts of other sites read the responses: CORS, as in the Fetch standard."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -8,10 +8,10 @@ from flask import Response, request
 # Seconds that a browser may keep the answer to a preflight. Chromium takes no more than 7,200.
 MAX_AGE = 600
 
-# What scripts may read besides what the standard lets them.
+# Headers that scripts may read in addition to those that the standard allows.
 EXPOSED = "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 
-# For requests without cookies `*` is every header but this one.
+# For requests without cookies `*` means every header except `Authorization`.
 ALLOWED = "*, Authorization"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -20,8 +20,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,
 def cors(origins: Iterable[str]) -> Callable[[Response], Response]:
     """Return a function for `after_request` that lets scripts of these `origins` read answers.
 
-    Tokens do, cookies do not: no answer has `Access-Control-Allow-Credentials`, so a browser that
-    sends a cookie along keeps the answer from the script.
+    It works with tokens, not with cookies: no answer has `Access-Control-Allow-Credentials`, so a
+    browser hides the answer to a request with a cookie from the script.
 
     Flask answers a preflight, an `OPTIONS` request, by itself, before any check of a token.
 
@@ -29,7 +29,7 @@ def cors(origins: Iterable[str]) -> Callable[[Response], Response]:
         origins: such as `https://app.example.com`, or `*` for all.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: one of them is not an origin.
     """
     known = {origin(each) for each in origins}
     is_for_all = "*" in known
@@ -56,7 +56,7 @@ def origin(text: str) -> str:
     """Return an origin as browsers write it (RFC 6454 section 6.2), or `*`.
 
     Raises:
-        ValueError: it is none: it has a path, for example.
+        ValueError: it is not an origin: it has a path, for example.
     """
     found = text.strip().lower()
     if found != "*" and not _ORIGIN.fullmatch(found):

@@ -1,4 +1,4 @@
-"""Answers only requests for the hosts that the service is known by (RFC 9110 section 7.2)."""
+"""Refuses requests for hosts other than the service's own (RFC 9110 section 7.2)."""
 
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from flask import request
 from werkzeug.exceptions import BadRequest
 
-# Of those that were found to be allowed: more are checked anew each time.
+# The number of allowed hosts that are kept. Further hosts are checked at each request.
 MOST_REMEMBERED = 1000
 
 _NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
@@ -14,19 +14,19 @@ _HOST = re.compile(r"([^:\[\]]+|\[[0-9a-f:.]+\])(:\d*)?")  # RFC 3986 section 3.
 
 
 def allowed_hosts(names: Iterable[str], *, except_for: Collection[str] = ()) -> Callable[[], None]:
-    """Return a function for `before_request` that answers 400 where the Host is none of `names`.
+    """Return a function for `before_request` that answers 400 if the Host is not in `names`.
 
-    A client may write any host, and what makes addresses of it, such as a link in a mail or a key
-    of a cache, would be the client's. Behind a proxy the host is the one that the proxy forwards,
-    as far as the application believes it (`ProxyFix`).
+    A client may send any Host. An address made from it, such as a link in a mail or the key of a
+    cache, would then be the client's choice. Behind a proxy the host is the one that the proxy
+    forwards, if the application trusts the proxy (`ProxyFix`).
 
     Args:
         names: such as `api.example.com`, or `.example.com` for that and all names below it. The
             port does not matter.
-        except_for: paths, such as those of health checks, which ask for an address.
+        except_for: paths, such as those of health checks, whose Host is an IP address.
 
     Raises:
-        ValueError: one of the names is none.
+        ValueError: one of the names is invalid.
     """
     trusted = [host_name(each) for each in names]
     exact = {each.removeprefix(".") for each in trusted}
@@ -51,7 +51,7 @@ def host_name(text: str) -> str:
     """Return the name of a host as `allowed_hosts` takes it.
 
     Raises:
-        ValueError: it is none: it has a scheme, a port or a path, for example.
+        ValueError: it is not a host name: it has a scheme, a port or a path, for example.
     """
     name = text.strip().lower()
     if not _NAME.fullmatch(name):

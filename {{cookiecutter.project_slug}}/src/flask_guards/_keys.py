@@ -14,34 +14,34 @@ logger = logging.getLogger(__name__)
 
 Fetch = Callable[[], Awaitable[bytes]]
 
-# A key as the set has it, and the same made ready for an algorithm.
+# A key as it is in the set.
 _Member: TypeAlias = dict[str, Any]
 
-# What signs tokens: RFC 7518 section 6. Not `oct`: a shared secret does not belong into a set that
-# anybody can read, and whoever knows it makes tokens (RFC 8725 section 2.1).
+# Types of keys that sign tokens: RFC 7518 section 6. Not `oct`: a shared secret must not be in a
+# set that anybody can read, because with it anybody can make tokens (RFC 8725 section 2.1).
 _KINDS = {"RSA", "EC", "OKP"}
 
 MOST_KEYS = 100  # of a set; issuers have two or three
 
 
 class KeysUnavailableError(Exception):
-    """The issuer's keys are not known, so no token can be checked now."""
+    """The issuer's keys are unknown, so no token can be checked now."""
 
 
 class IssuerKeys:
-    """The keys of one issuer, known after the first token and kept up to date from then on.
+    """The keys of one issuer, fetched at the first token and kept up to date from then on.
 
-    While the issuer does not answer, the keys that are known stay in use.
+    While the issuer does not answer, the known keys stay in use.
 
     Args:
         fetch: returns the key set as JSON. It needs limits of its own on time and size, as
             `upstreams.Upstream.get` has.
-        refresh_after: the age in seconds after which the next token lets the keys be fetched
-            again, and does not wait for that.
-        keep_for: the age in seconds after which keys are no longer used, although the issuer does
+        refresh_after: the age in seconds after which the next token starts a fetch of the keys,
+            without waiting for it.
+        keep_for: the age in seconds after which keys are no longer used, even if the issuer does
             not answer.
-        pause: the least time in seconds between two fetches, whatever tokens arrive. A new key of
-            the issuer's may take as long until it is found.
+        pause: the least time in seconds between two fetches, whatever tokens arrive. It may take
+            this long until a new key of the issuer is found.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class IssuerKeys:
         self._pause = pause
         self._members: list[_Member] = []
         self._ready: dict[tuple[str | None, str], jwt.PyJWK] = {}
-        self._fetched_at = self._asked_at = float("-inf")  # as `monotonic` counts
+        self._fetched_at = self._asked_at = float("-inf")  # in the time of `monotonic`
         self._is_up = True
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """Return the key for tokens that name this key and algorithm; None if there is none.
+        """Return the key for tokens with this key id and algorithm; None if there is no such key.
 
-        A token that names no key fits where the issuer has only one.
+        A token without a key id is accepted if the issuer has only one key.
 
         Raises:
             KeysUnavailableError: no keys are known, and the issuer does not answer.
@@ -76,7 +76,7 @@ class IssuerKeys:
         elif age > self._refresh_after:
             self._start_refresh()
         if (key := self._known(key_id, algorithm)) is None:
-            await self._refresh()  # it may be new
+            await self._refresh()  # the key may be new
             key = self._known(key_id, algorithm)
         if monotonic() - self._fetched_at > self._keep_for:
             raise KeysUnavailableError
@@ -110,7 +110,7 @@ class IssuerKeys:
         if monotonic() - self._asked_at < self._pause:
             return None
         self._asked_at = monotonic()
-        # In a context of its own: it is not for this request alone, whose deadline would end it.
+        # In an empty context: the fetch serves other requests too, so no deadline may end it.
         task = self._fetching = asyncio.create_task(contained(self._replace()), context=Context())
         return task
 
@@ -133,8 +133,8 @@ class IssuerKeys:
 async def contained(work: Awaitable[None]) -> None:
     """Wait for `work`, as a task that others wait for.
 
-    asyncio lets `SystemExit` and `KeyboardInterrupt` out of a task and out of the loop's
-    `run_forever`, which would end the server for every request.
+    asyncio raises a task's `SystemExit` or `KeyboardInterrupt` out of the loop's `run_forever`,
+    which would end the server for every request.
 
     Raises:
         RuntimeError: `work` raised one of these two.

@@ -19,8 +19,8 @@ _ALGORITHM = "EdDSA"
 class LocalIssuer:
     """Signs tokens without a server. Never accept its tokens in production.
 
-    Its key comes from the `audience`, so that whoever knows that can make tokens: a command prints
-    one, and the service that runs beside it accepts it.
+    Its key is derived from the `audience`, so that two processes share it: a command prints a
+    token, and the running service accepts it. Anybody who knows the audience can make tokens.
     """
 
     def __init__(self, audience: str) -> None:
@@ -29,7 +29,7 @@ class LocalIssuer:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
 
     async def fetch(self) -> bytes:
-        """Return the key set: for `IssuerKeys`."""
+        """Return the key set, for `IssuerKeys`."""
         algorithm = jwt.get_algorithm_by_name(_ALGORITHM)
         member = algorithm.to_jwk(self._key.public_key(), as_dict=True)
         return json.dumps({"keys": [{**member, "kid": "local", "use": "sig"}]}).encode()
@@ -37,7 +37,7 @@ class LocalIssuer:
     def token(
         self, subject: str = "developer", *, scopes: Collection[str] = (), lasts: int = 3600
     ) -> str:
-        """Return a token for this audience, which `lasts` so many seconds."""
+        """Return a token for this audience, valid for `lasts` seconds."""
         now = int(time.time())
         claims = {
             "iss": LOCAL_ISSUER,

@@ -1,4 +1,4 @@
-"""How often a caller may call: in this process, or in Redis where replicas share the count."""
+"""Rate limits for callers, counted in this process, or in Redis for all replicas together."""
 
 import asyncio
 import ipaddress
@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IPV6_PREFIX = 64  # bits: a customer has as many addresses as the rest allows (RFC 6177)
+IPV6_PREFIX = 64  # bits: a customer may use all addresses below it (RFC 6177)
 LONGEST_NAME = 128  # characters of a caller's name within a key
 
-# Seconds. A Redis that takes longer does not limit, and is not asked again for a while.
+# Seconds. If Redis takes longer, it limits nobody, and is not asked again for a while.
 PATIENCE = 0.1
 PAUSE = 5.0
 
 Limit = str | Callable[[], str]
 
-# limits itself takes `60/minute;5/second` for its first half.
+# limits itself reads only the first half of `60/minute;5/second`.
 _LIMIT = re.compile(r"[1-9]\d{0,8}/([1-9]\d{0,3})?(second|minute|hour|day|month|year)s?")
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a caller has left of a limit."""
+    """The rest of a caller's limit."""
 
     allowed: bool
     """Whether this request is within the limit."""
@@ -49,14 +49,14 @@ class Count:
     """In seconds."""
     remaining: int
     reset_after: int
-    """Seconds until some of it is there again."""
+    """Seconds until a further request is allowed."""
 
 
 class _Memory(MemoryStorage):
     """The counts of this process.
 
-    limits looks at every count there is for each hit, for those that are over. Here that happens
-    once a second, so a hit costs the same however many callers there are.
+    On each hit, limits searches all counts for expired ones. Here that happens once a second, so
+    the cost of a hit does not depend on the number of callers.
     """
 
     _swept_at = 0.0
@@ -73,11 +73,11 @@ class RateLimits:
     """Counts the requests of callers, in sliding windows.
 
     Args:
-        redis_url: where replicas share their counts, such as `redis://:password@host:6379/0`; it
-            needs redis. Without it each process counts for itself.
-        prefix: what the keys in Redis begin with: the name of the service.
+        redis_url: the Redis in which replicas share their counts, such as
+            `redis://:password@host:6379/0`; it needs redis. Without it each process counts alone.
+        prefix: the prefix of the keys in Redis: the name of the service.
         patience: how long Redis may take, in seconds. When it fails, nobody is limited.
-        pause: how long it is not asked after it failed, in seconds.
+        pause: how long Redis is not asked after a failure, in seconds.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RateLimits:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Keep connections to Redis, if it is used; the counts are this process's before that."""
+        """Keep connections to Redis, if it is used. Before that, this process counts alone."""
         if self._url is None:
             yield
             return
@@ -120,12 +120,12 @@ class RateLimits:
             await storage.bridge.get_connection().aclose()  # type: ignore[attr-defined] # redis-py's
 
     async def hit(self, limit: str, *who: str) -> Count | None:
-        """Count a request; return what is left, or None while Redis does not answer.
+        """Count a request; return the rest of the limit, or None while Redis does not answer.
 
         `limit` is like `10/second` or `100/5minutes`.
 
         Raises:
-            ValueError: `limit` is not of that form.
+            ValueError: `limit` does not have that form.
         """
         item = _parsed(limit)
         if self._redis is None:
@@ -156,22 +156,22 @@ def init_rate_limits(app: Flask, limits: RateLimits) -> None:
 def rate_limit(
     limit: Limit, *, by: Callable[[], str] | None = None
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Return a decorator for a view that a caller may only call so often.
+    """Return a decorator that limits how often each caller may call a view.
 
-    It goes below the route, and below `requires` where a caller is who the token names. An `async
-    def` view stays one.
+    Use it below the route, and below `requires` if the token names the caller. An `async def` view
+    stays async.
 
     The answer has the fields `RateLimit` and `RateLimit-Policy`
-    (draft-ietf-httpapi-ratelimit-headers-10); a request too many is answered 429 with
+    (draft-ietf-httpapi-ratelimit-headers-10). A request above the limit is answered 429 with
     `Retry-After`.
 
     Args:
-        limit: such as `60/minute` or `1000/2hours`, or what returns it, such as a setting.
-        by: returns the name that requests are counted under, for each view by itself. It is the
-            subject of the token, or else the address of the client: of IPv6 its first 64 bits.
+        limit: such as `60/minute` or `1000/2hours`, or a function that returns it from a setting.
+        by: returns the name under which requests are counted, separately for each view. By default
+            it is the subject of the token, otherwise the client's address: of IPv6 64 bits.
 
     Raises:
-        ValueError: `limit` is a text, but not of that form.
+        ValueError: `limit` is a text, but does not have that form.
     """
     by = by or caller_or_address
     if isinstance(limit, str):
@@ -204,12 +204,12 @@ def is_limited(view: Callable[..., object]) -> bool:
 
 
 def caller_or_address() -> str:
-    """Return the name of who makes the current request: a subject, or an address."""
+    """Return the name of the current request's caller: a subject, or an address."""
     if subject := g.get("subject"):
         return f"sub:{subject}"
     try:
         address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:  # a Unix socket, or what a proxy has made up
+    except ValueError:  # a Unix socket, or a proxy's invented value
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
@@ -249,10 +249,10 @@ async def _hit(
 
 
 def limit_text(text: str) -> str:
-    """Return `text`, a limit as `rate_limit` takes it: for a setting.
+    """Return `text`, a limit as `rate_limit` takes it. It validates a setting.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a limit.
     """
     if not _LIMIT.fullmatch(text):
         message = "must be a number of requests in a time, such as 60/minute or 1000/2hours"

@@ -1,4 +1,4 @@
-"""Settings of what guards views, for a pydantic model that a program reads from outside."""
+"""Settings of the guards, as fields of a pydantic model that a program reads at its start."""
 
 from typing import Annotated
 
@@ -38,9 +38,9 @@ Origins = Annotated[str, AfterValidator(_origins)]
 
 
 class AuthSettings(BaseModel):
-    """Whose tokens callers may show, and for whom they must be made.
+    """The issuer whose tokens are accepted, and the audience that they must name.
 
-    It is a field `auth` of a program's own settings: its issuer is the variable `AUTH__ISSUER`.
+    Use it as a field `auth` of a program's own settings: the variable `AUTH__ISSUER` is its issuer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -10,13 +10,13 @@ import jwt
 
 from ._keys import IssuerKeys
 
-# Of the asymmetric ones: RFC 7518 section 3.1, and RFC 8037 section 3.1. Never `none`, and never
-# one with a shared secret: for that, a public key would be the secret (RFC 8725 section 2.1).
+# The asymmetric ones: RFC 7518 section 3.1, and RFC 8037 section 3.1. Never `none`, and never an
+# algorithm with a shared secret: it would use a public key as the secret (RFC 8725 section 2.1).
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 
-# What an access token has: RFC 9068 section 2.2.
+# The required claims of an access token: RFC 9068 section 2.2.
 CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
-# And what a token of an issuer that does not follow it needs, to be checked at all.
+# The claims that are required if the issuer does not follow RFC 9068.
 LEAST_CLAIMS = ("iss", "exp", "aud", "sub")
 
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 - the type in the header, RFC 9068 section 2.1
@@ -24,7 +24,7 @@ ACCESS_TOKEN = "at+jwt"  # noqa: S105 - the type in the header, RFC 9068 section
 LONGEST_TOKEN = 8192  # characters; servers take headers of about this size
 MOST_REMEMBERED = 1000  # tokens
 
-# What the client is told, by the error that PyJWT raises.
+# The message for the client, by the error that PyJWT raises.
 _REASONS: list[tuple[type[Exception], str]] = [
     (jwt.ExpiredSignatureError, "The token has expired."),
     (jwt.ImmatureSignatureError, "The token is not valid yet."),
@@ -36,19 +36,19 @@ _REASONS: list[tuple[type[Exception], str]] = [
 
 
 class TokenError(Exception):
-    """The token is not accepted. The text is fit for the client's eyes, and holds none of it."""
+    """The token is not accepted. The client may read the text, which holds no part of the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as the token says."""
+    """The caller, as the token describes it."""
 
     subject: str
-    """A user, or the client itself where it calls for itself: the claim `sub`."""
+    """A user, or the client if it calls on its own behalf: the claim `sub`."""
     client: str | None
-    """The program that calls: the claim `client_id`, or else `azp`."""
+    """The program that calls: the claim `client_id`, otherwise `azp`."""
     scopes: frozenset[str]
-    """What the caller may do: the claim `scope` (RFC 8693 section 4.2), or else `scp`."""
+    """The caller's permissions: the claim `scope` (RFC 8693 section 4.2), otherwise `scp`."""
     claims: Mapping[str, Any]
     """All claims."""
 
@@ -56,21 +56,21 @@ class Caller:
 class TokenVerifier:
     """Checks tokens of one issuer, for one audience.
 
-    A token that was accepted is remembered for a while by its hash, as checking a signature takes
-    some 0.1 to 0.5 ms.
+    An accepted token is remembered for a while by its hash, because checking a signature takes
+    about 0.1 to 0.5 ms.
 
     Args:
         keys: the issuer's keys.
         issuer: the issuer, exactly as tokens name it.
-        audience: what tokens must be made for: this service.
-        algorithms: what tokens may be signed with.
+        audience: the audience that tokens must name: this service.
+        algorithms: the algorithms that may sign tokens.
         token_type: the type that tokens must have in their header. With `ACCESS_TOKEN` a token
             needs all claims of RFC 9068; with another type, such as `"JWT"`, those of
             `LEAST_CLAIMS`. Beware that an issuer may give the type `"JWT"` to ID tokens as well:
             these must be for another audience.
-        leeway: seconds that the clocks of the issuer and of this service may differ by.
-        remember_for: how long an accepted token is not checked again, in seconds. It is then
-            accepted for so much longer after the issuer has withdrawn its key.
+        leeway: seconds by which the clocks of the issuer and of this service may differ.
+        remember_for: how long an accepted token is not checked again, in seconds. It stays accepted
+            for up to this time after the issuer has withdrawn its key.
 
     Raises:
         ValueError: one of the algorithms is not in `ALGORITHMS`.
@@ -101,7 +101,7 @@ class TokenVerifier:
         self._remembered: dict[bytes, tuple[Caller, float]] = {}
 
     async def verify(self, token: str) -> Caller:
-        """Return who calls with this `token`.
+        """Return the caller that this `token` names.
 
         Raises:
             TokenError: the token is not accepted.
@@ -150,20 +150,20 @@ class TokenVerifier:
     def _remember(self, digest: bytes, caller: Caller, ends_at: float) -> None:
         while len(self._remembered) >= MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        # Put at the end, also if it is there: the first one is always the oldest.
+        # Moved to the end if it is already there, so that the first entry is always the oldest.
         self._remembered.pop(digest, None)
-        # No number is too large for a comparison; for a sum of an integer and a float it can be.
+        # A comparison accepts an integer of any size; adding a float to a huge integer fails.
         until = min(int(ends_at), time.time() + self._remember_for - self._leeway) + self._leeway
         self._remembered[digest] = caller, until
 
 
 def _parsed(parse: Any, token: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as `parse`
-    """Return what a function of PyJWT makes of a token."""
+    """Return the result of a function of PyJWT for a token."""
     try:
         return parse(token, *args, **options)
     except Exception as error:  # noqa: BLE001 - numbers without end, deep JSON: whatever was forged
         reason = next((text for kind, text in _REASONS if isinstance(error, kind)), None)
-    # Not raised above, with `error` as its context: that one may hold the token.
+    # Not raised above, with `error` as its context: it may hold the token.
     raise TokenError(reason or "The token is malformed.")
 
 
