@@ -1,11 +1,11 @@
-"""The service; README.md says what it does and where things are."""
+"""The service; README.md describes its behaviour and its files."""
 
 
 def missing_package(error: ModuleNotFoundError) -> str:
-    """Return the sentence that tells which needed package is missing and how to install it.
+    """Return a sentence that names the missing package and how to install it.
 
-    It is here because nothing is imported before it. Raises `error` itself when the missing module
-    is one of this service: that is a mistake in the source, and its traceback says where.
+    It is here because this module is imported first. Raises `error` itself if the missing module
+    belongs to this service: that is a mistake in the source, and the traceback shows its place.
     """
     module = (error.name or str(error)).partition(".")[0]
     if module == __name__:

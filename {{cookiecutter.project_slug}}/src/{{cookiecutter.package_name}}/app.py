@@ -1,4 +1,4 @@
-"""Puts the parts of the service together, and is the only place where that is done."""
+"""Puts the parts of the service together; no other module does."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,9 +25,9 @@ from .settings import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return the application, with `settings` or else those of the environment.
+    """Return the application, with `settings` or by default those of the environment.
 
-    It opens no connection and starts no thread; the lifespan does, under `create_asgi`.
+    It opens no connection and starts no thread; the lifespan of `create_asgi` does.
 
     Raises:
         SettingsError: the environment's settings are wrong.
@@ -44,9 +44,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
 
     readiness = Readiness()
-    readiness.ready()  # WSGI has no start-up to wait for; ASGI has, and says so
+    readiness.ready()  # WSGI has no start-up to wait for; the ASGI lifespan has
     lifespan = Lifespan()
-    lifespan.add(_upstreams)  # what else opens and closes with the service is added below it
+    lifespan.add(_upstreams)  # add other resources of the service below this line
     background = Background(on_start=lift_deadline)
     Parts(settings, readiness, background, lifespan, Clients(settings)).keep_in(app)
 
@@ -56,27 +56,27 @@ def create_app(settings: Settings | None = None) -> Flask:
     deadline.init_app(app, Networks(settings.deadline_allow_ips))
     problems.init_app(app)
     views.init_app(app)
-    guards.init_app(app)  # when all views are there: it looks whether one needs a token
+    guards.init_app(app)  # after all views: it checks whether a view needs a token
     openapi.init_app(app)
     return app
 
 
-# What a browser may do with an answer: take it for what its type says it is, and load nothing for
-# it (OWASP's REST Security Cheat Sheet). A view's page has a policy of its own.
+# Limits for browsers: use the response only as its declared type, and load nothing else for it
+# (OWASP's REST Security Cheat Sheet). A view that returns a page sets another policy.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 
-# Of an answer over TLS alone: RFC 6797 section 7.2. In seconds: two years.
+# Only for a response over TLS: RFC 6797 section 7.2. In seconds: two years.
 ONLY_TLS = "max-age=63072000"
 
 
 def _add_headers(app: Flask, readiness: Readiness) -> None:
-    """Give every answer the headers that all have."""
+    """Add the common headers to every response."""
 
-    # One function for all of them: a request pays for each function of `after_request`.
+    # One function for all headers: each function of `after_request` costs time in every request.
     @app.after_request
     @on_loop
     def add(response: Response) -> Response:
@@ -116,9 +116,9 @@ async def _upstreams(app: Flask) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(app: Flask) -> AsyncIterator[None]:
-    """Keep resources open, background work going and the process ready, once per worker."""
+    """Keep resources open, background tasks running and the process ready, once per worker."""
     service, settings = parts(app), parts(app).settings
-    # Background work is left first, so that it finds every resource open until its end.
+    # Background tasks end first, so that every resource is open until then.
     async with service.lifespan(app), service.background.running(settings.shutdown_grace_seconds):
         delay = settings.shutdown_delay_seconds
         with tuned_garbage_collector(), service.readiness.serving(delay=delay):

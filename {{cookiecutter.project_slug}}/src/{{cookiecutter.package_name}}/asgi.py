@@ -1,4 +1,4 @@
-"""What an ASGI server imports: `asgi`, the service with its start and its end."""
+"""The module for an ASGI server: `asgi` is the service with its lifespan."""
 
 import sys
 
@@ -13,10 +13,10 @@ try:
     from .settings import load_settings
 except ModuleNotFoundError as error:
     sys.stderr.write(f"{missing_package(error)}\n")
-    sys.exit(3)  # STARTUP_FAILURE, which may be what could not be imported
+    sys.exit(3)  # STARTUP_FAILURE, which may not be importable here
 
-# A worker that ends with that exit code would fail again: uvicorn's supervisor and gunicorn stop,
-# instead of starting it for ever.
+# A worker that ends with this exit code would fail again, so uvicorn's supervisor and gunicorn stop
+# instead of restarting it for ever.
 try:
     settings = load_settings()
     logs.configure(settings)

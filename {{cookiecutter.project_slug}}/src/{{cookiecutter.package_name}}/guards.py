@@ -1,4 +1,4 @@
-"""Who may call, how often, and from where: tokens of one issuer, rate limits, hosts and origins.
+"""Limits who may call, how often and from where: tokens, rate limits, hosts and origins.
 
 `@requires("scope")` and `@rate_limit("60/minute")` guard a view. This module can be deleted with
 its line in `app.py` and the settings that it reads.
@@ -31,7 +31,7 @@ from upstreams import SettingsError, Upstream
 from .parts import parts
 from .settings import Settings
 
-# For the OpenAPI document. A view that is guarded names them: `typed(security=..., problems=...)`.
+# For the OpenAPI document. A guarded view names them: `typed(security=..., problems=...)`.
 SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 LIMITED = Problem(
     429,
@@ -44,7 +44,7 @@ LONGEST_SUBJECT = 128  # characters, in the log
 
 
 def init_app(app: Flask) -> None:
-    """Guard the views of `app`, all of which are there already.
+    """Guard the views of `app`, which must all be registered already.
 
     Raises:
         SettingsError: a view requires a token, and production has no issuer.
@@ -107,7 +107,7 @@ def _add_command(app: Flask, issuer: str, audience: str) -> None:
     @click.option("--scope", "scopes", multiple=True, help="What it allows; may be repeated.")
     @click.option("--subject", default="developer", show_default=True, help="Who it is for.")
     def print_token(scopes: tuple[str, ...], subject: str) -> None:
-        """Print a token of the local issuer, which lasts an hour."""
+        """Print a token of the local issuer, valid for an hour."""
         if issuer != LOCAL_ISSUER:
             message = "AUTH__ISSUER is set: this service takes the tokens of that issuer alone."
             raise click.ClickException(message)

@@ -19,16 +19,16 @@ from .settings import Settings
 
 access = logging.getLogger(f"{__name__}.access")
 
-# Health checks are most of the requests of an idle service. While all is well, they are logged at
-# the level DEBUG.
+# Health checks are most of the requests of an idle service. Successful ones are logged at the level
+# DEBUG.
 PROBES = {"/livez", "/readyz"}
 
 
 def configure(settings: Settings) -> None:
     """Send every log record of the process to stderr, in the configured format.
 
-    It belongs to the process, so whoever starts one calls it (`asgi.py`, `serve.py`) and not
-    `create_app`. It replaces what it did before, and what uvicorn's own command has set up.
+    It affects the process, so the modules that start a process call it (`asgi.py`, `serve.py`), not
+    `create_app`. It replaces its own earlier set-up and that of uvicorn's command.
     """
     handler = StderrWriter()  # a thread writes, so that stderr never stops the event loop
     handler.set_name(__name__)
@@ -78,7 +78,7 @@ def _log_access(ended: EndedRequest) -> None:
         fields["cut_off"] = True
         message = "%s %s %s cut off after %s ms"
     args = ended.method, ended.route or ended.path, ended.status, ended.duration_ms
-    # `access.log` would look for its caller, which takes a quarter of all the time for a line.
+    # `access.log` would search for its caller, which takes a quarter of the time of a line.
     record = access.makeRecord(access.name, level, __file__, 0, message, args, None, extra=fields)
     access.handle(record)
 

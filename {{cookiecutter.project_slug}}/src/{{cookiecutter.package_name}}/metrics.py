@@ -1,8 +1,8 @@
-"""The metrics of the service: those of its libraries, and its own. docs/observing.md lists them.
+"""The metrics of the service and of its libraries. docs/observing.md lists them.
 
 A metric of your own is defined here like `BUILD`, and counted in a view: `ORDERS.inc()`. A gauge
-needs a `multiprocess_mode` for several workers; "livesum" adds up those that run. Labels need few
-values: never an id, a path, or anything else that a client makes up.
+needs a `multiprocess_mode` for several workers; "livesum" adds up the running workers. Labels need
+few values: never an id, a path, or another text that a client chooses.
 """
 
 import platform
@@ -25,7 +25,7 @@ BUILD = Gauge(
 
 
 def observe(service: Parts) -> ServerObserver | None:
-    """Count what the service does from now on. Return the observer for its `FlaskToAsgi`.
+    """Count the service's events from now on. Return the observer for its `FlaskToAsgi`.
 
     Without METRICS_PORT nothing is counted, which costs nothing.
     """
@@ -42,5 +42,5 @@ def observe(service: Parts) -> ServerObserver | None:
 def _version() -> str:
     try:
         return metadata.version(NAME)
-    except metadata.PackageNotFoundError:  # the sources are on the path, and not installed
+    except metadata.PackageNotFoundError:  # the sources are on the path, but not installed
         return "unknown"

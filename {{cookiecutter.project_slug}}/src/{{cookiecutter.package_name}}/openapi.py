@@ -1,8 +1,8 @@
 """The contract with the callers: an OpenAPI document of all typed views, and pages that show it.
 
-`openapi.json` is its committed copy, so that a review sees a change that breaks callers: a path, an
-operation or a member of a response that is gone or has another type; and a parameter or a member of
-a body that is new and required, or takes less than it did.
+`openapi.json` is its committed copy, so that a review shows a change that breaks callers. Examples:
+a path, an operation or a response's member is removed or has another type; a parameter or a body's
+member is new and required, or accepts fewer values.
 """
 
 import sys
@@ -17,7 +17,7 @@ from .parts import parts
 TITLE = "{{ cookiecutter.project_slug }}"
 VERSION = "1.0.0"  # of the API: raise the first number with a change that breaks callers
 
-# What every operation can answer with; a view lists what is its own.
+# The problems that every operation can answer with; a view lists its further ones.
 PROBLEMS = (
     Problem(500, "The service failed to answer this request."),
     Problem(503, "The service has too much to do, or stops."),
@@ -37,7 +37,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def init_app(app: Flask) -> None:
-    """Serve the document and its page if the settings say so, and add a command that prints it."""
+    """Serve the document and its page if the settings allow it; add a command that prints it."""
     if parts(app).settings.api_docs:
         app.register_blueprint(document_pages(lambda: document(app)))
 

@@ -1,4 +1,4 @@
-"""What the views and hooks of one application share, each part with its type."""
+"""The objects that the views and hooks of one application share, each with its type."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -12,7 +12,7 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that `create_app` makes. A new one is a field here, and made there."""
+    """The parts that `create_app` makes. For a new part, add a field here and make it there."""
 
     settings: Settings
     readiness: Readiness
@@ -26,5 +26,5 @@ class Parts:
 
 
 def parts(app: Flask | None = None) -> Parts:
-    """Return the parts of `app`, or else of the application of the current request."""
+    """Return the parts of `app`, by default the current request's application."""
     return cast("Parts", (app or current_app).extensions[__name__])

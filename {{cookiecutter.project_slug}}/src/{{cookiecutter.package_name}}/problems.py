@@ -19,8 +19,8 @@ from upstreams import (
     log_failure,
 )
 
-# The types of problems that upstreams cause. They are names and not addresses, which RFC 9457
-# section 3.1.1 allows.
+# The types of problems that upstreams cause. They are names, not addresses; RFC 9457 section 3.1.1
+# allows that.
 UPSTREAM_TYPES: dict[type[Exception], str] = {
     DeadlineExceeded: "urn:problem-type:deadline-exceeded",
     UpstreamTimeout: "urn:problem-type:upstream-timeout",
@@ -42,18 +42,18 @@ UPSTREAM_PROBLEMS = (
 
 
 def init_app(app: Flask) -> None:
-    """Turn what views raise into problems, and so what Flask itself refuses."""
+    """Turn the errors that views or Flask itself raise into problems."""
     init_problems(app)
     app.register_error_handler(InvalidRequest, _from_faults)
     handle_errors(app, _from_failures, UpstreamError, DeadlineExceeded)
 
 
 def upstream_problem(errors: Collection[Exception], detail: str, **members: object) -> Response:
-    """Return the problem of a request for which calls of upstreams failed with these `errors`.
+    """Return the problem for a request whose upstream calls failed with these `errors`.
 
-    503 when it was this service that made too many calls (`UpstreamBusy`), 504 when all of them ran
-    out of time, else 502 (RFC 9110 sections 15.6.3 to 15.6.5). It is of their type when they have
-    one in common, and says when to come back if an upstream did.
+    503 if this service made too many calls (`UpstreamBusy`), 504 if all of them ran out of time,
+    otherwise 502 (RFC 9110 sections 15.6.3 to 15.6.5). If the errors share a type, the problem has
+    it. If an upstream sent a `Retry-After`, the response has one.
     """
     kinds = {UPSTREAM_TYPES.get(type(error), ABOUT_BLANK) for error in errors}
     response = problem(
@@ -75,13 +75,13 @@ def _status(errors: Collection[Exception]) -> HTTPStatus:
 
 @on_loop
 def _from_faults(error: InvalidRequest) -> Response:
-    """Answer a request that is not as its view declares."""
+    """Answer a request that does not match its view's declaration."""
     return problem(422, str(error.description), kind=error.kind, errors=error.errors)
 
 
 @on_loop
 def _from_failures(errors: list[Exception]) -> Response:
-    """Answer a request of which a call failed, or several calls in one `asyncio.TaskGroup`."""
+    """Answer a request in which a call failed, or several calls in one `asyncio.TaskGroup`."""
     for error in errors:
         log_failure(error)
     if len(errors) > 1:

@@ -21,19 +21,19 @@ except ModuleNotFoundError as error:
 
 PACKAGE = __name__.partition(".")[0]
 
-# How long a change of the source waits for requests in flight: a stream left open in a browser must
-# not hold it up. In seconds.
+# In seconds. How long a reload waits for requests in flight: an open stream in a browser must not
+# delay it.
 RELOAD_GRACE_SECONDS = 1
 
-# How long a worker may need to answer its parent, which happens last when it starts. A parent kills
-# one that takes longer, and starts another.
+# In seconds. How long a worker may take to answer its parent, which is the last step of its start.
+# The parent kills a worker that takes longer, and starts another.
 WORKER_PATIENCE_SECONDS = 60
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, and return once what was in flight is answered.
 
-    Raises `SystemExit`: 2 for a wrong setting or flag, else non-zero for a failed start.
+    Raises `SystemExit`: 2 for a wrong setting or flag, otherwise non-zero for a failed start.
     """
     options = vars(_parser().parse_args(argv))
     reload = options.pop("reload")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Values stay text here: settings.py checks them, whichever way they come.
+    # Values stay text here: settings.py checks them, from flags and from the environment.
     parser = argparse.ArgumentParser(prog=f"python -m {PACKAGE}", description=__doc__)
     parser.add_argument("--host", help="the address to listen on, instead of HOST")
     parser.add_argument("--port", help="the TCP port to listen on, instead of PORT")
@@ -85,7 +85,7 @@ def _config(settings: Settings, *, reload: bool) -> uvicorn.Config:
         workers=1 if reload else settings.web_concurrency,
         reload=reload,
         reload_dirs=str(Path(__file__).parent) if reload else None,
-        lifespan="on",  # a start-up that fails must stop the server
+        lifespan="on",  # a failed start-up must stop the server
         ws="none",
         http=HttpProtocol,
         access_log=False,  # logs.py writes a better line

@@ -28,7 +28,7 @@ from upstreams import Count, Delay, Host, RedisUrl, Seconds, ServiceSettings
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
 
-# Whether views use `flask.session`. Then production needs SECRET_KEY, and development has this one.
+# Whether views use `flask.session`. If so, production needs SECRET_KEY; development uses this key.
 USES_SESSIONS: bool = False
 _DEVELOPMENT_KEY = SecretStr("everybody knows this key, so it is for development alone")
 
@@ -46,7 +46,7 @@ def _api_docs(values: dict[str, Any]) -> bool:
 
 
 def _addresses(value: str) -> str:
-    # uvicorn takes what is neither address nor network for a name, which matches no client.
+    # uvicorn would take any other text for a name, which matches no client.
     Networks(value)
     return value
 
@@ -157,7 +157,7 @@ class Settings(ServiceSettings):
         "and after that an async view to begin its response (then it is cancelled: 504), in "
         "seconds; a stream may last longer",
     )
-    # Upstreams are a line each: `orders: UpstreamSettings = UpstreamSettings()`.
+    # Each upstream is a line: `orders: UpstreamSettings = UpstreamSettings()`.
     # jinja: if cookiecutter.include_example
     prices: PricesSettings = PricesSettings()
     stub_delay_ms: float = Field(
@@ -248,7 +248,7 @@ class Settings(ServiceSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Return the settings of the environment and `.env`; `overrides` go before both.
+    """Return the settings of the environment and `.env`; `overrides` replace both.
 
     Raises `SettingsError` with one sentence for each wrong variable.
     """

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, whose standard variables say all about them: docs/observing.md."""
+"""Traces by OpenTelemetry, configured by its standard variables: docs/observing.md."""
 
 import logging
 
@@ -9,14 +9,14 @@ from .parts import parts
 
 logger = logging.getLogger(__name__)
 
-# Probes would be most of the traces of an idle service. OTEL_PYTHON_EXCLUDED_URLS goes before this.
+# Probes would be most of an idle service's traces. OTEL_PYTHON_EXCLUDED_URLS overrides this.
 EXCLUDED = "^/livez$,^/readyz$"
 
 
 def init_app(app: Flask) -> None:
-    """Trace requests, the attempts at calls of upstreams, and background work, if that is wanted.
+    """Trace requests, the attempts at upstream calls, and background tasks, if that is configured.
 
-    Nothing of OpenTelemetry is imported otherwise. What keeps it from working is a warning.
+    Otherwise OpenTelemetry is not imported. If tracing cannot start, a warning is logged.
     """
     if not wants_traces():
         return

@@ -2,9 +2,9 @@
 
 A new one takes three steps:
 
-1. In `settings.py`, `orders: UpstreamSettings = UpstreamSettings()`; the first one needs its import
-   from `upstreams`, too. The service then reads `ORDERS__BASE_URL`, `ORDERS__TIMEOUT_SECONDS` and
-   so on.
+1. In `settings.py`, `orders: UpstreamSettings = UpstreamSettings()`; the first upstream also needs
+   the import from `upstreams`. The service then reads `ORDERS__BASE_URL`,
+   `ORDERS__TIMEOUT_SECONDS` and so on.
 2. Here, `orders.py` with a class that has the upstream, and a method for each kind of call:
 
     from flask_asgi import ids_to_pass_on
@@ -33,7 +33,7 @@ from ..settings import Settings
 
 # jinja: endif
 class Clients:
-    """A client of each upstream: every attribute is one, and has its `upstream`."""
+    """The clients of all upstreams: each attribute is a client, with an attribute `upstream`."""
 
     def __init__(self, settings: Settings) -> None:
         """Make every client; the lifespan opens their upstreams."""
@@ -41,7 +41,7 @@ class Clients:
         self.prices = PricesClient.from_settings(settings)
 
     # jinja: else
-        _ = settings  # there are none yet; the first is like `self.orders = OrdersClient(settings)`
+        _ = settings  # no client yet; write the first like `self.orders = OrdersClient(settings)`
 
     # jinja: endif
     @property

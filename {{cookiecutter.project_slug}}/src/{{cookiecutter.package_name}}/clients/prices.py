@@ -1,4 +1,4 @@
-"""The price service: an example of an upstream whose answers are checked before they are used."""
+"""The price service: an example of an upstream whose replies are checked before use."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ _LONGEST_NUMBER = 40  # characters, and places before or after the point
 
 
 class PricesClient:
-    """Prices by symbol from one upstream, which whoever made it opens."""
+    """Prices by symbol from one upstream, which the code that made it opens."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -33,7 +33,7 @@ class PricesClient:
     async def price(self, symbol: str) -> Decimal:
         """Return the price of one `symbol`.
 
-        Raises `UpstreamInvalid` when the reply holds no price of it, else what `Upstream.get` does.
+        Raises `UpstreamInvalid` when the reply has no price of it, otherwise as `Upstream.get` does.
         """
         if symbol in {"", ".", ".."}:
             # No encoding keeps these from changing the path (RFC 3986, section 5.2.4).
@@ -45,13 +45,13 @@ class PricesClient:
             return _price(response.content, symbol)
         except (ValueError, ArithmeticError, RecursionError) as error:
             reason = type(error).__name__
-        # Not raised above, with `error` as its context: that one holds the reply.
+        # Not raised above, with `error` as its context: `error` holds the reply.
         detail = "sent a reply without a price"
         raise UpstreamInvalid(self.upstream.name, detail, reason=reason)
 
 
 def _price(content: bytes, symbol: str) -> Decimal:
-    # Numbers become decimals straight from the text: a float would already have rounded.
+    # Numbers become decimals directly from the text: a float would be rounded already.
     reply = json.loads(
         content,
         parse_float=_decimal,
@@ -68,9 +68,9 @@ def _price(content: bytes, symbol: str) -> Decimal:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """Return a number of JSON, None if it cannot be a price.
+    """Return a JSON number, None if it cannot be a price.
 
-    A few characters, such as `0E-400000000`, can stand for a number that is endless to write.
+    A few characters, such as `0E-400000000`, can denote a number with millions of digits.
     """
     number = Decimal(text) if len(text) <= _LONGEST_NUMBER else None
     return number if number is not None and abs(_places(number)) <= _LONGEST_NUMBER else None

@@ -14,15 +14,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# What becomes of a request: the status of the reply, or that there is none.
+# How a request fails: the status of its reply, or no reply at all.
 Failure = int | Literal["hang"]
 
 
 class StubPrices:
     """An ASGI application that answers `GET /prices/{symbol}`.
 
-    Every reply waits for `delay`: a number of seconds, or something to call and await for each
-    request, such as a barrier's `wait`. A symbol in `failing` gets that status, or never a reply.
+    Every reply waits for `delay`: a number of seconds, or a function to call and await for each
+    request, such as a barrier's `wait`. A symbol in `failing` gets that status, or no reply at all.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class StubPrices:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the three arguments of ASGI
         """Answer one request."""
         if scope["type"] != "http":
-            message = f"no support for {scope['type']}"  # how ASGI says it: "Lifespan Protocol"
+            message = f"no support for {scope['type']}"  # as in ASGI's "Lifespan Protocol"
             raise NotImplementedError(message)
         await self._wait()
         status, body = await self._answer(scope["method"], scope["path"])
@@ -64,7 +64,7 @@ class StubPrices:
             await asyncio.Event().wait()
         if failure is not None:
             return int(failure), "{}"
-        # A decimal has no way through json.dumps, and a float would round it.
+        # json.dumps does not accept a decimal, and a float would round it.
         name, price = json.dumps(symbol), invented_price(symbol)
         return HTTPStatus.OK, '{"symbol": ' + name + f', "price": {price}' + "}"
 

@@ -1,4 +1,4 @@
-"""The views, a module for each subject. A new one is added here."""
+"""The views, a module for each subject. Add a new module here."""
 
 from flask import Flask
 

@@ -1,9 +1,9 @@
 """Work that blocks, done in an async view and in a sync one.
 
 Blocking work on the event loop stops every other request, so an async view hands it to a thread
-with `asyncio.to_thread`. Write an async view like that when the request also awaits something: an
-upstream, several threads at once. When the blocking work is all there is, write a plain sync view:
-it runs in a worker thread as a whole, and is shorter.
+with `asyncio.to_thread`. Write such an async view if the request also awaits something: an upstream
+or several threads at once. If the request only does blocking work, write a plain sync view: it runs
+in a worker thread as a whole, and is shorter.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 bp = Blueprint("blocking", __name__)
 
 MAX_BYTES = 1024
-ITERATIONS = 20_000  # some 10 ms of a processor, which hashlib spends without holding the GIL
+ITERATIONS = 20_000  # about 10 ms of a processor; hashlib releases the GIL meanwhile
 
 
 def fingerprint(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What an orchestrator asks: is this process alive, and does it want traffic?"""
+"""Health checks for an orchestrator: is this process alive, and ready for traffic?"""
 
 from flask import Blueprint, Response, jsonify
 from flask_asgi import State, problem
@@ -9,19 +9,19 @@ bp = Blueprint("health", __name__)
 
 ALIVE = '{"status":"alive"}\n'
 
-# Both views are async although they wait for nothing: so they run on the event loop, and answer
-# when every worker thread is busy.
+# Both views are async although they wait for nothing. So they run on the event loop, and answer
+# even if every worker thread is busy.
 
 
 @bp.get("/livez")
 async def livez() -> Response:
-    """Answer 200 as long as the event loop turns; an upstream's trouble is no reason to restart."""
+    """Answer 200 as long as the event loop runs; a failing upstream is no reason to restart."""
     return _uncached(Response(ALIVE, mimetype="application/json"))
 
 
 @bp.get("/readyz")
 async def readyz() -> Response:
-    """Answer 200 when requests are welcome, and 503 while the process starts or drains.
+    """Answer 200 when the process is ready, and 503 while it starts or drains.
 
     `upstreams` are the circuit breakers by name. An open one costs readiness only where the
     upstream is required, and only until it may be tried again: without requests it never would be.

@@ -1,4 +1,4 @@
-"""The development page at `/`: three waits one after another against the same three at once."""
+"""The development page at `/`: compares three waits in sequence with the same three at once."""
 
 import secrets
 
@@ -13,11 +13,11 @@ def home() -> Response:
     nonce = secrets.token_urlsafe(16)
     name = current_app.name.replace("_", " ").title()
     response = make_response(render_template("home.html", name=name, nonce=nonce))
-    # Only what carries the nonce runs and styles, and it fetches from here alone (CSP Level 3).
+    # Only scripts and styles with the nonce are used, and they fetch from here only (CSP Level 3).
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    response.headers["Cache-Control"] = "no-store"  # a nonce is for one response
+    response.headers["Cache-Control"] = "no-store"  # a nonce is valid for one response
     return response

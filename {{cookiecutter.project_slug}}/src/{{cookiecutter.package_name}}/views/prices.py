@@ -102,7 +102,7 @@ def _body(result: FanOut[str, Decimal]) -> Prices:
 def _server_timing(result: FanOut[str, Decimal]) -> str:
     """Return a metric per call and their total (W3C Server Timing, section 3).
 
-    A symbol is a token by its pattern, and `total` is none because it is not in capitals.
+    A symbol is a valid token by its pattern. No symbol is `total`, because symbols are capitals.
     """
     calls = [f"{call.key};dur={_ms(call.end - call.start)}" for call in result.calls]
     return ", ".join([*calls, f"total;dur={_ms(result.elapsed)}"])

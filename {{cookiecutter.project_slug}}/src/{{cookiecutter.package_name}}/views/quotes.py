@@ -1,6 +1,6 @@
-"""A priced quote, `POST /quotes`: the example of a typed view with a body, and of a guarded one.
+"""A priced quote, `POST /quotes`: the example of a typed view with a body, and of a guarded view.
 
-All prices or none: a quote that leaves out what could not be priced would be taken for the whole.
+All prices or none: a caller would take a quote with missing lines for the whole.
 """
 
 from decimal import Decimal, localcontext
@@ -71,7 +71,7 @@ async def quote(wanted: Annotated[QuoteRequest, Body()]) -> Quote | Response:
 
 
 def _priced(wanted: QuoteRequest, prices: dict[str, Decimal]) -> Quote:
-    with localcontext(prec=40):  # a price may have 24 digits, and 28 would be kept otherwise
+    with localcontext(prec=40):  # a price may have 24 digits, and the default keeps only 28
         lines = [
             PricedLine(
                 symbol=line.symbol,
