@@ -1,4 +1,4 @@
-"""Fixtures for every test, and the logs of running servers beside every failure."""
+"""Fixtures for every test; adds the logs of running servers to every failure."""
 
 import json
 import logging
@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 forget_the_developer()
 
-# What is imported at its first use is imported here: on an event loop, `blockbuster` would refuse
-# what redis and OpenTelemetry read while they are imported.
+# Packages that are imported at their first use are imported here: on an event loop, `blockbuster`
+# would refuse the files that redis and OpenTelemetry read at their import.
 for name in ("redis.asyncio", "opentelemetry.context"):
     with suppress(ModuleNotFoundError):
         import_module(name)
@@ -39,25 +39,25 @@ for name in ("redis.asyncio", "opentelemetry.context"):
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on asyncio, as the service does; Python's development mode changes nothing.
+    """Run async tests on asyncio, as the service does, without asyncio's debug mode.
 
-    Its checks make every task several times as slow, and tests have a limit of time.
+    Its checks make every task several times as slow, and tests have a time limit.
     """
     return "asyncio", {"debug": False}
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which something blocks an event loop of this process."""
+    """Fail every test in which a call blocks an event loop of this process."""
     with blockbuster_ctx() as guard:
         yield guard
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cached_bytecode() -> Iterator[None]:
-    """Let the services that tests start share a folder of bytecode, if they may not write any.
+    """Let the services that tests start share a folder of bytecode, if they may not write bytecode.
 
-    Each would otherwise compile everything it imports, which takes longer than its test.
+    Otherwise each would compile all its imports, which takes longer than its test.
     """
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         if sys.dont_write_bytecode:
@@ -82,7 +82,7 @@ def settings(clean_environment: Path) -> Settings:  # noqa: ARG001 - only its ef
 
 @pytest.fixture
 def production(settings: Settings) -> Settings:
-    """Return settings of production, with an issuer that no test asks for its keys."""
+    """Return settings of production; no test asks their issuer for its keys."""
     auth = AuthSettings(
         issuer="https://login.example.com/", jwks_url=HttpUrl("http://login.invalid/keys")
     )
@@ -93,7 +93,7 @@ def production(settings: Settings) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Flask:
-    """Return the application; what its views raise fails the test, if nothing handles it."""
+    """Return the application; an unhandled error of a view fails the test."""
     app = create_app(settings)
     app.config.update(TESTING=True, PROPAGATE_EXCEPTIONS=True)
     return app
@@ -120,10 +120,10 @@ class LiveClient(httpx.Client):
 
 @pytest.fixture
 def live_client(app: Flask) -> Iterator[LiveClient]:
-    """Return a client of `app` on a real server, in a thread, for what needs one.
+    """Return a client of `app` on a real server in a thread.
 
-    Background work, streams and resources of the lifespan do. A view may be added to `app` until
-    the first request, a resource in a fixture that overrides `app`.
+    It is for background work, streams and resources of the lifespan. A view can be added to `app`
+    until the first request, a resource in a fixture that overrides `app`.
     """
     app.config["PROPAGATE_EXCEPTIONS"] = False  # the client gets an answer
     with serve_in_thread(create_asgi(app)) as server, LiveClient(server) as client:
@@ -132,7 +132,7 @@ def live_client(app: Flask) -> Iterator[LiveClient]:
 
 @pytest.fixture
 def unchanged_logging() -> Iterator[None]:
-    """Put the process's logging back to what it was before the test."""
+    """Restore the process's logging after the test."""
     root = logging.getLogger()
     before = [*root.handlers], root.level
     yield
@@ -149,7 +149,7 @@ def lines(
     capsys: pytest.CaptureFixture[str],
     unchanged_logging: None,  # noqa: ARG001 - only its effect is needed
 ) -> Lines:
-    """Log as JSON, and return what returns the lines so far of the logger with this name."""
+    """Log as JSON, and return a function that returns a logger's lines so far, by its name."""
     logs.configure(settings.model_copy(update={"log_format": "json"}))
     written: list[dict[str, Any]] = []
 

@@ -1,8 +1,8 @@
-"""Takes what a developer has set up on this machine out of the tests' sight.
+"""Hides a developer's environment variables and `.env` from the tests.
 
-A variable that a shell exports for something else, or a line in `.env`, would make a test fail here
-and pass in CI. `conftest.py` forgets them before any test is collected, since some tests import
-`asgi.py`, which reads the settings.
+A variable that a shell exports for another program, or a line in `.env`, would make a test fail
+here and pass in CI. `conftest.py` removes them before any test is collected, because some tests
+import `asgi.py`, which reads the settings.
 """
 
 import os
@@ -10,8 +10,8 @@ import re
 
 from {{ cookiecutter.package_name }}.settings import Settings
 
-# Variables that change what the service, its libraries and Python itself do, besides its settings.
-# What a test of yours needs from outside, such as the address of a database, is not among them.
+# Variables, besides the settings, that change the behaviour of the service, its libraries and
+# Python. Variables that your own tests need, such as a database's address, are not removed.
 _NOT_FOR_TESTS = re.compile(
     r"""
     (https?|all|ftp|no)_proxy                           # asked by HTTP clients
@@ -27,9 +27,9 @@ _NOT_FOR_TESTS = re.compile(
 
 
 def forget_the_developer() -> None:
-    """Remove the variables from this process's environment, and let no `.env` be read.
+    """Remove the variables from this process's environment, and switch off `.env`.
 
-    A test of what `.env` does uses the fixture `clean_environment`, which brings it back.
+    A test about `.env` uses the fixture `clean_environment`, which switches it on again.
     """
     for name in list(os.environ):
         if Settings.reads(name) or _NOT_FOR_TESTS.fullmatch(name):

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector(ThreadingHTTPServer):
-    """Listens on a free port of 127.0.0.1, and keeps the spans that it is sent."""
+    """Listens on a free port of 127.0.0.1, and keeps the spans that it receives."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Receiver)
@@ -22,7 +22,7 @@ class Collector(ThreadingHTTPServer):
 def collecting() -> Iterator[Collector]:
     """Collect spans, in a thread, until the block ends."""
     with Collector() as collector:
-        thread = Thread(target=collector.serve_forever, args=[0.01])  # how soon it sees its end
+        thread = Thread(target=collector.serve_forever, args=[0.01])  # checks for its end
         thread.start()
         try:
             yield collector
@@ -37,7 +37,7 @@ class _Receiver(BaseHTTPRequestHandler):
     server: Collector
 
     def do_POST(self) -> None:
-        """Take the spans of one export."""
+        """Keep the spans of an export."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = ExportTraceServiceRequest.FromString(body)
         for each in request.resource_spans:
@@ -52,7 +52,7 @@ class _Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 def _readable(span: Any) -> dict[str, Any]:

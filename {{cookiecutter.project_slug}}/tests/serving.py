@@ -17,7 +17,7 @@ PACKAGE = "{{ cookiecutter.package_name }}"
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0  # seconds; only a failing test waits that long
 
-running: "list[Server]" = []  # conftest.py shows their logs beside a failure
+running: "list[Server]" = []  # conftest.py adds their logs to a failure's report
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What it has written to stdout and stderr so far."""
+        """Its output on stdout and stderr so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of a request on a connection of its own."""
+        """Return status and body of a request on a new connection."""
         with closing(self.connect()) as client:
             client.request("GET", path)
             response = client.getresponse()
             return response.status, response.read().decode()
 
     def connect(self) -> HTTPConnection:
-        """Return a connection of its own, for requests that follow one another on it."""
+        """Return a new connection, for several requests in sequence."""
         return HTTPConnection(self.url.removeprefix("http://"), timeout=PATIENCE)
 
     def kill(self) -> None:
@@ -53,7 +53,7 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def accepts(self) -> bool:
-        """Tell whether a connection succeeds. A service that stops may need a second to refuse."""
+        """Tell whether a connection succeeds. A stopping service may take a second to refuse it."""
         host, port = self.url.removeprefix("http://").split(":")
         with suppress(OSError), socket.create_connection((host, int(port)), timeout=PATIENCE):
             return True
@@ -66,10 +66,10 @@ def serve(
 ) -> Iterator[Server]:
     """Serve `target` on a free port of 127.0.0.1 until the block ends.
 
-    A `target` like "module:attribute" is an ASGI application, run by uvicorn with `flags`. One
-    without a colon is a module run by `python -m`, such as the service itself; it gets `flags`.
+    A `target` like "module:attribute" is an ASGI application, which uvicorn runs with `flags`. A
+    target without a colon is a module that `python -m` runs with `flags`, such as the service.
 
-    It blocks, so an async test uses it through a fixture that is not async.
+    It blocks, so an async test uses it through a sync fixture.
     """
     port = free_port()
     program = ["uvicorn", target] if ":" in target else [target]
@@ -98,7 +98,7 @@ def serve(
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Return what became of `python` with `arguments`, for a service that ends by itself."""
+    """Run `python` with `arguments` to its end, for a service that ends by itself."""
     with TemporaryDirectory() as folder:
         return subprocess.run(  # noqa: S603 - the command is ours
             [sys.executable, *arguments],
@@ -117,7 +117,7 @@ def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 that no server listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -125,7 +125,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Return as soon as `condition` holds; fail when that takes too long."""
+    """Return as soon as `condition` is true; fail when that takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,4 +1,4 @@
-"""Blocking work: in both views it leaves the event loop free."""
+"""Blocking work: neither view blocks the event loop."""
 
 import re
 import threading
@@ -21,7 +21,7 @@ def test_two_requests_block_at_the_same_time_and_not_the_loop(
     both = threading.Barrier(2, timeout=20)
 
     def meet(text: bytes) -> str:
-        both.wait()  # on the event loop this is an error, and in one thread nobody comes
+        both.wait()  # on the event loop this is an error, and in a single thread a timeout
         return text.decode()
 
     def ask(text: str) -> object:

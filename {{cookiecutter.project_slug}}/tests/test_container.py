@@ -1,4 +1,4 @@
-"""The image and the compose file agree with the service that they are about."""
+"""The image and the compose file match the service."""
 
 import json
 import re
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def found(file: str, pattern: str) -> list[str]:
-    """Return what the pattern's group matches in a file of the project; something must."""
+    """Return the match of the pattern's group in a file of the project; there must be one."""
     matches = re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert matches, f"no {pattern} in {file}"
     return matches
 
 
 def compose_settings() -> dict[str, str]:
-    """Return the environment that compose.yaml gives to the service, the first one there."""
+    """Return the environment of the service in compose.yaml, which is the first there."""
     text, _, _ = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\n\n")
     return dict(re.findall(r'^ {6}([A-Z_]+): "(.*)"$', text, re.MULTILINE))
 
@@ -68,12 +68,12 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 @contextmanager
 def answering(host: str, status: int) -> Iterator[int]:
-    """Answer on `host`, and give the port; skip the test where this machine has no such address."""
+    """Answer on `host`, and yield the port; skip the test if this machine lacks that address."""
 
     class Server(HTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -83,7 +83,7 @@ def answering(host: str, status: int) -> Iterator[int]:
     except OSError:
         pytest.skip(f"this machine has no {host}")
     server.status = status  # type: ignore[attr-defined] # for the handler
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # how soon it sees its end
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])  # checks for its end
     thread.start()
     try:
         yield server.server_port
@@ -115,7 +115,7 @@ def test_compose_waits_as_long_as_a_stop_takes() -> None:
     settings = load_settings(**{name.lower(): value for name, value in compose_settings().items()})
     (seconds,) = found("compose.yaml", r"stop_grace_period: (\d+)s")
 
-    # Requests get the grace, and then the background work that they left behind.
+    # The grace period counts twice: for requests, and then for their background tasks.
     stop = settings.shutdown_delay_seconds + 2 * settings.shutdown_grace_seconds
     assert stop < int(seconds)
     assert settings.request_timeout_seconds <= settings.shutdown_grace_seconds

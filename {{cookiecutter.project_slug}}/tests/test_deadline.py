@@ -1,4 +1,4 @@
-"""The time that a request has: who sets it, and who is not believed."""
+"""The time that a request has: trusted callers set it, others do not."""
 
 from math import inf
 
@@ -19,7 +19,7 @@ def left(app: Flask, budget: str) -> float:
 
 @pytest.fixture
 def believing(settings: Settings) -> Flask:
-    """Return an application that believes the test client, which is at 127.0.0.1."""
+    """Return an application that trusts the test client, which is at 127.0.0.1."""
     return create_app(settings.model_copy(update={"deadline_allow_ips": "10.1.2.3, 127.0.0.0/8"}))
 
 

@@ -1,4 +1,4 @@
-"""Tokens, rate limits, hosts and origins, as the settings say."""
+"""Tokens, rate limits, hosts and origins follow the settings."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .test_settings import refused
 
 
 def guarded(app: Flask) -> FlaskClient:
-    """Return a client of `app` with a view that is guarded."""
+    """Return a client of `app` with a guarded view."""
 
     @app.get("/whoami")
     @requires("reading")
@@ -28,7 +28,7 @@ def guarded(app: Flask) -> FlaskClient:
 
 
 def token(app: Flask, *arguments: str) -> str:
-    """Return a token of the command that prints one, as the value of the header."""
+    """Return a token, printed by the service's command, as the value of the header."""
     printed = app.test_cli_runner().invoke(args=["token", "--subject", "someone", *arguments])
     assert printed.exit_code == 0, printed.output
     return f"Bearer {printed.output.strip()}"

@@ -1,4 +1,4 @@
-"""Headers that every answer has, and one that none has."""
+"""Headers that every response has, and a header that no response has."""
 
 import pytest
 from flask import Flask, redirect
@@ -9,7 +9,7 @@ from {{ cookiecutter.package_name }}.app import HEADERS, ONLY_TLS
 
 @pytest.fixture
 def answering(app: Flask) -> FlaskClient:
-    """Return a client of the application with a view for each kind of answer."""
+    """Return a client of the application with a view for each kind of response."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.add_url_rule("/text/", "text", lambda: "text")
     app.add_url_rule("/broken", "broken", lambda: str(1 / 0))

@@ -1,4 +1,4 @@
-"""What an orchestrator is told while the service starts, serves and drains."""
+"""Health checks while the service starts, serves and drains."""
 
 import pytest
 from flask import Flask
@@ -59,7 +59,7 @@ def test_a_process_that_drains_ends_the_connections_of_its_clients(
 
 
 class Unreachable:
-    """A client of an upstream that nobody runs."""
+    """A client of an upstream that does not exist."""
 
     def __init__(self, *, required: bool, breaker_seconds: float = 60) -> None:
         self.upstream = Upstream(

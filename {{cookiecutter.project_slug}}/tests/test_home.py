@@ -1,4 +1,4 @@
-"""The development page: it loads nothing, trusts nothing, and is not there in production."""
+"""The development page: it loads nothing else, runs only its own script, and is off in production."""
 
 import json
 import re

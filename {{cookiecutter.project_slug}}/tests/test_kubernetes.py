@@ -1,4 +1,4 @@
-"""The Kubernetes manifests agree with each other and with the service that they are about."""
+"""The Kubernetes manifests match each other and the service."""
 
 import re
 
@@ -12,20 +12,20 @@ from .serving import ROOT
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 DEPLOYMENT = (KUBERNETES / "base" / "deployment.yaml").read_text(encoding="utf-8")
 
-# How long the proxy in front keeps an idle connection, in seconds: 60 for ingress-nginx and AWS.
-# When the service closes first, the proxy may just be sending a request, which then fails.
+# How long the proxy in front keeps an idle connection, in seconds: 60 for ingress-nginx and AWS. If
+# the service closes first, a request that the proxy is just sending fails.
 PROXY_IDLE_SECONDS = 60
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def numbers(pattern: str) -> list[int]:
-    """Return the numbers that the pattern's group matches in the Deployment."""
+    """Return the numbers in the Deployment that the pattern's group matches."""
     return [int(number) for number in re.findall(pattern, DEPLOYMENT)]
 
 
 def environment(overlay: str) -> dict[str, str]:
-    """Return what an overlay sets, the base included."""
+    """Return the variables that an overlay and the base set."""
     folders = (KUBERNETES / "base", KUBERNETES / "overlays" / overlay)
     lines = "\n".join((folder / "settings.env").read_text(encoding="utf-8") for folder in folders)
     return dict(re.findall(r"^(\w+)=(.*)$", lines, re.MULTILINE))
@@ -33,7 +33,7 @@ def environment(overlay: str) -> dict[str, str]:
 
 @pytest.fixture(params=["development", "production"])
 def overlay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return the settings of an overlay, without what production needs besides: its secrets."""
+    """Return the settings of an overlay, without the secrets that production also needs."""
     for name, value in environment(request.param).items():
         monkeypatch.setenv(name, value)
     return load_settings(environment="development")
@@ -60,7 +60,7 @@ def test_a_pod_has_the_time_that_a_stop_takes(overlay: Settings) -> None:
     (pre_stop,) = numbers(r"preStop:[^:]*\n +sleep:\n +seconds: (\d+)")
     (grace_period,) = numbers(r"terminationGracePeriodSeconds: (\d+)")
 
-    # Requests get the grace, and then the background work that they left behind.
+    # The grace period counts twice: for requests, and then for their background tasks.
     stop = overlay.shutdown_delay_seconds + 2 * overlay.shutdown_grace_seconds
     assert pre_stop + stop < grace_period
 

@@ -1,4 +1,4 @@
-"""What needs a real server and its one loop: background work, streams, resources."""
+"""Features that need a real server with one loop: background tasks, streams, resources."""
 
 import asyncio
 import logging
@@ -58,7 +58,7 @@ async def _set(event: asyncio.Event) -> None:
 def test_requests_of_the_service_need_no_thread(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # While something blocks the loop, `blockbuster` fails the test.
+    # If a call blocks the loop, `blockbuster` fails the test.
     with (
         caplog.at_level(logging.INFO),
         serve_in_thread(create_asgi(app)) as server,
@@ -80,7 +80,7 @@ def test_a_view_that_fails_is_answered(app: Flask, live_client: LiveClient) -> N
 
 
 class Database:
-    """A resource that works on the loop that it was opened on, and on no other."""
+    """A resource that works only on the loop on which it was opened."""
 
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -96,7 +96,7 @@ class Database:
 
 
 class TestDatabase:
-    """Tests of views that need one: it is opened before the first request."""
+    """Tests of views that need a resource, which is opened before the first request."""
 
     @pytest.fixture
     def database(self) -> Database:
@@ -116,7 +116,7 @@ class TestDatabase:
 
 
 def noting(name: str, noted: list[str], *, fails: bool = False) -> Resource:
-    """Return a resource that notes when it opens and closes, and how ready the process then is."""
+    """Return a resource that notes the process's readiness when it opens and closes."""
 
     @asynccontextmanager
     async def resource(app: Flask) -> AsyncIterator[None]:
@@ -170,6 +170,6 @@ def test_a_resource_that_fails_closes_those_before_it_and_stops_the_start(
         pass
 
     assert noted == ["first opens, starting", "first closes, starting"]
-    # uvicorn repeats the line, which `logs.configure` leaves out.
+    # uvicorn repeats the line; `logs.configure` drops the repetition.
     reasons = {line for line in caplog.messages if "the certificate has expired" in line}
     assert reasons == {"startup failed: OSError: the certificate has expired"}

@@ -1,4 +1,4 @@
-"""What is logged of a request, wherever its code runs, and in which format."""
+"""The log lines of a request, wherever its code runs, and their format."""
 
 import asyncio
 import logging

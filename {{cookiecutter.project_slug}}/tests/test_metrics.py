@@ -1,4 +1,4 @@
-"""What the service counts, where it is served, and that docs/observing.md lists it all."""
+"""The metrics of the service and their port; docs/observing.md lists all metrics."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The OpenAPI document: committed as it is served, and served where it is asked for."""
+"""The OpenAPI document: the committed copy equals the served one, if the settings serve it."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ COMMAND = f"uv run flask --app {openapi.__package__}.app openapi > openapi.json"
 
 
 def test_the_committed_document_is_that_of_the_views(app: Flask) -> None:
-    """Before there is a typed view, there need be none."""
+    """Without typed views a committed document is not required."""
     document = openapi.document(app)
     expected = document_text(document) if document["paths"] else ""
     committed = COMMITTED.read_text(encoding="utf-8") if COMMITTED.exists() else ""

@@ -1,4 +1,4 @@
-"""`/prices`: several at once, what failed beside what arrived, and what it refuses."""
+"""`/prices`: several prices at once, partial failures, and refused requests."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def content(response: TestResponse) -> dict[str, Any]:
 
 
 def test_all_prices_are_fetched_at_once(app: Flask, client: FlaskClient) -> None:
-    # No reply leaves the upstream before all three requests are there.
+    # The upstream sends no reply before all three requests have arrived.
     use(app, StubPrices(delay=asyncio.Barrier(3).wait))
 
     response = client.get(THREE)

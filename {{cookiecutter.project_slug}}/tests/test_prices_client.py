@@ -1,4 +1,4 @@
-"""The price client: what it asks, and what it takes for a price."""
+"""The price client: the requests that it sends, and the replies that it accepts as a price."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def answering(body: bytes, *asked: list[bytes]) -> PricesClient:
-    """Return a client whose upstream answers `body` to everything, and notes the paths asked."""
+    """Return a client whose upstream answers every request with `body` and notes the paths."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         for paths in asked:

@@ -1,4 +1,4 @@
-"""The settings of the example's upstream, as the environment and `.env` have them."""
+"""The settings of the example's upstream, read from the environment and `.env`."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_production_takes_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
     try:
         prices = load_settings(environment="production").prices
-    except SettingsError as error:  # of what a service requires besides
+    except SettingsError as error:  # about other required settings
         assert "PRICES" not in str(error)  # noqa: PT017 - it need not be raised
     else:
         assert str(prices.base_url) == "https://prices.example/v1"

@@ -1,6 +1,6 @@
-"""`POST /quotes`: all prices at once, or a problem that says what is missing or wrong.
+"""`POST /quotes`: all prices at once, or a problem that names the missing or wrong part.
 
-Whoever asks needs a token, and may ask so often.
+A caller needs a token, and has a rate limit.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def test_a_quote_has_every_line_with_its_price_and_the_total(client: FlaskClient
 
 
 def test_its_prices_are_fetched_at_once_and_each_once(app: Flask, client: FlaskClient) -> None:
-    # No reply leaves the upstream before both requests are there, and a third would wait for ever.
+    # The upstream replies once two requests have arrived, and a third would wait for ever.
     use(app, StubPrices(delay=asyncio.Barrier(2).wait))
 
     assert client.post("/quotes", json={"lines": WANTED}).status_code == 200

@@ -1,4 +1,4 @@
-"""The service as a process: how it starts, how it refuses to, and how it stops."""
+"""The service as a process: its start, its refusals to start, and its stop."""
 
 import signal
 import socket
@@ -22,7 +22,7 @@ def test_the_console_script_is_the_service() -> None:
 
 @pytest.mark.parametrize("target", [PACKAGE, f"{PACKAGE}.asgi:asgi"], ids=["service", "uvicorn"])
 def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target: str) -> None:
-    # The port of the command line goes before this one.
+    # The port on the command line overrides this one.
     env = {"SHUTDOWN_DELAY_SECONDS": "60", "PORT": "1"}
     with serve(target, env=env) as server, closing(server.connect()) as kept:
         assert server.get("/readyz")[0] == 200

@@ -1,4 +1,4 @@
-"""What the service reads from its environment, and what it refuses."""
+"""The settings that the service reads from its environment, and the values that it refuses."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 def refused(**overrides: object) -> list[str]:
-    """Return the sentences that say why the settings are wrong."""
+    """Return the sentences about the mistakes in the settings."""
     with pytest.raises(SettingsError) as error:
         load_settings(**overrides)
     return str(error.value).splitlines()
@@ -108,7 +108,7 @@ def test_the_example_file_shows_settings_with_their_defaults(
 
 
 def test_logs_are_json_in_production_unless_told_otherwise() -> None:
-    # Without what production needs besides, which is the service's own.
+    # Without other settings that production needs, which belong to the service.
     assert Settings.model_construct(environment="production").log_format == "json"
     told = Settings.model_construct(environment="production", log_format="text")
     assert told.log_format == "text"

@@ -1,4 +1,4 @@
-"""The embedded upstream, by itself."""
+"""The embedded upstream, without the service."""
 
 import httpx
 import pytest

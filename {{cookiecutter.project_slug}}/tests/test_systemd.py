@@ -1,4 +1,4 @@
-"""The service as a unit of systemd, whose part the tests play."""
+"""The service as a unit of systemd; the tests act as systemd."""
 
 import subprocess
 import sys
@@ -23,14 +23,14 @@ REQUEST = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n
 
 @pytest.fixture
 def listener() -> Iterator[socket]:
-    """Return a socket as a socket unit holds it: it stays open whatever becomes of the service."""
+    """Return a socket as a socket unit holds it: it stays open when the service ends."""
     with create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 @pytest.fixture
 def notified(tmp_path: Path) -> Iterator[socket]:
-    """Return where systemd would receive what its units say."""
+    """Return the socket where systemd would receive the notifications of its units."""
     with socket(AF_UNIX, SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         receiver.settimeout(PATIENCE)
@@ -39,7 +39,7 @@ def notified(tmp_path: Path) -> Iterator[socket]:
 
 @contextmanager
 def unit(listener: socket, notified: socket, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the service as systemd does, and go on when it says that it is ready."""
+    """Start the service as systemd does, and wait until it reports that it is ready."""
     descriptor = listener.fileno()
     process = subprocess.Popen(  # noqa: S603 - the command is ours
         [sys.executable, "-c", LAUNCHER, str(descriptor)],
@@ -75,7 +75,7 @@ def test_a_restart_refuses_no_connection(
     while notified.recv(100) != b"STOPPING=1":
         pass
 
-    # Nothing runs now.
+    # The service is stopped now.
     with create_connection(address, timeout=PATIENCE) as between:
         between.sendall(REQUEST)
         with unit(listener, notified, tmp_path) as second:

@@ -1,4 +1,4 @@
-"""Traces, as a collector gets them; and that there are none unless asked for."""
+"""Traces as a collector receives them; without a destination there are none."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_a_collector_gets_the_spans_of_a_service_that_has_stopped() -> None:
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_SERVICE_NAME": "a-name",
             "OTEL_PYTHON_EXCLUDED_URLS": "/readyz",
-            "OTEL_BSP_SCHEDULE_DELAY": "60000",  # so only the stop sends them
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",  # so only the flush at the stop sends them
             "LOG_FORMAT": "json",
         }
         with serve(env=env) as service:
@@ -95,6 +95,6 @@ def test_a_collector_gets_the_spans_of_a_service_that_has_stopped() -> None:
     for span in spans:
         assert (span["service"], span["trace"]) == ("a-name", PARENT)
         assert "s3cret" not in json.dumps(span)
-    # The health check that is fine has no line.
+    # A successful health check has no line.
     logged = {line["span_id"]: line["trace_id"] for line in lines if line.get("path")}
     assert logged == {spans[1]["id"]: PARENT}

@@ -1,5 +1,5 @@
-"""What an update of Flask, uvicorn, pydantic or another package could break in the libraries.
+"""Tests of behaviour that an update of Flask, uvicorn, pydantic and so on could break.
 
-`flask_asgi`, `typed_views` and `upstreams` do not change here, so their own tests are not here
-either. These know nothing of the service. `uv run pytest tests/contract` runs them.
+`flask_asgi`, `typed_views` and `upstreams` are not developed here, so their own tests are not here.
+These tests do not use the service. `uv run pytest tests/contract` runs them.
 """

@@ -1,4 +1,4 @@
-"""Flask under a real server. Views stand above their test; `python -m` serves them alone."""
+"""Flask under a real server. Each view is above its test; `python -m` serves only the views."""
 
 import asyncio
 import signal
@@ -36,7 +36,7 @@ def client() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def connection(client: httpx.Client) -> Iterator[HTTPConnection]:
-    """Return a connection to the application, for what no HTTP client does by itself."""
+    """Return a connection to the application, for requests that no HTTP client sends."""
     with closing(HTTPConnection(client.base_url.netloc.decode(), timeout=PATIENCE)) as connection:
         yield connection
 
@@ -103,7 +103,7 @@ def test_bodies_are_streamed_both_ways(connection: HTTPConnection, kind: str) ->
     connection.putrequest("POST", f"/echo/{kind}")
     connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders(b"5\r\nfirst\r\n")
-    upload = connection.sock  # which a response that closes its connection takes away
+    upload = connection.sock  # kept: a response that closes its connection removes it
     response = connection.getresponse()
     assert response.read(5) == b"first"
     upload.sendall(b"5\r\nlater\r\n0\r\n\r\n")
@@ -143,7 +143,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 def test_a_client_that_leaves_ends_its_stream(client: httpx.Client) -> None:
     with client.stream("GET", "/endless") as response:
-        assert next(response.iter_raw())  # though the last part never comes
+        assert next(response.iter_raw())  # although the last part never arrives
 
     assert endless_ends.wait(PATIENCE)
 

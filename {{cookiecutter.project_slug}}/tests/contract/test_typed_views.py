@@ -1,4 +1,4 @@
-"""Pydantic and Flask under typed views: what they validate, and the document of it."""
+"""Pydantic and Flask under typed views: validation, and the OpenAPI document."""
 
 import inspect
 from typing import Annotated

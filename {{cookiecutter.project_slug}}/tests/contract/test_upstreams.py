@@ -1,4 +1,4 @@
-"""Calls over a real socket: at once, within a deadline, and each failure by its name."""
+"""Calls over a real socket: concurrent, within a deadline, and with typed errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 CALLS, REQUESTS = 10, 5  # of each request, and at once
 client = partial(Upstream, "fake", timeout=PATIENCE, max_retries=0, max_response_bytes=5)
 
-# What an upstream writes, what it then does with the connection, and what the caller gets.
+# The upstream's bytes, its next action on the connection, and the caller's result.
 HEAD, EMPTY = b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"
 FIVE, CHUNKS = b"Content-Length: 5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
 FAILURES = {
@@ -38,7 +38,7 @@ FAILURES = {
 
 @asynccontextmanager
 async def faked(calls: int = 1) -> AsyncIterator[Upstream]:
-    """Open a client of an upstream that answers with its port, when so many calls are there."""
+    """Open a client of an upstream that answers with its port once all calls have arrived."""
     barrier = asyncio.Barrier(calls)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,7 +112,7 @@ async def test_a_call_that_is_given_up_gives_its_connection_back() -> None:
         with pytest.raises(upstreams.DeadlineExceeded), within(0.1):
             await upstream.get("/hangs")
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):  # which cancels it
+            async with asyncio.timeout(0.1):  # the timeout cancels it
                 await upstream.get("/hangs")
 
         assert (await upstream.get("/")).is_success

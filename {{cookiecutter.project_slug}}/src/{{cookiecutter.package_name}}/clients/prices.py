@@ -33,7 +33,7 @@ class PricesClient:
     async def price(self, symbol: str) -> Decimal:
         """Return the price of one `symbol`.
 
-        Raises `UpstreamInvalid` when the reply has no price of it, otherwise as `Upstream.get` does.
+        Raises `UpstreamInvalid` for a reply without a price of it, and what `Upstream.get` raises.
         """
         if symbol in {"", ".", ".."}:
             # No encoding keeps these from changing the path (RFC 3986, section 5.2.4).
