@@ -1,4 +1,4 @@
-"""What an answer may be, and how it is quoted."""
+"""Which answers are accepted, and how they are quoted."""
 
 import ast
 import json

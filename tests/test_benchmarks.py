@@ -1,4 +1,4 @@
-"""What the benchmarks make of what they measure; how fast anybody is, no test asserts."""
+"""How the benchmarks process their measurements; no test asserts a speed."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""What is made of the counts and loads that are measured alone: stages, Pythons and growth."""
+"""How counts and loads measured alone are processed: stages, Pythons and growth."""
 
 import sys
 from pathlib import Path

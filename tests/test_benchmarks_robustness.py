@@ -1,4 +1,4 @@
-"""What the benchmarks of overload, memory and attacks send, count and publish, and no time."""
+"""The benchmarks of overload, memory and attacks: requests, counts and pages, but no times."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the benchmarks of whole services make of what they measure."""
+"""How the benchmarks of whole services process their measurements."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The CI files of a bake, and of this repository: what tools find in them, and what they run."""
+"""The CI files of a bake and of this repository: valid by their tools, with the right commands."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A bake in the places that teams and machines have: no home, no git, no network, odd paths."""
+"""A bake works on machines with no home, no Git, no network, or odd paths."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Flask's and asgiref's own tests pass through the bridge, but for what the documents say."""
+"""Flask's and asgiref's own tests pass through the bridge, with the documented exceptions."""
 
 import re
 from collections.abc import Callable

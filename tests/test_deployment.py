@@ -1,4 +1,4 @@
-"""What is deployed passes the tools that read it, and its parts refer to each other rightly."""
+"""Deployment files pass the tools that read them, and refer to each other correctly."""
 
 import json
 import os

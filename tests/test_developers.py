@@ -1,4 +1,4 @@
-"""A bake's own tests pass on a developer's machine, and go on passing when a team adds its own."""
+"""A bake's own tests pass on a developer's machine, and after a team adds its own tests."""
 
 import os
 from pathlib import Path

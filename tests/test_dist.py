@@ -1,4 +1,4 @@
-"""What `make dist` builds of the libraries, alone and in place of their folders in a service."""
+"""The distributions of `make dist` work, alone and in place of the library folders in a service."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""`.env.example` of a bake is what its own command prints."""
+"""`.env.example` of a bake equals the output of its own command."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tasks, the hooks and the common practice that a bake and this repository follow alike."""
+"""A bake and this repository follow the same tasks, hooks and common practice."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The hooks: what they remove, what they leave to its owner, and what they say."""
+"""The hooks: the files that they remove, the files that they keep, and their messages."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""No answer breaks a file, leaves its folder or runs: it comes out as it went in, or is refused."""
+"""No answer breaks a file, leaves its folder or runs: it is kept unchanged, or refused."""
 
 import os
 import re

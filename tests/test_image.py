@@ -1,4 +1,4 @@
-"""The service's image, built and run: what is in it, what it may do, and how it stops."""
+"""The service's image, built and run: its content, its permissions, and its stop."""
 
 import shutil
 import stat

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real service in incidents: the right alerts fire, and no other."""
+"""A real Prometheus scrapes a real service in incidents: exactly the right alerts fire."""
 
 import asyncio
 import re

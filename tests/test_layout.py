@@ -1,4 +1,4 @@
-"""What a bake is made of: a small service, and libraries that know nothing of it.
+"""The layout of a bake: a small service, and libraries that do not depend on it.
 
 The sources are read, not run, so that what is imported for types only, or inside a function, counts
 too. They are the template's own; a condition in them is a comment line, which Python passes over.

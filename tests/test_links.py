@@ -1,4 +1,4 @@
-"""Every link in the Markdown of the repository and of a service leads somewhere: no network."""
+"""Every link in the Markdown of the repository and of a service has a target: no network."""
 
 import re
 import subprocess

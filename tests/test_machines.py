@@ -1,4 +1,4 @@
-"""What is made here works on Linux, macOS and Windows: by construction, on whichever this runs."""
+"""The template works on Linux, macOS and Windows: checked by construction on any system."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The documents for those who carry on name what is there, and leave nothing out."""
+"""The documents for maintainers name every file, and name no missing file."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The alerts and the dashboard: right by their tools, and about metrics that a service exports."""
+"""The alerts and the dashboard are valid, and use metrics that a service exports."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: tools that know nothing else of a service use it by its document.
+"""The OpenAPI document is true: tools that only have the document can use the service.
 
 Each tool runs as a program in an environment of its own.
 """

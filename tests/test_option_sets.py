@@ -1,4 +1,4 @@
-"""Every set of options gives a project that passes its own checks, and a few pass their tests."""
+"""Every set of options gives a project that passes its own checks; some also run their tests."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What is too old, or another's, is refused in one sentence that says what to do."""
+"""An old or a wrong tool is refused with one sentence that says what to do."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""How a page of the documentation is read: what is a step, and what is refused."""
+"""How pages of the documentation are parsed: their steps, and the errors in them."""
 
 from pathlib import Path
 

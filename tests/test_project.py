@@ -1,4 +1,4 @@
-"""A bake's own tests pass in its own environment, on every Python, and its lock file holds."""
+"""A bake's own tests pass in its own environment, on every Python, and its lock file is current."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands that the READMEs show work, as they are shown.
+"""The commands in the READMEs work as shown.
 
 In a block fenced as `console`, the lines that begin with `$ ` are run, in order and in one shell,
 with the lines below them that begin with `> `. Blocks go on in the folder that the one before ended

@@ -1,4 +1,4 @@
-"""The reference pages are written from the code, as it is now."""
+"""The reference pages match the current code."""
 
 import subprocess
 import sys

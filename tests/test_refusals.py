@@ -1,4 +1,4 @@
-"""A bad answer ends the bake with one sentence, and nothing has been written."""
+"""A bad answer ends the bake with one sentence, before a file is written."""
 
 import json
 import os

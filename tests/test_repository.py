@@ -1,4 +1,4 @@
-"""The repository's own promises that no other test would notice being broken."""
+"""The repository keeps promises that no other test checks."""
 
 import ast
 import json

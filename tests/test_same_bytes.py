@@ -1,4 +1,4 @@
-"""A bake is the same bytes and modes, from wherever and with whichever tool it is made."""
+"""A bake has the same bytes and modes, whichever tool makes it and wherever."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""An upstream more takes the three steps that `clients/__init__.py` of a bake shows."""
+"""A further upstream takes the three steps that `clients/__init__.py` of a bake shows."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The engine under the servers that a team may use instead of its own."""
+"""The engine under other servers that a team may use."""
 
 import json
 import os

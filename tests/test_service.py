@@ -1,4 +1,4 @@
-"""A baked service, started by its own command, answers over a socket and stops when told."""
+"""A baked service, started by its own command, answers over a socket and stops on a signal."""
 
 import os
 from pathlib import Path

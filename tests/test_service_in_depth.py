@@ -1,4 +1,4 @@
-"""A default bake stands the tables of odd inputs in `tests/service`, which a team does not get."""
+"""A default bake passes the tables of odd inputs in `tests/service`, which a team does not get."""
 
 import shutil
 from pathlib import Path

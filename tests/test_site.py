@@ -1,4 +1,4 @@
-"""The site of the documentation: it builds without a warning, and loads nothing from elsewhere."""
+"""The documentation site builds without a warning, and loads nothing from other hosts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The units that a bake ships: what systemd's tools find in them, and what they let the service do.
+"""The units of a bake: systemd's tools accept them, and they restrict the service.
 
 systemd itself does not run in tests; `units.py` and `systemd-socket-activate` play its part.
 """

@@ -1,4 +1,4 @@
-"""What the page for teams shows works, and so does the workflow that it offers."""
+"""The commands on the page for teams work, and so does its workflow."""
 
 import os
 import re

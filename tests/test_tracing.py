@@ -1,4 +1,4 @@
-"""A service whose extra `otel` is not installed, although its own tests install that by default."""
+"""A service without the extra `otel`, which its own tests install by default."""
 
 from pathlib import Path
 

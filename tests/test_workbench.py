@@ -1,4 +1,4 @@
-"""Edits of a bake come back to the template, or are refused where it is not plain how."""
+"""Edits of a bake are carried back to the template, or refused if their place is unclear."""
 
 import re
 import shutil

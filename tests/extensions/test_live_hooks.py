@@ -1,4 +1,4 @@
-"""What an application hangs around its views runs in threads, so that it may block.
+"""An application's hooks run in threads, so that they may block.
 
 Several requests at once reach the same blocking code, which waits in a barrier for all of them. On
 the event loop the first one would keep the others from coming.

@@ -1,4 +1,4 @@
-"""Where a view runs is decided by what Flask dispatches, not by what came over the wire."""
+"""Flask's dispatch decides where a view runs, not the URL that the client sent."""
 
 import asyncio
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""The extensions' own tests end through the bridge as they do natively, but for those listed.
+"""The extensions' own tests end the same through the bridge, with the listed exceptions.
 
 `suites.toml` lists them with the reason of each. A difference that is not listed fails a test, and
 so does a listed one that is none any more.

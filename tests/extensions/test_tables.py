@@ -1,4 +1,4 @@
-"""The document shows what the heavy tests hold the tables to."""
+"""The document shows the tables that the heavy tests check."""
 
 import pytest
 

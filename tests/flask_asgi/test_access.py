@@ -1,4 +1,4 @@
-"""When a request is over, what is said of it then, and its ids wherever its code runs."""
+"""When a request ends, the report of its end, and its ids wherever its code runs."""
 
 import asyncio
 import io

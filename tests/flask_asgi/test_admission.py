@@ -1,4 +1,4 @@
-"""When a request may begin: with a clock that a test sets, and with requests that stay inside."""
+"""When a request may begin: with a clock that a test sets, and with requests held in flight."""
 
 import asyncio
 import itertools

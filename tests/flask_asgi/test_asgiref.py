@@ -1,4 +1,4 @@
-"""Code that uses asgiref's `async_to_sync` itself waits for the server's loop."""
+"""Code that calls asgiref's `async_to_sync` directly waits for the server's loop."""
 
 import asyncio
 from collections.abc import Iterator

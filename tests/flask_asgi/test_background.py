@@ -1,4 +1,4 @@
-"""Background work: kept, logged, and waited for within bounds."""
+"""Background tasks are kept, their errors logged, and a stop waits for them within a limit."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Bodies of requests and of responses: read and produced where the view runs, and never whole.
+"""Request and response bodies are streamed where the view runs, and never held whole.
 
 Memory is watched while `BODY_MIB` mebibytes go through; the environment can ask for more.
 """

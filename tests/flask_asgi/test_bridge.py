@@ -1,4 +1,4 @@
-"""Where the code of an application runs, and what a server is told of its life."""
+"""Where the code of an application runs, and the lifespan messages that a server gets."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What Flask offers works through the bridge as without it, for async views and for sync ones."""
+"""Flask's features work through the bridge as without it, for async views and for sync views."""
 
 import asyncio
 import contextvars

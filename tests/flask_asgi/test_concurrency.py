@@ -1,4 +1,4 @@
-"""Requests run at the same time, proved with barriers, and leave nothing to one another."""
+"""Requests run at the same time, proved with barriers, and share no state."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What is seen of a request costs few calls of Python functions, which no busy machine changes."""
+"""Observing a request costs few calls of Python functions; a busy machine does not change that."""
 
 import asyncio
 import sys

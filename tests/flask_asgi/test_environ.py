@@ -1,4 +1,4 @@
-"""What the path, the query and the headers of a request are to Flask."""
+"""How Flask sees the path, the query and the headers of a request."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A request and its response: what is sent, when, and how often; and how long either may take."""
+"""A request and its response: the messages, their order and number, and the time limits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""`FastProvider` writes what `StrictProvider` writes, and refuses what it refuses."""
+"""`FastProvider` writes the same text as `StrictProvider`, and refuses the same objects."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What a request does wrong ends that request, and neither the server nor any other request."""
+"""A fault in a request ends that request only, not the server or another request."""
 
 from collections.abc import Iterator
 

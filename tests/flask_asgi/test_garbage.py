@@ -1,4 +1,4 @@
-"""The collector of cyclic garbage runs when there is reason to."""
+"""The garbage collector runs only when necessary."""
 
 import gc
 

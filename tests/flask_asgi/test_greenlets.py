@@ -1,4 +1,4 @@
-"""What a greenlet keeps while its request waits."""
+"""The objects that a greenlet keeps while its request waits."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A socket that closes resets no connection, and one that others serve on is left alone."""
+"""Closing a socket resets no connection, and a shared socket keeps accepting."""
 
 import asyncio
 import errno

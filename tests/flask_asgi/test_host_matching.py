@@ -1,4 +1,4 @@
-"""The view is looked up by host where the application matches hosts, and no request is kept."""
+"""The view is looked up by host if the application matches hosts, and no request is kept."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Whatever is logged is one line, one JSON object, with the members that tools rely on."""
+"""Every record is one line, one JSON object, with the members that tools rely on."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Loaders of users that Flask-Login calls where an async view looks at the user."""
+"""Flask-Login's user loaders run in a thread when an async view looks at the user."""
 
 import asyncio
 import threading

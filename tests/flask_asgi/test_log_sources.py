@@ -1,4 +1,4 @@
-"""Everything that a process has to say is a record: one for each event, in one format."""
+"""Every message of a process is a log record: one for each event, in one format."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What is remembered by what clients choose is bounded, in number and in size."""
+"""Caches with keys that clients choose are bounded, in number and in size."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""No request leaves anything behind that only the collector of cyclic garbage could free."""
+"""No request leaves objects that only the garbage collector could free."""
 
 import ast
 import asyncio

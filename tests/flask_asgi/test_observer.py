@@ -1,4 +1,4 @@
-"""What an observer is told: of requests, refusals, cancellations, threads, tasks and the loop."""
+"""The events for an observer: requests, refusals, cancellations, threads, tasks and the loop."""
 
 import asyncio
 import inspect

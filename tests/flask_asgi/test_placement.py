@@ -1,4 +1,4 @@
-"""A request runs on the loop if nothing of it can block, and otherwise in one thread."""
+"""A request runs on the loop if no part of it can block, and otherwise in one thread."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Errors become problems (RFC 9457), and none says more than it should."""
+"""Errors become problems (RFC 9457), without internal details."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The server of metrics: a port of its own, and the values of several processes."""
+"""The server of metrics: a separate port, and the values of several processes."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of clients that ask for another protocol, or break off in the middle."""
+"""HTTP/1.1 with clients that ask for another protocol, or disconnect in the middle."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""No secret is logged, however it came into a message, a field, an exception or a URL."""
+"""No secret is logged, whether in a message, a field, an exception or a URL."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""No host that a client claims gets into a redirect."""
+"""A redirect never contains the host that a client claims."""
 
 from urllib.parse import unquote
 

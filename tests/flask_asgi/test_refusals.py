@@ -1,4 +1,4 @@
-"""The engine's own answers have what every answer of the application has, and its teardown."""
+"""The engine's own responses get the application's headers, its log line and its teardown."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A plain response is rendered with less work, and every response is rendered as Werkzeug does."""
+"""A plain response is rendered with less work, and every response as Werkzeug renders it."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""What keeps async views from running on the loop alone is said at start-up."""
+"""Start-up reports the code that makes async views need a thread."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How a configuration of uvicorn is run: what starts, and with which code it ends."""
+"""How a configuration of uvicorn is run: the processes, and the exit code."""
 
 from unittest.mock import Mock
 

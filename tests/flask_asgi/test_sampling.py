@@ -1,4 +1,4 @@
-"""The sampler is asked before the SDK makes a span: once, with the same, and to the same effect."""
+"""The sampler is asked once, before the SDK makes a span: same arguments, same effect."""
 
 import logging
 from typing import Any

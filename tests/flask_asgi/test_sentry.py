@@ -1,4 +1,4 @@
-"""Sentry's SDK beside the engine, as `docs/observing.md` of a service says; its transport is ours.
+"""Sentry's SDK with the engine, as `docs/observing.md` of a service says; its transport is ours.
 
 The SDK changes classes of Flask for good, so each test has a process of its own.
 """

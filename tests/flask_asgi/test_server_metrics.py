@@ -1,4 +1,4 @@
-"""What the engine's metrics count, and that clients cannot make them many."""
+"""The values of the engine's metrics; clients cannot create many series."""
 
 from collections.abc import Iterator
 from dataclasses import replace

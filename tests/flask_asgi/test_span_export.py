@@ -1,4 +1,4 @@
-"""Spans on their way to a collector: which are sent, what is said of those that are lost."""
+"""The export of spans to a collector: the spans that are sent, and the report of lost spans."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Nothing waits for stderr, and of what is logged nothing is lost, doubled, mixed or kept quiet."""
+"""Logging never waits for stderr; no line is lost, doubled, mixed or dropped uncounted."""
 
 import io
 import json

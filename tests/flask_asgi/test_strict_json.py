@@ -1,4 +1,4 @@
-"""What is read as JSON, and what is refused, in a sentence that says where; nothing is a 500."""
+"""Accepted and refused JSON: the error names the place, and no JSON causes a 500."""
 
 import json
 import math

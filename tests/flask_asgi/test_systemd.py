@@ -1,4 +1,4 @@
-"""The server as a unit of systemd, whose part the tests play."""
+"""The server as a unit of systemd; the tests act as systemd."""
 
 import sys
 from collections.abc import Iterator

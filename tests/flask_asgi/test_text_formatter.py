@@ -1,4 +1,4 @@
-"""Nothing that is logged can make up a line, or speak to a terminal."""
+"""No logged text can forge a line or control a terminal."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""The thread pool: bounded, patient with cancellation, and no reason for a server to hang."""
+"""The thread pool is bounded, handles cancellation, and never makes a server hang."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""Whether traces are wanted: nothing but OpenTelemetry's variables says so."""
+"""Whether traces are on depends on OpenTelemetry's variables only."""
 
 import pytest
 from flask_asgi import wants_traces

@@ -1,4 +1,4 @@
-"""The span of a request: its parent, its ends, and that all code of the request is inside."""
+"""The span of a request: its parent, its end, and that it covers all code of the request."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""URLs that are remembered are answered as Flask answers them, and nothing else is remembered."""
+"""URLs from the cache are answered as Flask answers them, and the cache keeps nothing else."""
 
 import gc
 import itertools

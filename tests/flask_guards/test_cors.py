@@ -1,4 +1,4 @@
-"""Which sites' scripts may read answers, as the Fetch standard has it."""
+"""Which sites' scripts may read responses, by the Fetch standard."""
 
 import pytest
 from flask import Flask

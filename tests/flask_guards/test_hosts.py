@@ -1,4 +1,4 @@
-"""Which hosts requests may be for."""
+"""The hosts for which requests are accepted."""
 
 import inspect
 

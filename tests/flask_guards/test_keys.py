@@ -1,4 +1,4 @@
-"""An issuer's keys are fetched seldom, together, and kept while it does not answer."""
+"""An issuer's keys are fetched seldom and once for all callers, and kept while it is down."""
 
 import asyncio
 import logging

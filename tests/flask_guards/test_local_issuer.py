@@ -1,4 +1,4 @@
-"""The issuer for development makes tokens that only its own audience accepts."""
+"""The issuer for development makes tokens that only the same audience accepts."""
 
 import pytest
 from flask_guards import LOCAL_ISSUER, IssuerKeys, LocalIssuer, TokenError, TokenVerifier

@@ -1,4 +1,4 @@
-"""How often a caller may call, by caller and view, and what becomes of it without Redis."""
+"""How often a caller may call, by caller and view, and the behaviour without Redis."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Which tokens are accepted, and that a refusal tells nothing of them."""
+"""Which tokens are accepted; a refusal shows no part of the token."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""A wrong `SSL_CERT_FILE` or `SSL_CERT_DIR` ends the start as a wrong setting does."""
+"""A wrong `SSL_CERT_FILE` or `SSL_CERT_DIR` ends the start like a wrong setting."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The image's health check asks wherever the service may be told to listen."""
+"""The image's health check reaches every address on which the service can listen."""
 
 import json
 import subprocess

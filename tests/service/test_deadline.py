@@ -1,4 +1,4 @@
-"""The time that a request has left: who sets it, who sees it, and who is free of it."""
+"""The time that a request has left: who sets it, and which calls it limits."""
 
 from math import inf
 

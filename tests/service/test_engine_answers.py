@@ -1,4 +1,4 @@
-"""What the engine answers by itself is a problem with an id, and has its line in the access log."""
+"""The engine's own responses are problems with an id, and have a line in the access log."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A failed call of an upstream is one line in the log, whatever a view does about it."""
+"""A failed call of an upstream is one line in the log, however a view handles it."""
 
 import asyncio
 import logging

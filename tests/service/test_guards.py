@@ -1,4 +1,4 @@
-"""Tokens of an issuer that is elsewhere, a Redis that is none, and what production refuses."""
+"""Tokens of a remote issuer, a Redis that does not answer, and the refusals of production."""
 
 import json
 import logging

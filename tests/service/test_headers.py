@@ -1,4 +1,4 @@
-"""Headers that every answer has, and one that none has."""
+"""Headers that every response has, and a header that no response has."""
 
 import pytest
 from flask import Flask, Response, redirect

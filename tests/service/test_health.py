@@ -1,4 +1,4 @@
-"""What an orchestrator is told while the service starts, serves and drains."""
+"""Health checks while the service starts, serves and drains."""
 
 import asyncio
 

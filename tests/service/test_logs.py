@@ -1,4 +1,4 @@
-"""What is logged, of every status, of what breaks off, and of what others log."""
+"""Log lines of every status, of cut-off responses, and of other packages."""
 
 import logging
 import warnings

@@ -1,4 +1,4 @@
-"""The metrics of real services: counts that are known, a blocked loop, and workers that die."""
+"""The metrics of real services: known counts, a blocked loop, and workers that die."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a price client makes of replies that are odd, deep or endless."""
+"""How a price client handles replies that are odd, deep or endless."""
 
 import random
 from contextlib import suppress

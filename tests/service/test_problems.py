@@ -1,4 +1,4 @@
-"""Every error leaves the service as a problem (RFC 9457), and none says more than it should."""
+"""Every error leaves the service as a problem (RFC 9457), without internal details."""
 
 import pytest
 from flask import Flask

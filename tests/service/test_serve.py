@@ -1,4 +1,4 @@
-"""The service as a process: how it starts, how it refuses to, and how it stops."""
+"""The service as a process: its start, its refusals to start, and its stop."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the service reads from its environment and what it refuses, in every way to write it."""
+"""The settings that the service reads and refuses, in every notation."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the embedded upstream does besides answering."""
+"""The embedded upstream's behaviour besides its replies."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The traces of the service, as a collector gets them from its workers."""
+"""The traces of the service, as a collector receives them from its workers."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A service whose logs nobody reads: it answers, stops in time, and says what is missing."""
+"""A service whose logs are not read: it answers, stops in time, and counts the missing lines."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The document says what the views take and answer with, and is the same every time."""
+"""The document describes the inputs and responses of the views, and is the same every time."""
 
 import json
 from typing import Annotated, Any

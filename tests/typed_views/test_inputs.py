@@ -1,4 +1,4 @@
-"""What a view takes from a request, and what of it is refused."""
+"""The inputs of a view from a request, and the refused requests."""
 
 import datetime as dt
 import json

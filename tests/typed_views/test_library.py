@@ -1,4 +1,4 @@
-"""The library as a whole: what it imports."""
+"""The library as a whole: its imports."""
 
 import ast
 import sys

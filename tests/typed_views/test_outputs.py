@@ -1,4 +1,4 @@
-"""What a view answers with: the status, the body and its type."""
+"""The response of a view: the status, the body and its type."""
 
 import traceback
 from collections.abc import Callable

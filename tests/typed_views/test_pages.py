@@ -1,4 +1,4 @@
-"""The pages of a document: served by the service alone, under a strict policy."""
+"""The pages of a document: from this service only, with a strict policy."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""A typed view remains the kind of view that it was, and others pay nothing."""
+"""A typed view stays async or sync as it was, and other views cost nothing more."""
 
 import asyncio
 import inspect

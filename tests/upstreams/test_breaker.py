@@ -1,4 +1,4 @@
-"""The circuit breaker: when it opens, what closes it, and what says nothing either way."""
+"""The circuit breaker: what opens it, what closes it, and what has no effect."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Replies that are kept: for how long, for whom, and where."""
+"""Cached replies: for how long, for whom, and where."""
 
 import logging
 import threading

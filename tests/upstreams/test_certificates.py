@@ -1,4 +1,4 @@
-"""What `SSL_CERT_FILE` and `SSL_CERT_DIR` may name, and the sentence for each that is wrong."""
+"""Valid values of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and the sentence for each wrong value."""
 
 import os
 from pathlib import Path

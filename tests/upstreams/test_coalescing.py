@@ -1,4 +1,4 @@
-"""Shared calls: one request for many callers, and whose cancellation ends it."""
+"""Shared calls: one request for many callers, and when a cancellation ends it."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Deadlines: how long a call may take, and what its request leaves it."""
+"""Deadlines: how long a call may take, and how much time its request leaves it."""
 
 import asyncio
 

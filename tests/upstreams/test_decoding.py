@@ -1,4 +1,4 @@
-"""Compressed replies: decoded completely, within bounds while that happens, or refused."""
+"""Compressed replies are decoded completely and within limits, or refused."""
 
 import asyncio
 import gzip

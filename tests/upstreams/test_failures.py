@@ -1,4 +1,4 @@
-"""Log lines of failed calls: one for each, with its facts, and no flood of them."""
+"""Log lines of failed calls: one for each, with its facts, and limited in rate."""
 
 import asyncio
 import logging

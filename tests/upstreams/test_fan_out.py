@@ -1,4 +1,4 @@
-"""Concurrent calls: their outcomes, their bounds, and that none is left behind."""
+"""Concurrent calls: their outcomes and limits; no call is left running."""
 
 import asyncio
 import sys

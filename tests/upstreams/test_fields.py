@@ -1,4 +1,4 @@
-"""Headers that are made and looked at without httpx's own way, which decodes every field."""
+"""Headers that are made and read without httpx's own code, which decodes every field."""
 
 import httpx
 from hypothesis import given

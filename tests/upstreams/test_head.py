@@ -1,4 +1,4 @@
-"""The head of a request: one request, whatever is put into it."""
+"""The head of a request: always exactly one request, whatever its parts contain."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Whether a GET is hedged where the call does not say."""
+"""Whether a GET is hedged if the call does not say."""
 
 import asyncio
 from contextlib import nullcontext

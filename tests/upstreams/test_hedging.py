@@ -1,4 +1,4 @@
-"""Hedged calls: when there is a second try, which one wins, and that none is left behind."""
+"""Hedged calls: when a second try starts, which try wins; no try is left running."""
 
 import asyncio
 

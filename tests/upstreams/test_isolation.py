@@ -1,4 +1,4 @@
-"""A hostile caller and a victim: the victim's answers are the same with and without the other."""
+"""A hostile caller does not change a victim's responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator

@@ -1,4 +1,4 @@
-"""The library as a whole: what it imports, what it exports, and that it runs alone."""
+"""The library as a whole: its imports, its exports, and that it runs alone."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""Whatever becomes of a call: nothing of it is left for the collector of cyclic garbage.
+"""No call, however it ends, leaves objects for the garbage collector.
 
 A program may tune the collector to run rarely, and what only it can free piles up until then: an
 error with its traceback holds the frames of its call, and with them the request and the reply.

@@ -1,4 +1,4 @@
-"""Every mistake in a setting is one sentence that names the variable, and holds no value."""
+"""Every mistake in a setting is one sentence that names the variable, without the value."""
 
 import re
 from datetime import datetime

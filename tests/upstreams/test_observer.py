@@ -1,4 +1,4 @@
-"""What an upstream reports: one end for each beginning, whatever becomes of a call."""
+"""The events of an upstream: one end for each beginning, however a call ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,4 +1,4 @@
-"""The options of a call: parameters, bodies, timeouts and statuses, as users of httpx expect."""
+"""The options of a call behave as users of httpx expect: parameters, bodies, timeouts, statuses."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Pools: whose connections are kept, on which loop, and that none is ever lost."""
+"""Pools: which connections are kept, on which loop; no connection is lost."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is taken for the URL of a Redis: all that redis-py takes, and no slip."""
+"""The accepted URLs of Redis: all that redis-py accepts, and no typing mistake."""
 
 import pytest
 from hypothesis import example, given

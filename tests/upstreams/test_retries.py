@@ -1,4 +1,4 @@
-"""Retries: which calls get them, when, and how many at most."""
+"""Retries: which calls are retried, when, and how often at most."""
 
 import asyncio
 import random

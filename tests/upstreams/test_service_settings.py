@@ -1,4 +1,4 @@
-"""What a service reads from its environment and `.env`, and what it refuses."""
+"""The settings that a service reads from its environment and `.env`, and the refused values."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What each type of setting takes and refuses."""
+"""The accepted and refused values of each type of setting."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError

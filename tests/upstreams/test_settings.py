@@ -1,4 +1,4 @@
-"""What can be set for any upstream, and what becomes of it."""
+"""The settings of any upstream, and their effect."""
 
 from dataclasses import fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""A slip of the keyboard is told from another name."""
+"""A typing mistake in a setting's name is told from a different name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Waiting for a connection: who is next, how many may wait, and that no place is ever lost."""
+"""Waiting for a connection: who is next, and how many may wait; no slot is lost."""
 
 import asyncio
 import random

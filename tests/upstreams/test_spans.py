@@ -1,4 +1,4 @@
-"""The spans of attempts: one for each, below its caller, and what it says."""
+"""The spans of attempts: one for each, below its caller's span, with their attributes."""
 
 import asyncio
 import re

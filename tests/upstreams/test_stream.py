@@ -1,4 +1,4 @@
-"""Streamed replies: what limits them, what they hold, and how they fail."""
+"""Streamed replies: their limits, the slots that they hold, and their errors."""
 
 import asyncio
 from typing import Any

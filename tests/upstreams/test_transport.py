@@ -1,4 +1,4 @@
-"""The transport under the clients: each way to fail is the error that httpx has for it."""
+"""The transport under the clients: each failure is the right error of httpx."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""Calls of an upstream: retries, breaker, sharing, time limits, and what goes along."""
+"""Calls of an upstream: retries, breaker, sharing, time limits, and the headers sent."""
 
 import asyncio
 from contextvars import Context

@@ -1,4 +1,4 @@
-"""What the metrics of upstreams count."""
+"""The values of the metrics of upstreams."""
 
 import pytest
 from prometheus_client import REGISTRY

@@ -1,4 +1,4 @@
-"""The URL of a call: nothing of the base URL, the path or the query is lost or changed."""
+"""The URL of a call: no part of the base URL, the path or the query is lost or changed."""
 
 import base64
 import logging
