@@ -1,4 +1,4 @@
-"""Bakes the template for the tests, and says which combinations of answers there are."""
+"""Bakes the template for the tests, and lists the combinations of answers."""
 
 import json
 import os
@@ -26,7 +26,7 @@ __all__ = [
 
 QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
-# Every answer that is chosen from a list or by yes and no, its default first.
+# The choices of every question with a list or with yes and no; the default is first.
 CHOICES: dict[str, list[Any]] = {
     name: [default, not default] if isinstance(default, bool) else default
     for name, default in QUESTIONS.items()
@@ -38,7 +38,7 @@ OLDEST = PYTHONS[0]
 
 
 def single_values_and_pairs() -> list[dict[str, Any]]:
-    """Every value of every choice, and every two values of two choices, the rest as by default."""
+    """Every value of every choice, and every pair of values of two choices; the rest by default."""
     pairs = (
         {first: first_value, second: second_value}
         for first, second in combinations(CHOICES, 2)
@@ -63,9 +63,9 @@ def on_command_line(
     env: Mapping[str, str] | None = None,
     program: tuple[str | Path, ...] = (sys.executable, "-m", "cookiecutter"),
 ) -> subprocess.CompletedProcess[str]:
-    """What became of `cookiecutter` on the command line, as a user or a CI system calls it.
+    """The result of `cookiecutter` on the command line, as a user or a CI system calls it.
 
-    In the folder `cwd`, and with the user's configuration, unlike `bake`.
+    It runs in the folder `cwd`, and with the user's configuration, unlike `bake`.
     """
     return subprocess.run(
         [*program, *arguments],

@@ -1,4 +1,4 @@
-"""What a baked project's own linter, formatter and type checker say against it."""
+"""Runs a baked project's own linter, formatter and type checker on it."""
 
 import hashlib
 import subprocess
@@ -13,11 +13,11 @@ from .baking import ROOT
 if sys.platform != "win32":
     import fcntl
 
-FOLDER = ROOT / ".cache" / "bakes"  # kept, so that mypy knows what it has checked
+FOLDER = ROOT / ".cache" / "bakes"  # kept for mypy's cache
 
 
 def as_checked(files: Mapping[str, str]) -> str:
-    """What the tools see of a project: two that are alike need one check."""
+    """The part of a project that the tools check: projects with equal parts need one check."""
     settings = tomllib.loads(files["pyproject.toml"])
     python = sorted((name, text) for name, text in files.items() if name.endswith(".py"))
     seen = repr((python, settings["tool"], settings["project"]["requires-python"]))
@@ -25,7 +25,7 @@ def as_checked(files: Mapping[str, str]) -> str:
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Makes a folder hold these files and no others, touching those only that differ."""
+    """Makes a folder hold exactly these files; writes only those that differ."""
     for path in filter(Path.is_file, list(folder.rglob("*"))):
         if path.relative_to(folder).as_posix() not in files and ".mypy_cache" not in path.parts:
             path.unlink()
@@ -38,10 +38,10 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextmanager
 def knowing_types(platform: str = sys.platform) -> Iterator[tuple[str | Path, ...]]:
-    """The arguments that let mypy use what it knows of the packages from other bakes.
+    """The arguments that let mypy reuse its cache of the packages from other bakes.
 
-    To read those takes it six seconds, and a bake a part of one. One worker of the tests at a time
-    is inside: two that read at once would both read all, and write over each other.
+    Reading the packages takes six seconds, a bake less than a second. Only one worker of the tests
+    at a time is inside: two at once would both read all, and overwrite each other's cache.
     """
     cache = FOLDER / platform
     cache.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def knowing_types(platform: str = sys.platform) -> Iterator[tuple[str | Path, ..
 
 
 def complaints(files: Mapping[str, str], folder: Path, tools: Path, *for_mypy: str | Path) -> str:
-    """What the project's own linter, formatter and type checker say against it."""
+    """The complaints of the project's own linter, formatter and type checker."""
     write(folder, files)
     commands = (
         ("ruff", "check", "--no-cache"),

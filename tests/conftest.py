@@ -15,13 +15,13 @@ from .releases import release as make_release
 from .rendering import Renderer
 from .uv import on_python, run
 
-# Variables that would change what the tests' commands do.
+# Variables that would change the behaviour of the tests' commands.
 REMOVED = ("PYENV_VERSION", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "VIRTUAL_ENV")
 
 # The libraries are imported from the template's folder, where cached bytecode would be baked.
 sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".cache" / "bytecode"))
 
-# Git as it is installed, with nobody's settings.
+# Git without anybody's settings.
 GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -32,8 +32,8 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 # They run inside a bake: see `test_service_in_depth.py`.
 collect_ignore = ["service"]
 
-# The files that take longest, by their processor time, the longest first. Begun last, one of them
-# would keep a worker busy when others rest.
+# The files that take longest, by their processor time, the longest first. If started last, a file
+# would keep one worker busy while the others are idle.
 LONG = (
     "test_suites.py",
     "test_service_in_depth.py",
@@ -59,14 +59,14 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the files that take longest."""
+    """Runs the files that take longest first."""
     place = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Gives Cookiecutter a configuration of the tests' own, and nothing that a user set."""
+    """Gives Cookiecutter a test configuration instead of the user's."""
     folder = tmp_path_factory.mktemp("user")
     config = folder / "config.yaml"
     folders = {name: str(folder / name) for name in ("cookiecutters_dir", "replay_dir")}
@@ -83,9 +83,9 @@ def _isolated_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_each_template_once() -> Iterator[None]:
-    """Keeps what Jinja compiles: each bake makes an environment, and would compile all again.
+    """Caches Jinja's compiled templates: each bake makes an environment, and would compile again.
 
-    An environment that differs in what it knows of the syntax compiles for itself.
+    An environment with a different syntax compiles separately.
     """
     compile_template = Environment.compile
     compiled: dict[object, object] = {}
@@ -110,9 +110,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tools(project: Path) -> Path:
-    """The folder of the programs that a bake is checked with: the ones that it locks.
+    """The folder of the programs that check a bake, in the versions that it locks.
 
-    It is always the same one, so that mypy can use what it cached.
+    It is always the same folder, so that mypy can use its cache.
     """
     folder = ROOT / ".cache" / "tools"
     env = on_python(OLDEST) | {"UV_PROJECT_ENVIRONMENT": str(folder)}
@@ -128,12 +128,12 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 @pytest.fixture(scope="session")
 def renderer() -> Renderer:
-    """The template, to render for many sets of answers in a small part of the time of a bake."""
+    """Renders the template for many sets of answers, much faster than a bake."""
     return Renderer()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says what the tests of many sets of options covered."""
+    """Prints the coverage of the tests of many sets of options."""
     covered = [
         value
         for report in terminalreporter.getreports("passed")

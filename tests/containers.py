@@ -1,6 +1,6 @@
 """Builds the service's image with buildah and runs it with runc: no daemon, maybe no registry.
 
-Both need root. What is built stays in `.cache/containers`, away from the user's own images.
+Both need root. Images stay in `.cache/containers`, separate from the user's own images.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ def skip_where_containers_cannot_run() -> None:
 
 
 def command(*words: str, seconds: float = 300) -> str:
-    """What a command printed on its standard output; fails the test when the command failed."""
+    """The standard output of a command; fails the test when the command failed."""
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds)
     if done.returncode:
         pytest.fail(f"{' '.join(words)} exited {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -57,7 +57,7 @@ def command(*words: str, seconds: float = 300) -> str:
 
 
 def build(project: Path, tag: str, **arguments: str) -> str:
-    """Builds the project's image and gives the log of the build."""
+    """Builds the project's image and returns the log of the build."""
     STORE.mkdir(parents=True, exist_ok=True)
     for image in re.findall(r"^FROM (\S+/\S+)", (project / "Dockerfile").read_text(), re.MULTILINE):
         provide(image)
@@ -69,14 +69,14 @@ def build(project: Path, tag: str, **arguments: str) -> str:
 
 
 def remove_working_containers() -> None:
-    """Removes, and unmounts, what builds have left: buildah keeps one for a stage without steps."""
+    """Unmounts and removes leftover containers: buildah keeps one for a stage without steps."""
     command(*BUILDAH, "rm", "--all")
 
 
 def provide(image: str) -> None:
-    """Has a base image in the store: the real one, or a stand-in where no registry answers.
+    """Puts a base image into the store: the real one, or a stand-in if no registry answers.
 
-    Skips the test where there is neither.
+    Skips the test if there is neither.
     """
     if subprocess.run([*BUILDAH, "inspect", image], capture_output=True, check=False).returncode:
         try:
@@ -90,7 +90,7 @@ def provide(image: str) -> None:
 
 
 def stand_in(image: str) -> None:
-    """Makes an image that takes the place of a base image, under its name."""
+    """Makes an image that replaces a base image, under its name."""
     with TemporaryDirectory(dir=STORE) as folder:
         root = Path(folder, "root")
         if "/uv:" in image:
@@ -107,10 +107,10 @@ def stand_in(image: str) -> None:
 
 
 def debian_with_python(root: Path) -> None:
-    """Fills a folder with Debian and its Python, close to the slim image of a newer one.
+    """Fills a folder with Debian and its Python, close to the slim image of a newer Python.
 
-    As there `python` and pip are in /usr/local. The certificate authorities are this machine's,
-    which may have to go through a proxy.
+    As in that image, `python` and pip are in /usr/local. The certificate authorities are this
+    machine's, which may have to use a proxy.
     """
     if not shutil.which("debootstrap"):
         pytest.skip("no registry answers, and the stand-in needs debootstrap")
@@ -155,7 +155,7 @@ def file_system(image: str) -> Iterator[Path]:
 
 
 class Container(NamedTuple):
-    """A container that runs, with a network of its own."""
+    """A running container with a separate network."""
 
     name: str
     process: subprocess.Popen[str]
@@ -163,11 +163,11 @@ class Container(NamedTuple):
 
     @property
     def pid(self) -> int:
-        """The number that its first process has outside."""
+        """The process id of its first process, as seen from outside."""
         return int(json.loads(command(*RUNC, "state", self.name))["pid"])
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside, to its end."""
+        """Runs a command in the container to its end."""
         return subprocess.run(
             [*RUNC, "exec", self.name, *words], capture_output=True, text=True, check=False
         )
@@ -190,10 +190,10 @@ class Container(NamedTuple):
 
 @contextmanager
 def running(image: str, *arguments: str, **environment: str) -> Iterator[Container]:
-    """A container of the image as Kubernetes' restricted level runs one; killed at the end.
+    """A container of the image with the limits of Kubernetes' restricted level; killed at the end.
 
-    It runs the image's own command unless `arguments` are another. Its file system is read-only
-    but for /tmp, and it has no capability.
+    It runs the image's own command unless there are `arguments`. Its file system is read-only
+    except /tmp, and it has no capability.
     """
     with file_system(image) as root, TemporaryDirectory(dir=STORE) as bundle:
         configuration = inspect(image)
@@ -201,7 +201,7 @@ def running(image: str, *arguments: str, **environment: str) -> Iterator[Contain
         specification = restricted(root, configuration, environment)
         Path(bundle, "config.json").write_text(json.dumps(specification), encoding="utf-8")
         name = Path(bundle).name
-        log = Path(bundle, "log")  # a pipe that nobody reads would fill up, and stop the service
+        log = Path(bundle, "log")  # an unread pipe would fill up, and stop the service
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*RUNC, "run", "--bundle", bundle, name], stdout=output, stderr=output, text=True

@@ -4,17 +4,17 @@ ACCEPTED_TEXTS = (
     # Quotes of every kind, alone and in runs
     *("'", '"', '""', '"""', "'''", "`", "```", 'Ann "Q" O\'Neil', "it's", '"quoted"'),
     *("‘’“”«»„", "´"),
-    # Backslashes and what looks like an escape
+    # Backslashes, and texts that look like an escape
     *("\\", "\\\\", "back\\slash", "ends in \\", '\\"', "\\n \\t \\x41 \\u0041"),
     *("\\N{BULLET}", "C:\\new"),
-    # Braces, and what Jinja, Python, a shell, GitHub and make would run
+    # Braces, and texts that Jinja, Python, a shell, GitHub and make would run
     *("{", "}", "{}", "{0}", "{{", "}}", "{%", "%}", "{#", "#}", "{{ 7 * 7 }}", "{% raw %}"),
     *("{% endraw %}", "{{ cookiecutter.email }}", "{% if x %}", "# jinja: if x"),
     *("# jinja: endif", "{{ cycler.__init__.__globals__ }}", "${{ github.token }}"),
     *("${HOME}", "$HOME", "$(id)", "$$", "%s", "%(x)s", "100 %", "%PATH%", "!important"),
     *("a; b", "a && b", "a | b", "a > b", "`id`", '"""; import os; os.abort()  # "'),
     *('"); print("x', "f'{x}'", "<%= x %>", "__import__('os')"),
-    # What YAML and TOML read as something else than text
+    # Texts that YAML and TOML read as other types
     *("yes", "no", "null", "~", "true", "on", "1", "1.0", "0x10", "1e3", "2020-01-01"),
     *("12:30", "=", "<<", "- item", "key: value", "? key", "a #b", "# comment", "&anchor"),
     *("*alias", "!!tag", "@at", "%tag", "[table]", "[[array]]", "a = b", "---", "...", ">"),
@@ -49,7 +49,7 @@ REFUSED_NAMES = (
     *(".x", "naïve", "x'", 'x"', "x;y", "$x", "`x`", "{{ 7 * 7 }}"),
     *("{{cookiecutter.email}}", "{x}", "x%y", "x" * 51, "--help", "-rf", "e\u0301", "ｘ"),
     *("ı", "x\u200by", "日本", "x\u202ey"),
-    # A name that means something else
+    # A name with another meaning
     *("class", "match", "case", "type", "import", "json", "asyncio", "http", "test"),
     *("crypt", "annotationlib", "flask", "werkzeug", "httpx", "greenlet", "attr", "src"),
     *("tests", "docs", "pip", "uv", "python", "activate", "con", "prn", "aux", "nul"),

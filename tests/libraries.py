@@ -1,4 +1,4 @@
-"""Environments with what the libraries need and nothing else, kept from one run to the next."""
+"""Environments with only the libraries' dependencies, kept from one run to the next."""
 
 import os
 from pathlib import Path
@@ -11,9 +11,9 @@ FOLDER = ROOT / ".cache" / "libraries"
 
 
 def locked(version: str, group: str = "libraries") -> dict[str, str]:
-    """The variables that make `uv run` use the environment of a Python, with what we lock.
+    """The variables that make `uv run` use a Python's environment with the locked packages.
 
-    The test is skipped where this machine has no such Python.
+    The test is skipped if this machine does not have that Python.
     """
     folder = ROOT / ".cache" / group / version
     env = on_python(version) | {"UV_PROJECT_ENVIRONMENT": str(folder)}
@@ -32,6 +32,6 @@ def oldest(version: str) -> dict[str, str]:
 
 
 def sources(*more: Path) -> dict[str, str]:
-    """The variables that let Python import the libraries, and what else is in these folders."""
+    """The variables that let Python import the libraries, and modules from these folders."""
     path = os.pathsep.join(map(str, (LIBRARIES, *more)))
     return {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bytecode")}

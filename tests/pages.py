@@ -1,12 +1,12 @@
-"""Does what a page of the documentation shows: writes its files, and runs its commands.
+"""Follows a page of the documentation: writes its files, and runs its commands.
 
 A block of code belongs to the file that the line before it names, at its end: "Write `src/a.py`:".
 The file is written as a whole. A block fenced as `diff` changes the file: its lines that begin with
-a space or `-` stand in it, once, and those with a space or `+` take their place. A line `@@` begins
-another change of the same file.
+a space or `-` must occur in it exactly once, and are replaced by those with a space or `+`. A line
+`@@` begins another change of the same file.
 
-In a block fenced as `console` the lines that begin with `$ ` are run, in one shell. The others are
-printed by them, in this order; `...` stands for any text. A comment on the line before the fence
+In a block fenced as `console` the lines that begin with `$ ` are run, in one shell. The other lines
+are their output, in this order; `...` stands for any text. A comment on the line before the fence
 changes that:
 
 - `<!-- fails -->`: the last command fails.
@@ -67,7 +67,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Commands:
-    """Commands that a page shows, and what they print."""
+    """Commands that a page shows, and their output."""
 
     commands: list[str]
     printed: list[str]
@@ -77,7 +77,7 @@ class Commands:
         """Run them in `folder`.
 
         Raises:
-            AssertionError: they fail or succeed against the page, or print something else.
+            AssertionError: their outcome or their output differs from the page.
         """
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", "\n".join(self.commands)],
@@ -131,7 +131,7 @@ def _commands(block: str, mark: str) -> Commands:
 
 
 def catch_up(page: Path, folder: Path, env: Mapping[str, str]) -> None:
-    """Take those steps of a page in `folder` that write files, for the page that follows."""
+    """Take only the steps of a page that write files in `folder`, to prepare the next page."""
     for step in steps(page.read_text(encoding="utf-8")):
         if isinstance(step, Edit):
             step.apply(folder)

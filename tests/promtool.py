@@ -1,4 +1,4 @@
-"""Reads PromQL: which metrics an expression names, with which labels; and runs promtool."""
+"""Reads the metrics and labels in a PromQL expression; runs promtool."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ class Named(NamedTuple):
 def named(expression: str) -> Iterator[Named]:
     """Every metric of an expression.
 
-    The labels of `by (...)` count for each metric: every one of the expression must have them.
+    The labels of `by (...)` count for each metric: every metric of the expression must have them.
     """
     strings: list[str] = []
 
@@ -52,5 +52,5 @@ def named(expression: str) -> Iterator[Named]:
 
 
 def promtool(*arguments: str | Path, cwd: Path) -> str:
-    """What promtool printed; fails the test when it found a fault."""
+    """The output of promtool; fails the test when it found a fault."""
     return run("promtool", *arguments, cwd=cwd)

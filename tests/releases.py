@@ -1,6 +1,6 @@
-"""Releases of the template in a repository of the tests' own, as a team's services follow them.
+"""Releases of the template in a test repository, for services that follow them.
 
-The first is the working tree as it is, the second what a next version might change.
+The first release is the current working tree, the second has changes of a possible next version.
 """
 
 import os
@@ -21,7 +21,7 @@ PROGRAMS = Path(sys.executable).parent  # where cookiecutter, cruft and copier a
 
 
 class Release(NamedTuple):
-    """A repository of the template, and the two versions that it is tagged with."""
+    """A repository of the template, with the tags of its two versions."""
 
     repository: Path
     first: str = FIRST
@@ -29,18 +29,18 @@ class Release(NamedTuple):
 
 
 def git(folder: Path, *arguments: str | Path) -> str:
-    """What git printed."""
+    """The output of Git."""
     return run("git", *arguments, cwd=folder).strip()
 
 
 def commit(folder: Path, message: str) -> None:
-    """Commits all that is in the folder."""
+    """Commits all files in the folder."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
 
 
 def working_tree(folder: Path) -> None:
-    """Puts the files of the template here, in place of those that are there: what git would see."""
+    """Replaces the files here by those of the template that Git tracks or would track."""
     listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT).split("\0")
     for old in folder.iterdir():
         if old.name != ".git":
@@ -88,7 +88,7 @@ def release(folder: Path) -> Release:
 
 
 def program(name: str, *arguments: str | Path, cwd: Path) -> str:
-    """What a program beside this Python printed: cookiecutter, cruft or copier."""
+    """The output of a program next to this Python: cookiecutter, cruft or copier."""
     return run(PROGRAMS / name, *arguments, cwd=cwd)
 
 
@@ -102,7 +102,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 def fails(*command: str | Path, cwd: Path) -> str:
-    """What a command printed that must fail."""
+    """The output of a command that must fail."""
     done = subprocess.run(
         command, cwd=cwd, env=os.environ, text=True, capture_output=True, check=False
     )

@@ -1,8 +1,7 @@
 """Renders the whole template in this process, for many sets of answers in little time.
 
-A file is rendered once for each set of values of the questions that it asks about, and no more:
-of thousands of sets of answers, most differ in a few files. A test says that what comes out is what
-Cookiecutter bakes.
+A file is rendered once for each set of values of the answers that it uses: of thousands of sets of
+answers, most differ in a few files. A test proves that the result equals that of Cookiecutter.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,16 +28,16 @@ def all_sets() -> Iterator[dict[str, Any]]:
 
 
 def pairwise_sets() -> list[dict[str, Any]]:
-    """A few sets of choices in which every two values of two questions meet; the first is default.
+    """A few sets of choices with each pair of values of two questions; the first is the default.
 
-    allpairspy finds 22 for the seven questions of DESIGN.md, where a greedy choice of our own
-    found 27 and none can have fewer than 20.
+    allpairspy finds 22 for the seven questions of DESIGN.md, where our own greedy choice found 27.
+    The minimum is at least 20.
     """
     return [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
 
 
 class Asked(dict[str, Any]):
-    """The answers, which remember what they were asked for."""
+    """The answers, which record the names that were read."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         super().__init__(answers)

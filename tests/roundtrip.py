@@ -1,8 +1,8 @@
-"""Bakes only what holds answers, and compares what the files say with what was answered.
+"""Bakes only the files that hold answers, and compares their data with the answers.
 
-A reader of each language turns a file into plain data. The data of a bake must be those of a bake
-with tame answers, with each tame answer replaced by the real one: nothing more, nothing less. So a
-file or a question that is added later is compared without a new test.
+A reader of each language turns a file into plain data. The data of a bake must equal those of a
+bake with tame answers, after each tame answer is replaced by the real answer. So a file or a
+question that is added later is compared without a new test.
 """
 
 import ast
@@ -26,20 +26,20 @@ from scripts.baking import bake_template
 
 from .baking import QUESTIONS, ROOT
 
-# An answer that no language gives a meaning, for every question that takes a text.
+# An answer without a meaning in any language, for every question that takes a text.
 TAME = {
     name: "tame" + name.replace("_", "")
     for name, default in QUESTIONS.items()
     if isinstance(default, str) and not name.startswith("_")
 } | {
     "email": "tameemail@example.org",
-    "github_username": "tameGitHubUsername",  # where it names an image it is in lower case
+    "github_username": "tameGitHubUsername",  # in the name of an image it is in lower case
 }
 
 FREE_TEXTS = set(TAME) - {"project_slug", "package_name"}
 
-# How an answer is quoted in each language, whether or not the service has such a file today: what
-# stands around the answers, and what holds each of them.
+# How an answer is quoted in each language, even if the service has no file in that language today:
+# the text around the answers, and the text around each answer.
 PROBES = {
     "probe.toml": ("{}", '{variable} = "{{{{ cookiecutter.{variable} | escaped }}}}"\n'),
     "probe.yaml": ("{}", '{variable}: "{{{{ cookiecutter.{variable} | escaped }}}}"\n'),
@@ -59,7 +59,7 @@ PROBES = {
 
 
 class Elements(HTMLParser):
-    """What a page says: its tags with their attributes, its text, and nothing in between."""
+    """The content of a page: its tags with their attributes, and its texts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def html(text: str) -> list[Any]:
 
 
 def markdown(text: str) -> list[Any]:
-    """A document as the page that it is shown as."""
+    """A document as the content of its HTML page."""
     rules = ["table", "strikethrough"]
     return html(MarkdownIt("commonmark").enable(rules).render(text))
 
@@ -125,7 +125,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def read(path: Path) -> Any:  # noqa: ANN401 (plain data)
-    """The data in a file of this project, by its kind; its text where no kind is known."""
+    """The data in a file of this project, by its type; its text if the type is unknown."""
     return READERS.get(path.suffix, str)(path.read_text(encoding="utf-8"))
 
 
@@ -146,9 +146,9 @@ def replaced(data: Any, real: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain 
 
 
 def refusal(template: Path, folder: Path, answers: Mapping[str, str]) -> str:
-    """Bakes in this process; gives the sentence with which the answers are refused, or nothing.
+    """Bakes in this process; returns the sentence that refuses the answers, or an empty text.
 
-    Without the hooks, so that no file is left out whatever the other answers are.
+    It bakes without the hooks, so that no file is left out, whatever the other answers are.
     """
     elsewhere = [folder for folder in sys.path if Path(folder).resolve() != ROOT]
     try:
@@ -164,7 +164,7 @@ class Service:
     """The template without the files that hold no free text, and its bake with tame answers."""
 
     def __init__(self, folder: Path) -> None:
-        """Copies what is needed of the template into `folder`."""
+        """Copies the necessary files of the template into `folder`."""
         self.template = folder / "template"
         project = self.template / "{{cookiecutter.project_slug}}"
         whole = folder / "whole"
@@ -196,7 +196,7 @@ class Service:
         shutil.copyfile(source, target)
 
     def data(self, folder: Path, answers: Mapping[str, str]) -> dict[str, Any] | str:
-        """What every file of a bake says; the refusal where there is one."""
+        """The data of every file of a bake, or the refusal."""
         if sentence := refusal(self.template, folder, answers):
             return sentence
         project = folder / answers["project_slug"]
@@ -208,7 +208,7 @@ class Service:
         }
 
     def expected(self, answers: Mapping[str, str]) -> Any:  # noqa: ANN401 (plain data)
-        """What every file of a bake with these answers must say."""
+        """The data that every file of a bake with these answers must have."""
         real = {tame: answers[name] for name, tame in TAME.items()}
         user = "github_username"
         return replaced(self.tame, real | {TAME[user].lower(): answers[user].lower()})

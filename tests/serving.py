@@ -22,7 +22,7 @@ PATIENCE = 60.0  # seconds; only a failing test waits that long
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ROOT / "{{cookiecutter.project_slug}}" / "src"
 
-# What a default bake needs to serve in production, besides its upstream. No test asks its issuer.
+# The settings that production needs for a default bake, except its upstream. Its issuer is unused.
 PRODUCTION = {
     "ENVIRONMENT": "production",
     "ALLOWED_HOSTS": "127.0.0.1,localhost",
@@ -32,7 +32,7 @@ PRODUCTION = {
 
 
 class Answer(NamedTuple):
-    """What a service answered with."""
+    """A response of a service."""
 
     status: int
     content_type: str
@@ -44,17 +44,17 @@ class Answer(NamedTuple):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
+    """A port of 127.0.0.1 that no server listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Returns as soon as `condition` holds.
+    """Returns as soon as `condition` is true.
 
     Raises:
-        AssertionError: it does not within so many seconds.
+        AssertionError: it is not true within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -74,10 +74,10 @@ def get(port: int, path: str) -> Answer:
 def running(
     *command: str | Path, cwd: Path, env: Mapping[str, str], port: int
 ) -> Iterator[subprocess.Popen[str]]:
-    """A server, ready for requests, stopped at the end with SIGTERM; its exit code is then known.
+    """A server, ready for requests, stopped at the end with SIGTERM; then it has an exit code.
 
     Raises:
-        AssertionError: with what it printed, when it ends before it answers.
+        AssertionError: with its output, when it ends before it answers.
     """
     process = subprocess.Popen(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -95,7 +95,7 @@ def running(
 
 
 def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
-    """Returns once the server says that it is ready."""
+    """Returns once the server reports that it is ready."""
 
     def is_ready() -> bool:
         if process.poll() is not None:
@@ -120,20 +120,20 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port of 127.0.0.1 that it was told to listen on."""
+        """The port of 127.0.0.1 on which it was told to listen."""
         return int(self.url.rpartition(":")[2])
 
     @property
     def log(self) -> str:
-        """What it has written to stdout and stderr so far."""
+        """Its output on stdout and stderr so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def get(self, path: str) -> Answer:
-        """The answer to a GET on a connection of its own."""
+        """The answer to a GET on a new connection."""
         return get(self.port, path)
 
     def accepts(self) -> bool:
-        """Whether a connection succeeds; a server that stops may need a while to refuse one."""
+        """Whether a connection succeeds; a stopping server may take a while to refuse it."""
         with (
             suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE),
@@ -150,17 +150,17 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-servers: list[Server] = []  # those that run now: a failed test shows their logs
+servers: list[Server] = []  # running servers: a failed test shows their logs
 
 
 @contextmanager
 def serve(target: str, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server on a free port of 127.0.0.1, until the block ends.
 
-    A `target` like "module:attribute" is an ASGI application, run by uvicorn's own command. One
-    without a colon is a module run by `python -m`. Either gets a port, and then the `flags`.
+    A `target` like "module:attribute" is an ASGI application, run by uvicorn's own command. A
+    target without a colon is a module run by `python -m`. Both get a port, and then the `flags`.
 
-    It blocks, so an async test uses it through a fixture that is not async.
+    It blocks, so an async test uses it through a sync fixture.
     """
     port = free_port()
     program = ["uvicorn", target] if ":" in target else [target]
@@ -195,7 +195,7 @@ def serve(target: str, *flags: str, env: Mapping[str, str] | None = None) -> Ite
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that imports the tests and the libraries' sources."""
     path = os.pathsep.join([str(ROOT), str(LIBRARIES)])
-    # Beside the sources cached bytecode would be baked.
+    # Bytecode in the folder of the sources would be baked.
     prefix = sys.pycache_prefix or str(ROOT / ".cache" / "bytecode")
     own = {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": prefix}
     return {**os.environ, **own, **(extra or {})}

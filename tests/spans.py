@@ -29,7 +29,7 @@ class Spans:
         return self._exporter.get_finished_spans()
 
     def trees(self, name: Callable[[ReadableSpan], str] = lambda span: span.name) -> list[Tree]:
-        """The trees of spans, each span called what `name` returns for it."""
+        """The trees of spans, each span with the name that `name` returns for it."""
         return _below(self.ended, None, name)
 
     def only(self) -> ReadableSpan:
@@ -52,7 +52,7 @@ def _below(
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """Its attributes, without those that any request has."""
+    """Its attributes, without those of every request."""
     usual = {"url.scheme", "network.protocol.version", "client.address", "server.address"}
     usual |= {"server.port"}
     return {name: value for name, value in (span.attributes or {}).items() if name not in usual}

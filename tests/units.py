@@ -1,4 +1,4 @@
-"""Runs a baked service as the units in `deploy/systemd` do, with the test in systemd's place."""
+"""Runs a baked service as the units in `deploy/systemd` do; the test acts as systemd."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Unit:
-    """A service on a socket that stays open while it restarts, as a socket unit's does."""
+    """A service whose socket stays open while it restarts, like that of a socket unit."""
 
     def __init__(self, folder: Path, env: Mapping[str, str], *command: str | Path) -> None:
-        """`command` begins with the path of a program; `folder` is a new one."""
+        """`command` begins with the path of a program; `folder` is a new folder."""
         folder.mkdir()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.port = int(self.listener.getsockname()[1])
@@ -37,7 +37,7 @@ class Unit:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when the service says that it is ready, as a start of a notify unit does."""
+        """Returns when the service reports that it is ready, like the start of a notify unit."""
         descriptor = self.listener.fileno()
         self._forget()
         with (self.folder / "log").open("ab") as log:
@@ -68,7 +68,7 @@ class Unit:
         self.start()
 
     def close(self) -> None:
-        """Ends what is left."""
+        """Ends the process and closes the sockets."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -76,7 +76,7 @@ class Unit:
         self.notified.close()
 
     def _forget(self) -> None:
-        """Takes what the last process said out of the way."""
+        """Discards the notifications of the last process."""
         self.notified.settimeout(0)
         with suppress(BlockingIOError):
             while self.notified.recv(100):

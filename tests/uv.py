@@ -1,4 +1,4 @@
-"""Runs uv, and what it installs, for bakes, on each Python that this machine has."""
+"""Runs uv, and the programs that it installs, on each Python that this machine has."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ __all__ = ["interpreter", "on_python", "run", "run_tests"]
 def run(
     *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None, answers: str = ""
 ) -> str:
-    """What a command printed, given `answers` to read; fails the test when it failed."""
+    """The output of a command that reads `answers`; fails the test when it failed."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -34,14 +34,14 @@ def run(
 
 
 def on_python(version: str) -> dict[str, str]:
-    """The variable that makes uv use this Python; skips the test where there is none."""
+    """The variable that makes uv use this Python; skips the test if it is missing."""
     if not (python := interpreter(version)):
         pytest.skip(f"this machine has no Python {version}")
     return {"UV_PYTHON": python}
 
 
 def run_tests(project: Path, env: dict[str, str], *versions: str) -> None:
-    """Runs a project's own tests in an environment with what it locks, or other versions."""
+    """Runs a project's own tests in an environment with its locked or with other versions."""
     run("uv", "sync", *(versions or ["--locked"]), cwd=project, env=env)
     for suite in ("tests", "tests/contract"):
         run("uv", "run", "--no-sync", "pytest", suite, cwd=project, env=env)

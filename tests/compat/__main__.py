@@ -1,6 +1,6 @@
 """Prints how the tests of Flask and asgiref end natively, through asgiref and through the bridge.
 
-`sh scripts/uv run -m tests.compat` runs it; `docs/flask-compatibility.md` says what comes out.
+`sh scripts/uv run -m tests.compat` runs it; `docs/flask-compatibility.md` has the results.
 """
 
 from . import suites
@@ -9,7 +9,7 @@ WAYS = {suites.FLASK: ("asgiref", "bridge", "bridge-async"), suites.ASGIREF: ("b
 
 
 def main() -> None:
-    """Compares."""
+    """Runs the comparison."""
     for suite, ways in WAYS.items():
         package, native = suite.package, suites.outcomes(suite, "nothing")
         print(f"{package}: {suites.passed(native)} of {len(native)} pass natively")

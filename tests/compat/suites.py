@@ -20,14 +20,14 @@ SDISTS = ROOT / ".cache" / "sdists"
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of a package of which `uv.lock` has the version and the source distribution.
+    """The tests of a package whose version and source distribution `uv.lock` locks.
 
     Args:
         package: its name in `uv.lock`.
         tests: the files and folders that are run.
-        options: more of what pytest is called with. No plugin is loaded that is not named here.
-        without: fixtures of servers that are not there, Redis for example. The tests that ask for
-            one are left out.
+        options: further options of pytest. Only plugins that are named here are loaded.
+        without: fixtures of servers that are missing, Redis for example. Tests that use them are
+            left out.
         group: the group of `pyproject.toml` that the tests need.
     """
 
@@ -39,7 +39,7 @@ class Suite:
 
 
 FLASK = Suite("flask")
-ASGIREF = Suite("asgiref", tests=("tests/test_wsgi.py",))  # of its tests, those about WSGI
+ASGIREF = Suite("asgiref", tests=("tests/test_wsgi.py",))  # its tests about WSGI
 
 
 class IndexUnreachableError(Exception):
@@ -48,16 +48,16 @@ class IndexUnreachableError(Exception):
 
 @cache
 def lock() -> dict[str, dict[str, Any]]:
-    """The packages that we lock, by name."""
+    """The locked packages, by name."""
     content = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     return {package["name"]: package for package in content["package"]}
 
 
 def sources(package: str) -> Path:
-    """The sources of the version that we lock, tests included, fetched once.
+    """The sources of the locked version, including tests, fetched once.
 
     Raises:
-        IndexUnreachableError: they are not there yet, and the package index does not give them.
+        IndexUnreachableError: they are not fetched yet, and the package index does not answer.
     """
     locked = lock()[package]
     folder = SDISTS / f"{package}-{locked['version']}"
@@ -71,7 +71,7 @@ def download(requirement: str, to: Path) -> None:
     pip = ("uv", "run", "--no-project", "--with", "pip", "--", "python", "-m", "pip")
     options = ("--no-deps", "--no-binary", ":all:", "--require-hashes")
     SDISTS.mkdir(parents=True, exist_ok=True)
-    # pytest looks for its settings in the folders above too, and must not find those of this
+    # pytest also looks for its settings in the parent folders, and must not find those of this
     # repository.
     (SDISTS / "pytest.ini").touch()
     with TemporaryDirectory(dir=SDISTS) as folder:
@@ -99,7 +99,7 @@ def download(requirement: str, to: Path) -> None:
 def outcomes(suite: Suite, way: str) -> dict[str, str]:
     """How every test of a suite ends when its requests go this `way` (`through_asgi.WAYS`)."""
     folder = sources(suite.package)
-    # Flask's tests look for what `.env` files need.
+    # Flask's tests need python-dotenv for `.env` files.
     uv = ("uv", "run", "--project", str(ROOT), "--no-sync", "--with", "python-dotenv")
     pytest = (*uv, "--", "python", "-m", "pytest", "--rootdir", ".", "--override-ini", "addopts=")
     plugin = ("-p", "through_asgi", "--through", way, "-p", "no:cacheprovider")
@@ -124,7 +124,7 @@ def outcomes(suite: Suite, way: str) -> dict[str, str]:
 
 @cache
 def environment(group: str) -> dict[str, str]:
-    """The variables of a process that has what a group of `pyproject.toml` locks."""
+    """The variables of a process with the locked packages of a group of `pyproject.toml`."""
     return libraries.locked(OLDEST, group) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
@@ -134,5 +134,5 @@ def passed(noted: dict[str, str]) -> int:
 
 
 def differing(noted: dict[str, str], native: dict[str, str]) -> set[str]:
-    """The tests that end otherwise than natively."""
+    """The tests whose outcome differs from the native outcome."""
     return {test for test in noted | native if noted.get(test) != native.get(test)}

@@ -1,4 +1,4 @@
-"""A pytest plugin that has the tests of Flask, asgiref and extensions run through a bridge.
+"""A pytest plugin that runs the tests of Flask, asgiref and extensions through a bridge.
 
 With ``--through bridge`` it is `FlaskToAsgi`, with ``--through asgiref`` asgiref's
 own `WsgiToAsgi`. ``--through bridge-async`` is the former with every view made ``async def``, so
@@ -37,7 +37,7 @@ Environ = dict[str, Any]
 Message = dict[str, Any]
 Response = tuple[list[bytes], str, Headers]
 
-# What a test client hands to the application, which is in the same process. No server does.
+# Keys that a test client passes to the application in the same process; servers do not.
 HANDED_OVER = {"werkzeug.debug.preserve_context", "wsgi.errors"}
 handed_over: contextvars.ContextVar[Environ] = contextvars.ContextVar("handed_over")
 
@@ -50,10 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Put the bridge in the way of what the tests use."""
+    """Route the test clients through the bridge."""
     config.addinivalue_line("markers", "asyncio: pytest-asyncio's, whose part this plugin plays")
     config.pluginmanager.register(Outcomes(config.getoption("--outcomes")))
-    # Flask 3.1's tests import it from where it was in older versions of pytest.
+    # Flask 3.1's tests import it from its place in older versions of pytest.
     _pytest.monkeypatch.notset = _pytest.compat.NOTSET  # type: ignore[attr-defined]
     match config.getoption("--through"):
         case "bridge":
@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need what is not there."""
+    """Leave out the tests that need a missing fixture."""
     absent = {*config.getoption("--without")}
     items[:] = [item for item in items if absent.isdisjoint(getattr(item, "fixturenames", ()))]
 
@@ -85,7 +85,7 @@ class Outcomes:
             self.outcomes[report.nodeid] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
-        """Write what was noted."""
+        """Write the outcomes."""
         self.file.write_text(json.dumps(self.outcomes), encoding="utf-8")
 
 
@@ -124,10 +124,10 @@ class AnyWsgiToAsgi:
 
 
 class Instance:
-    """What asgiref's tests use of its `WsgiToAsgiInstance`."""
+    """The part of asgiref's `WsgiToAsgiInstance` that its tests use."""
 
     def __init__(self, wsgi_application: None) -> None:
-        """Take what asgiref takes."""
+        """Take the argument of asgiref's class."""
 
     def build_environ(self, scope: Any, body: Any) -> Environ:
         """Return the environ that the bridge makes of a request."""
@@ -155,14 +155,14 @@ def send_requests_through(
             if isinstance(asgi, FlaskToAsgi):
                 asgi.engine = replace(asgi.engine, wsgi_application=asgi.wsgi_application)
         body, status, headers = answer(app.extensions["asgi"], environ)
-        # Without a length it is a stream, as it is to a client that did not ask to read it all.
+        # Without a length it is a stream, as for a client that did not ask for the whole body.
         return body if buffered else iter(body), status, headers
 
     werkzeug.test.run_wsgi_app = run_wsgi_app
 
 
 def make_views_async(app: Flask) -> None:
-    """Put an ``async def`` in place of every other view."""
+    """Replace every view that is not async by an ``async def`` view."""
 
     def asynchronous(view: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(view)
@@ -187,7 +187,7 @@ def with_what_was_handed_over(app: Flask) -> Callable[..., Iterable[bytes]]:
 
 
 def answer(asgi: Any, environ: Environ) -> Response:
-    """Return how an ASGI application answers, in the way that Werkzeug's `run_wsgi_app` does."""
+    """Return the response of an ASGI application, in the form of Werkzeug's `run_wsgi_app`."""
     sent: list[Message] = []
     body = environ["wsgi.input"]
     start = body.tell() if body.seekable() else None
@@ -220,7 +220,7 @@ def answer(asgi: Any, environ: Environ) -> Response:
 
 
 def scope_of(environ: Environ) -> dict[str, Any]:
-    """Return the scope of the ASGI request that a server would make of this request."""
+    """Return the ASGI scope that a server would make from this request."""
     root, path = (environ[name].encode("latin-1") for name in ("SCRIPT_NAME", "PATH_INFO"))
     headers = [
         (name.removeprefix("HTTP_").lower().replace("_", "-").encode(), value.encode("latin-1"))

@@ -1,1 +1,1 @@
-"""Flask's extensions served by `flask_asgi`: their own tests, and what concurrency does to them."""
+"""Flask's extensions served by `flask_asgi`: their own tests, and tests under concurrency."""

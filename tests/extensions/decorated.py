@@ -44,12 +44,12 @@ AnyView = Callable[..., Any]
 
 
 def nothing(view: AnyView) -> Any:
-    """The decorator that is none."""
+    """A decorator that changes nothing."""
     return view
 
 
 class Watched(Flask):
-    """Notes where Flask calls its views, which is where what blocks in a decorator blocks."""
+    """Notes where Flask calls its views: a decorator that blocks does so there."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -89,8 +89,8 @@ class Make(Protocol):
     """Makes an application.
 
     Args:
-        view: what answers ``/sizes``, where it can be chosen.
-        outer: is put around what the decorator made of it.
+        view: the view at ``/sizes``, if it can be chosen.
+        outer: a wrapper around the decorated view.
     """
 
     __name__: str
@@ -108,7 +108,7 @@ def made(make: Make) -> Make:
 
 
 def plain(decorate: Callable[[Watched], Any]) -> Make:
-    """An application whose view has a decorator, which this makes for it."""
+    """An application whose view has the decorator that `decorate` makes."""
 
     @made
     @functools.wraps(decorate)
@@ -205,13 +205,13 @@ def identity() -> Identity:
 
 
 class Validator(BearerTokenValidator):
-    """Any token is right."""
+    """Accepts any token."""
 
     def authenticate_token(self, token_string: str) -> str:
         return token_string
 
     def validate_token(self, *_: object) -> None:
-        """It is."""
+        """Accept it."""
 
 
 @plain

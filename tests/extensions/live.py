@@ -1,4 +1,4 @@
-"""Applications served by uvicorn in a thread of the test, which can so share barriers with them."""
+"""Applications served by uvicorn in a thread of the test, so that both can share barriers."""
 
 import asyncio
 import threading
@@ -13,12 +13,12 @@ from asgiref.typing import ASGI3Application
 from flask import Flask
 from flask_asgi import FlaskToAsgi, RunningServer, serve_in_thread
 
-# Seconds that a barrier or a client waits. Only where something is wrong does one wait so long.
+# Seconds that a barrier or a client waits. Only a failing test waits that long.
 PATIENCE = 10.0
 
 
 class Gate:
-    """Where the code of one request blocks, and a test knows that it does."""
+    """A place where the code of one request blocks, which the test can detect."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
@@ -45,7 +45,7 @@ class Live:
         return self.client.get(path, **options)
 
     def begin(self, clients: int, path: str = "/", **options: Any) -> list[Future[httpx.Response]]:
-        """Sends so many requests at once, by default GETs; their responses are for later."""
+        """Sends a request for each client at once, by default GETs; returns their futures."""
         method = options.pop("method", "GET")
         return [
             self._pool.submit(self.client.request, method, path, **options) for _ in range(clients)
@@ -65,11 +65,11 @@ class Live:
         assert not done_before
 
     def at_once(self, clients: int, path: str = "/", **options: Any) -> Counter[str]:
-        """How many of so many requests at once were answered how: status and body, or the error."""
+        """Counts the outcomes of concurrent requests: status and body, or the error."""
         return Counter(map(told, self.begin(clients, path, **options)))
 
     def open(self, gate: asyncio.Event) -> None:
-        """Lets those go on that wait for a gate."""
+        """Releases the requests that wait for a gate."""
 
         async def open_gate() -> None:
             gate.set()
@@ -78,7 +78,7 @@ class Live:
 
 
 def told(request: Future[httpx.Response]) -> str:
-    """How a request ended, in few words."""
+    """The outcome of a request, in a few words."""
     try:
         response = request.result()
     except httpx.HTTPError as error:
@@ -100,12 +100,12 @@ def live(app: Flask | ASGI3Application, **options: Any) -> Iterator[Live]:
 
 
 def barrier(parties: int) -> threading.Barrier:
-    """A barrier of threads; it breaks when they do not all come."""
+    """A barrier of threads; it breaks when they do not all arrive."""
     return threading.Barrier(parties, timeout=PATIENCE)
 
 
 def place() -> str:
-    """Whether the code that asks runs in the thread of an event loop, or in another."""
+    """Whether the calling code runs in the thread of an event loop, or in another."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

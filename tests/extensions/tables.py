@@ -17,7 +17,7 @@ WAYS = ("nothing", "bridge", "bridge-async")  # natively first
 
 
 def listed(package: str, way: str) -> set[str]:
-    """The tests of an extension that are listed to differ this way."""
+    """The listed tests of an extension whose outcome differs in this way."""
     return {
         test
         for entry in SUITES[package].get("differs", [])

@@ -1,4 +1,4 @@
-"""The one application that the tests of `flask_asgi` serve; it shows from outside how it is run.
+"""The application that the tests of `flask_asgi` serve; its responses show how it is run.
 
 `asgi` is bridged, `plain` is the recipe of Flask's own documentation. `python -m` serves `asgi`
 with the library's server; `uvicorn tests.flask_asgi.application:asgi` with uvicorn's.
@@ -51,7 +51,7 @@ from greenlet import greenlet
 
 PART = bytes(65536)
 
-# What a test wants otherwise, as JSON: arguments of `FlaskToAsgi`, and those that are popped below.
+# A test's options, as JSON: arguments of `FlaskToAsgi`, and those that are popped below.
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("ENGINE_OPTIONS", "{}"))
 DELAY: float = OPTIONS.pop("delay", 0)  # seconds between a signal and the server's stop
 ON_ITS_WAY: float = OPTIONS.pop("on_its_way", Server.on_its_way_seconds)
@@ -68,7 +68,7 @@ readiness = Readiness()
 background = Background()
 
 
-# What the process holds and what has happened in it
+# The objects of the process, and its events
 
 
 @bp.get("/held")
@@ -95,7 +95,7 @@ def kibibytes(field: str) -> int:
 
 @bp.get("/garbage")
 async def garbage() -> dict[str, int]:
-    """Say what only the collector can free, by type, and free it."""
+    """Return the objects that only the collector can free, by type, and free them."""
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()
@@ -135,7 +135,7 @@ async def livez() -> str:
 @bp.after_app_request
 @on_loop
 def name_and_log(response: Response) -> Response:
-    """Add what every answer shall have; a request that has a name is logged by it."""
+    """Add the common headers; log a request that has a name under it."""
     if name := request.headers.get("X-Request-ID"):
         response.headers["X-Request-ID"] = name
         logger.info("answered %s with %d", name, response.status_code)
@@ -355,7 +355,7 @@ def parts_with_context() -> Iterator[bytes]:
 
 
 class Ticks:
-    """An async iterator that is no generator."""
+    """An async iterator that is not a generator."""
 
     def __init__(self) -> None:
         self.left = 3
@@ -417,7 +417,7 @@ async def in_two_sync_in_async() -> Response:
 
 
 def in_two(kind: str) -> Iterator[str]:
-    """Hold the second part back until somebody opens the gate."""
+    """Hold the second part back until a request opens the gate."""
     yield "data: first\n\n"
     gates[f"in-two-{kind}"].wait(60)
     yield "data: second\n\n"
@@ -561,7 +561,7 @@ async def work() -> str:
 
 
 class Meeting:
-    """A barrier for requests, whatever runs them, that gives up after a while."""
+    """A barrier for requests, on the loop or in threads, with a timeout."""
 
     def __init__(self) -> None:
         self.arrived = 0
@@ -656,7 +656,7 @@ def mine_sync_stream(name: str) -> Response:
 
 
 def claim(name: str) -> None:
-    """Fail if anything of another request is left; then put the name everywhere."""
+    """Fail if data of another request is left; then store the name everywhere."""
     assert owner.get() == "nobody"
     assert "owner" not in g
     assert request.cookies.get("session") is None or session["owner"] == request.args["session"]
@@ -670,7 +670,7 @@ def claims(name: str) -> str:
     return f"{owner.get()} {g.owner} {session['owner']} {request.view_args['name']} {body}"  # type: ignore[index] # set
 
 
-# What would end the server
+# Errors that would end the server
 
 
 def leave() -> str:

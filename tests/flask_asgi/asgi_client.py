@@ -1,4 +1,4 @@
-"""A server's side of ASGI without a server: what Flask sees, and what is sent, message by message.
+"""A server's side of ASGI without a server, which shows each message that is sent.
 
 The protocol is https://asgi.readthedocs.io/en/latest/specs/www.html.
 """
@@ -50,7 +50,7 @@ def http_scope(path: str = "/", *headers: tuple[bytes, bytes], **scope: Any) -> 
 
 
 class Client:
-    """A server's side of one ASGI scope: what the application receives, and what it sent."""
+    """A server's side of one ASGI scope: the messages to and from the application."""
 
     def __init__(self, bridge: FlaskToAsgi, scope: dict[str, Any]) -> None:
         self.received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -58,7 +58,7 @@ class Client:
         self.done = asyncio.create_task(bridge(scope, self.received.get, self.sent.put))  # type: ignore[arg-type] # plain dicts
 
     def send_body(self, *parts: bytes) -> None:
-        """Let the request's body arrive, all of it; none is an empty one."""
+        """Send the request's whole body; without parts it is empty."""
         for number, part in enumerate(parts or (b"",), start=1):
             more = number < len(parts)
             self.received.put_nowait({"type": "http.request", "body": part, "more_body": more})
@@ -72,7 +72,7 @@ class Client:
 async def messages(
     served: FlaskToAsgi | Flask, scope: dict[str, Any], *body: bytes, **options: Any
 ) -> list[dict[str, Any]]:
-    """Return every message that a bridge sends in answer to a request; a new one has `options`."""
+    """Return every message that a bridge sends for a request; a new bridge gets `options`."""
     bridge = FlaskToAsgi(served, **options) if isinstance(served, Flask) else served
     client = Client(bridge, scope)
     client.send_body(*body)
@@ -90,7 +90,7 @@ async def ask(
 
 
 async def until_freed(references: Iterable[weakref.ref[Any]]) -> None:
-    """Wait until nothing keeps what a request has left; a thread lets go soon after its answer."""
+    """Wait until the objects of a request are freed; a thread does so soon after its response."""
     async with asyncio.timeout(10):
         while any(each() is not None for each in references):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)

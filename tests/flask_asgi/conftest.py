@@ -1,4 +1,4 @@
-"""Fixtures for every test of the library, and the logs of running servers beside every failure."""
+"""Fixtures for every test of the library; adds the logs of running servers to every failure."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests import serving
 
-# What Flask, the servers and their tests read from the environment of whoever runs the tests.
+# Variables of the developer's environment that Flask, the servers and their tests read.
 _NOT_FOR_TESTS = re.compile(
     r"(FLASK|UVICORN|WERKZEUG|PROMETHEUS)_\w+|WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|ENGINE_OPTIONS"
     r"|OTEL_\w+|LISTEN_(FDS|PID|FDNAMES)|NOTIFY_SOCKET|WATCHDOG_(USEC|PID)"
@@ -27,23 +27,23 @@ def _no_settings_of_a_developer() -> Iterator[None]:
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on asyncio; Python's development mode changes nothing.
+    """Run async tests on asyncio, without asyncio's debug mode.
 
-    Its checks make every task several times as slow, and tests have a limit of time.
+    Its checks make every task several times as slow, and tests have a time limit.
     """
     return "asyncio", {"debug": False}
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which something blocks an event loop of this process."""
+    """Fail every test in which a call blocks an event loop of this process."""
     with blockbuster_ctx() as guard:
         yield guard
 
 
 @pytest.fixture
 def app() -> Flask:
-    """Return an application without views; what they raise fails the test."""
+    """Return an application without views; an error of a view fails the test."""
     app = Flask("tested")
     app.testing = True
     app.secret_key = "not a secret"  # noqa: S105 - it is not

@@ -1,4 +1,4 @@
-"""Runs Python code in a process of its own, many times, and imports what it needs once."""
+"""Runs Python code in a separate process, many times, with a single import of its modules."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 
 from tests.serving import LIBRARIES, PATIENCE
 
-# Each line that it reads says which code a child of it runs, as the rest of the main program.
+# Each line that it reads is code, which a child of it runs as the rest of the main program.
 LOOP = """
 import json as _json, os as _os, sys as _sys
 for _line in _sys.stdin:
@@ -33,13 +33,13 @@ exec(_code)
 
 @dataclass(frozen=True)
 class Forking:
-    """A process that has imported all, and forks."""
+    """A process that has imported all modules, and forks."""
 
     _process: "subprocess.Popen[str]"
     _folder: Path
 
     def run(self, code: str) -> CompletedProcess[str]:
-        """Return what became of a process that runs `code` after the set-up."""
+        """Return the result of a process that runs `code` after the set-up."""
         assert self._process.stdin
         assert self._process.stdout
         files = [self._folder / name for name in ("stdout", "stderr")]

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand over an asyncio connection, for tests that care when each byte is sent."""
+"""HTTP/1.1 by hand over an asyncio connection, for tests that control when each byte is sent."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ class Connection:
         return (await self.reader.readexactly(size + 2))[:-2]
 
     async def reply(self) -> Reply:
-        """Return the next response whole. It is over at its last byte, not when bytes stop."""
+        """Return the next response whole. It ends at its last byte, not at a pause."""
         status, headers = await self.head()
         if headers.get("transfer-encoding") == "chunked":
             chunks = []
@@ -64,7 +64,7 @@ async def open_connection(url: str) -> Connection:
 
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Connection]:
-    """Open a connection to the server at `url` and close it in the end."""
+    """Open a connection to the server at `url` and close it at the end."""
     connection = await open_connection(url)
     try:
         yield connection
@@ -73,14 +73,14 @@ async def connect(url: str) -> AsyncIterator[Connection]:
 
 
 async def get(url: str, path: str) -> Reply:
-    """Return the response to one request on a connection of its own."""
+    """Return the response to one request on a new connection."""
     async with connect(url) as connection:
         connection.send(path)
         return await connection.reply()
 
 
 async def get_json(url: str, path: str) -> Any:
-    """Return the JSON that a request is answered with."""
+    """Return the JSON of the response to a request."""
     return json.loads((await get(url, path)).body)
 
 

@@ -16,7 +16,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which something blocks an event loop of this process."""
+    """Fail every test in which a call blocks an event loop of this process."""
     with blockbuster_ctx() as guard:
         yield guard
 

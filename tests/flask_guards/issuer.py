@@ -1,4 +1,4 @@
-"""An issuer of tokens without a server: its keys, its tokens, and how often it was asked."""
+"""An issuer of tokens without a server: its keys, its tokens, and the number of fetches."""
 
 import base64
 import json
@@ -28,13 +28,13 @@ def private_key(algorithm: str, number: int = 0) -> Any:  # noqa: ARG001 - tells
 
 
 def public_jwk(key: Any, algorithm: str, key_id: str | None) -> dict[str, Any]:
-    """Return a public key as a key set has it."""
+    """Return a public key in the form of a key set."""
     made = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
     return {**made, "use": "sig"} | ({"kid": key_id} if key_id else {})
 
 
 class Issuer:
-    """Gives its key set to who fetches it, and signs tokens."""
+    """Returns its key set, and signs tokens."""
 
     def __init__(self, algorithm: str = "ES256") -> None:
         self.algorithm = algorithm
@@ -45,14 +45,14 @@ class Issuer:
         self.rotate("first")
 
     def rotate(self, key_id: str | None, *, keep: bool = False) -> None:
-        """Sign with another key from now on, and forget the former one unless `keep`."""
+        """Sign with another key from now on, and forget the former key unless `keep`."""
         self.key_id = key_id
         self.key = private_key(self.algorithm, len(str(key_id)))
         former = self.members if keep else []
         self.members = [*former, public_jwk(self.key, self.algorithm, key_id)]
 
     async def fetch(self) -> bytes:
-        """Answer with the key set, when the test lets it."""
+        """Return the key set, once the test allows it."""
         self.fetches += 1
         if self.is_held:
             await self.is_held.wait()
@@ -61,16 +61,16 @@ class Issuer:
         return json.dumps({"keys": self.members}).encode()
 
     def keys(self, **options: float) -> IssuerKeys:
-        """Return its keys as a service knows them."""
+        """Return its keys as a service's `IssuerKeys`."""
         return IssuerKeys(self.fetch, **options)
 
     def verifier(self, **options: Any) -> TokenVerifier:
-        """Return what checks its tokens."""
+        """Return a verifier of its tokens."""
         options = {"issuer": ISSUER, "audience": AUDIENCE, **options}
         return TokenVerifier(options.pop("keys", None) or self.keys(), **options)
 
     def token(self, *, header: dict[str, Any] | None = None, **claims: Any) -> str:
-        """Return a token as RFC 9068 has it, changed by `claims`; one that is None is left out."""
+        """Return a token as in RFC 9068, changed by `claims`; a claim of None is left out."""
         now = int(time.time())
         standard = {
             "iss": ISSUER,
@@ -87,7 +87,7 @@ class Issuer:
 
 
 def forged(header: dict[str, Any], payload: bytes | dict[str, Any], signature: bytes = b"") -> str:
-    """Return a token of these parts, whatever they are."""
+    """Return a token of these parts, valid or not."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     parts = json.dumps(header).encode(), body, signature
     return ".".join(base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in parts)

@@ -1,4 +1,4 @@
-"""The service, started as its command starts it, with views that are in flight when it stops."""
+"""The service, started as by its command, with requests that are in flight when it stops."""
 
 import asyncio
 import os

@@ -12,7 +12,7 @@ from . import shop
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which something blocks an event loop of this process."""
+    """Fail every test in which a call blocks an event loop of this process."""
     with blockbuster_ctx() as guard:
         yield guard
 

@@ -22,7 +22,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which something blocks the event loop."""
+    """Fail every test in which a call blocks the event loop."""
     with blockbuster_ctx() as guard:
         yield guard
 

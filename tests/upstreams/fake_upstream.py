@@ -1,11 +1,11 @@
-"""The one fake upstream of these tests: on a real socket, it fails in the ways that upstreams do.
+"""The fake upstream of these tests: on a real socket, it fails in the ways that upstreams do.
 
 `serve()` answers by the path of each request: `/503` fails with that status, `/hang` is never
-answered. `serve(reply)` answers every request with these bytes, or leaves it to a function. In both
-cases `FakeUpstream.plan` goes first, for the requests to come.
+answered. `serve(reply)` answers every request with these bytes, or calls a function for it. In both
+cases `FakeUpstream.plan` has priority for the next requests.
 
-It is a protocol and not asyncio's streams, which leave a reference cycle for each connection: some
-tests count those of the client.
+It is a protocol and does not use asyncio's streams, which leave a reference cycle for each
+connection: some tests count the cycles of the client.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from http import HTTPStatus
 from typing import cast
 
 BODY = b'{"symbol": "AAPL", "price": 1.50}'
-BOMB = 4 * 1024 * 1024  # bytes, of which gzip makes some 4,000
+BOMB = 4 * 1024 * 1024  # bytes, which gzip compresses to about 4,000
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def http_reply(body: bytes = b"", *headers: str, status: int | str = 200) -> bytes:
-    """Return a complete HTTP/1.1 reply; `status` may bring a phrase of its own."""
+    """Return a complete HTTP/1.1 reply; `status` may include a phrase."""
     if isinstance(status, int):
         status = f"{status} {HTTPStatus(status).phrase}"
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
@@ -39,7 +39,7 @@ OK = http_reply(BODY, "Content-Type: application/json")
 
 
 class Connection(asyncio.Protocol):
-    """A connection to the fake upstream, and what an answer writes to."""
+    """A connection to the fake upstream, to which an answer writes."""
 
     def __init__(self, upstream: "FakeUpstream", answer: "bytes | Answer | None") -> None:
         self.transport: asyncio.Transport | None = None
@@ -50,15 +50,15 @@ class Connection(asyncio.Protocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
 
-    # What an answer uses
+    # Methods for answers
 
     def write(self, data: bytes) -> None:
-        """Send some bytes, if the client is still there."""
+        """Send some bytes, if the client is still connected."""
         if self.transport is not None:
             self.transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the client has taken what was written."""
+        """Wait until the client has received the bytes."""
         await self._may_write.wait()
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError
@@ -73,11 +73,11 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def close(self) -> None:
-        """End the connection, after what was written."""
+        """End the connection, after the written bytes."""
         if self.transport is not None:
             self.transport.close()
 
-    # What the event loop calls
+    # Methods for the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it."""
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._begin(head.split(" ", 2)[1].strip("/").partition("?")[0])
 
     def _begin(self, path: str) -> None:
-        """Answer a request: at once if its answer is bytes, else in a task."""
+        """Answer a request: at once if its answer is bytes, otherwise in a task."""
         answer: bytes | str | Answer = path if self._answer is None else self._answer
         if self._upstream.plan:
             answer = self._upstream.plan.popleft()
@@ -145,7 +145,7 @@ Answer = Callable[[Connection], Awaitable[object]]
 
 @dataclass
 class FakeUpstream:
-    """What the upstream saw, what it is to do, and how many requests are inside it."""
+    """The upstream's past requests, its planned answers, and its requests in flight."""
 
     base_url: str = ""
     heads: list[str] = field(default_factory=list)
@@ -154,7 +154,7 @@ class FakeUpstream:
     inside: int = 0
     open: set[Connection] = field(default_factory=set)
     plan: deque[bytes | str | Answer] = field(default_factory=deque)
-    held: asyncio.Event = field(default_factory=asyncio.Event)  # set, it lets `/held` go on
+    held: asyncio.Event = field(default_factory=asyncio.Event)  # set it to answer `/held`
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -187,7 +187,7 @@ class FakeUpstream:
 
 
 def _request(received: bytes) -> tuple[str, bytes, bytes] | None:
-    """Return the head and the body of the first request, and what follows; None for a part."""
+    """Return the head and body of the first request, and the rest; None if it is incomplete."""
     head, end, rest = received.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -227,7 +227,7 @@ async def hang(_: Connection) -> None:
 
 
 async def hang_up(_: Connection) -> None:
-    """Close the connection without a word."""
+    """Close the connection without a reply."""
 
 
 async def _held(connection: Connection) -> None:
@@ -246,7 +246,7 @@ async def _reset_in_the_body(connection: Connection) -> None:
 
 
 async def truncate(connection: Connection) -> None:
-    """Promise more than is sent."""
+    """Announce a longer body than is sent."""
     connection.write(OK[:-5])
 
 
@@ -265,7 +265,7 @@ async def _endless(connection: Connection) -> None:
         await connection.drain()
 
 
-# What ends the connection, or never does; only `held` leaves it open.
+# Answers that end the connection, or never finish; only `held` leaves it open.
 _FAULTS: dict[str, Answer] = {
     "hang": hang,
     "hang-up": hang_up,
@@ -277,7 +277,7 @@ _FAULTS: dict[str, Answer] = {
     "endless": _endless,
 }
 
-# What is sent on a connection that stays open.
+# Replies on a connection that stays open.
 _REPLIES = {
     "huge": http_reply(b"x" * BOMB),
     "bomb": http_reply(gzip.compress(b"x" * BOMB), "Content-Encoding: gzip"),
@@ -324,7 +324,7 @@ async def serve(
 
 @asynccontextmanager
 async def serve_silence() -> AsyncIterator[str]:
-    """Serve a port that accepts connections and never says a word, not even of TLS."""
+    """Serve a port that accepts connections and never sends a byte, not even of TLS."""
     transports: list[asyncio.BaseTransport] = []
 
     class Silent(asyncio.Protocol):

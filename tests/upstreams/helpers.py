@@ -1,4 +1,4 @@
-"""What several of these tests need: clients of the fake upstream, ports, and turns of the loop."""
+"""Shared helpers of these tests: clients of the fake upstream, ports, and turns of the loop."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from .fake_upstream import FakeUpstream
 
 
 def free_port() -> int:
-    """Return a port of the loopback on which nobody listens."""
+    """Return a port of the loopback on which no server listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -27,14 +27,14 @@ async def settle() -> None:
 
 
 def connect(served: FakeUpstream, **policy: Any) -> Upstream:  # noqa: ANN401 - its options
-    """Return a client of the served upstream that tries everything once."""
+    """Return a client of the served upstream that never retries."""
     usual: dict[str, Any] = {"timeout": 20, "max_connections": 10, "max_retries": 0}
     return Upstream("fake", served.base_url, **(usual | policy))
 
 
 @asynccontextmanager
 async def calling(served: FakeUpstream, **policy: Any) -> AsyncIterator[Upstream]:  # noqa: ANN401
-    """Open a client of the served upstream that tries again as usual."""
+    """Open a client of the served upstream with the usual retries."""
     upstream = connect(served, **({"max_retries": 2} | policy))
     async with upstream.open():
         yield upstream

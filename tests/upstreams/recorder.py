@@ -1,4 +1,4 @@
-"""An observer that keeps what it was told, and a trace that keeps what it was entered with."""
+"""An observer that keeps its events, and a trace that keeps its attempts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from upstreams import Attempt, Observer
 
 EVENTS = sorted(name for name in vars(Observer) if not name.startswith("_"))
 
-# What is current in the caller's context, as a span is.
+# A value in the caller's context, like the current span.
 span: ContextVar[str] = ContextVar("span", default="none")
 
 
@@ -21,12 +21,12 @@ class Recorder(Observer):
         self.told: list[tuple[Any, ...]] = []
 
     def count(self, event: str) -> int:
-        """Return how often it was told of that event."""
+        """Return how often that event occurred."""
         return self.counts[event]
 
     @property
     def counts(self) -> Counter[str]:
-        """How often it was told of each event."""
+        """How often each event occurred."""
         return Counter(event for event, *_ in self.told)
 
     def facts(self, event: str) -> list[tuple[Any, ...]]:
@@ -54,7 +54,7 @@ for _event in EVENTS:
 
 
 class Traced:
-    """The blocks of attempts: each is a span below what was current."""
+    """The blocks of attempts: each is a span below the current span."""
 
     def __init__(self) -> None:
         self.begun: list[Attempt] = []

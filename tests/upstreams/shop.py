@@ -1,4 +1,4 @@
-"""The settings of a service of every kind: those of the tests that read settings."""
+"""The settings of a service, of every kind, for the tests that read settings."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from upstreams import (
 
 
 class OrdersSettings(UpstreamSettings):
-    """Settings of an upstream, and one more."""
+    """Settings of an upstream, with a further setting."""
 
     deadline_seconds: Seconds = Field(default=3.0, description="how long all may take, in seconds")
 
@@ -40,7 +40,7 @@ class Shop(ServiceSettings):
 
 
 def refused(model: type[ServiceSettings] = Shop, **overrides: object) -> list[str]:
-    """Return the sentences that say why the settings are wrong; they never show a secret."""
+    """Return the sentences about the mistakes in the settings; they never show a secret."""
     with pytest.raises(SettingsError) as error:
         model.load(**overrides)
     assert "s3cret" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Counts what calls leave for the collector of cyclic garbage."""
+"""Counts the objects that calls leave for the garbage collector."""
 
 import asyncio
 import gc
@@ -9,14 +9,14 @@ from contextlib import suppress
 from upstreams import DeadlineExceeded, UpstreamError
 
 REPEATS = 30
-ROUNDS = 10  # at most; the first one will nearly always do
+ROUNDS = 10  # at most; the first is nearly always enough
 
 
 async def left_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
-    """Return what only the collector frees after `REPEATS` calls, by type.
+    """Return the objects that only the collector frees after `REPEATS` calls, by type.
 
-    The least of some rounds: a cycle that a coincidence leaves once is none that piles up. On a
-    busy machine, where every timer is late, one coincidence follows another.
+    It is the minimum of several rounds: a cycle that a coincidence leaves once does not pile up. On
+    a busy machine, where every timer is late, coincidences are frequent.
     """
     rounds = [await _left_by(call)]
     while rounds[-1].total() >= REPEATS and len(rounds) < ROUNDS:
@@ -30,11 +30,11 @@ async def _left_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
         for _ in range(times):
             with suppress(UpstreamError, DeadlineExceeded, asyncio.CancelledError):
                 await call()
-        for _ in range(20):  # what the loop has still to do, such as closing a connection
+        for _ in range(20):  # pending work of the loop, such as closing a connection
             await asyncio.sleep(0)
 
     await repeat(3)
-    gc.freeze()  # what was there before is none of it, garbage or not, and takes long to look at
+    gc.freeze()  # earlier objects, garbage or not, do not count, and slow the search
     gc.disable()
     try:
         await repeat(REPEATS)
