@@ -1,4 +1,4 @@
-"""The development page: it loads nothing else, runs only its own script, and is off in production."""
+"""The development page: it loads nothing else, runs only its own script; off in production."""
 
 import json
 import re

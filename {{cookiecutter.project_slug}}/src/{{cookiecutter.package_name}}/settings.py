@@ -157,7 +157,7 @@ class Settings(ServiceSettings):
         "and after that an async view to begin its response (then it is cancelled: 504), in "
         "seconds; a stream may last longer",
     )
-    # Each upstream is a line: `orders: UpstreamSettings = UpstreamSettings()`.
+    # Upstreams are a line each: `orders: UpstreamSettings = UpstreamSettings()`.
     # jinja: if cookiecutter.include_example
     prices: PricesSettings = PricesSettings()
     stub_delay_ms: float = Field(
