@@ -57,7 +57,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 
 
 class Orders(BaseHTTPRequestHandler):
-    """An upstream that answers with what it was asked for."""
+    """An upstream that answers with the requested path."""
 
     def do_GET(self) -> None:
         """Answer."""
@@ -67,7 +67,7 @@ class Orders(BaseHTTPRequestHandler):
         self.wfile.write(self.path.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def import_the_first(settings: Path) -> None:
     ],
 )
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bake to which an upstream was added as its documentation says, installed."""
+    """An installed bake with a further upstream, added by the steps in its documentation."""
     project = bake(tmp_path_factory.mktemp("second"), include_example=request.param)
     package = project / "src/price_service"
     clients = package / "clients/__init__.py"

@@ -302,7 +302,7 @@ def prometheus_for_all(app: Watched) -> Any:
     return nothing
 
 
-# What goes in and out
+# Inputs and outputs
 
 
 class Size(Schema):

@@ -14,7 +14,7 @@ app.register_blueprint(document_pages(lambda: shop.document(app)))
 @app.before_request
 @on_loop
 def check_credentials() -> None:
-    """Refuse an order of somebody who has no token."""
+    """Refuse an order without a token."""
     has_token = request.headers.get("Authorization") == "Bearer t"
     if request.endpoint == "shop.place_order" and not has_token:
         abort(401, www_authenticate=WWWAuthenticate("bearer"))

@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its type
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has another type
         self._upstream.connections += 1
         self._upstream.open.add(self)
 

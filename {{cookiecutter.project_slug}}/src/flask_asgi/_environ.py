@@ -39,7 +39,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.end: End | None = None
-        self.is_over = False  # nobody will call `end` any more
+        self.is_over = False  # `end` will not be called any more
 
 
 def declares_body(scope: HTTPScope) -> bool:

@@ -62,7 +62,7 @@ RETRY_AFTER = 1
 
 
 class Connection(Enum):
-    """What happens to an HTTP/1 connection after the response."""
+    """The end or the reuse of an HTTP/1 connection after the response."""
 
     KEEP = auto()
     CLOSE = auto()

@@ -37,7 +37,7 @@ class Body(Enum):
 
 
 class Reader(Enum):
-    """What the application does with the request's body."""
+    """The application's use of the request's body."""
 
     NONE_YET = auto()
     READING = auto()

@@ -77,7 +77,7 @@ class StderrWriter(logging.Handler):
     def _start_over(self) -> None:
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._unstarted = [None]  # whoever pops the item starts the thread: see `_start_thread`
+        self._unstarted = [None]  # the caller that pops the item starts the thread: `_start_thread`
         self._hurry = threading.Event()  # ends the pause between two writes
         self._is_stuck = False  # a flush took too long, and nothing was written since
         # Each of these has one writer: `emit`, which holds the handler's lock, or the thread. So

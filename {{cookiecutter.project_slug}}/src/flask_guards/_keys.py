@@ -34,8 +34,8 @@ class IssuerKeys:
     While the issuer does not answer, the known keys stay in use.
 
     Args:
-        fetch: returns the key set as JSON. It needs limits of its own on time and size, as
-            `upstreams.Upstream.get` has.
+        fetch: returns the key set as JSON. It must limit time and size itself, as
+            `upstreams.Upstream.get` does.
         refresh_after: the age in seconds after which the next token starts a fetch of the keys,
             without waiting for it.
         keep_for: the age in seconds after which keys are no longer used, even if the issuer does

@@ -17,7 +17,7 @@ DECLARED = "__typed_views_declaration__"
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a view declares, for its document."""
+    """The declaration of a view, for the document."""
 
     view: Callable[..., object]
     inputs: Inputs

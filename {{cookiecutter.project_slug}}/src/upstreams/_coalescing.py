@@ -109,7 +109,7 @@ async def _end(task: asyncio.Task[T]) -> None:
 
 def _retrieve(task: asyncio.Task[T]) -> None:
     if not task.cancelled():
-        task.exception()  # asyncio logs one that nobody has asked for
+        task.exception()  # otherwise asyncio would log it
 
 
 def _result(shared: _Shared[T]) -> T:

@@ -79,7 +79,7 @@ def tls_context(base_url: str) -> ssl.SSLContext:
 
     Raises `OSError` for what `certificate_mistakes` reports.
     """
-    # Plain HTTP needs none: this context trusts nobody.
+    # Plain HTTP needs no certificates: this context trusts none.
     if httpx.URL(base_url).scheme != "https":
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = httpx.create_ssl_context(trust_env=False)
