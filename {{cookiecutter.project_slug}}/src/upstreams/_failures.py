@@ -67,7 +67,7 @@ class Allowance:
         return (0, 0) if tokens is None else (tokens.written, tokens.left_out)
 
     def count(self, kind: Hashable, written: int) -> int:
-        """Return how many lines were left out, if `written` is still the number of written lines."""
+        """Return how many lines were left out, if `written` is still the count of written lines."""
         tokens = self._kinds.get(kind)
         if tokens is None or tokens.written != written:
             return 0
