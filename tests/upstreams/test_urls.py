@@ -151,7 +151,7 @@ def test_a_url_that_is_not_parsed_is_the_one_that_httpx_parses(
 ) -> None:
     try:
         expected = httpx.URL(address + path).copy_merge_params(params or ())
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeEncodeError):  # the latter for half a surrogate pair
         assume(condition=False)
     assume("#" not in path and "?" not in path)
 

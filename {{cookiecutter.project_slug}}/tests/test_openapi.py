@@ -50,14 +50,16 @@ def test_production_has_neither_unless_a_setting_asks(production: Settings) -> N
 
 
 def test_the_document_says_which_token_a_view_requires(app: Flask) -> None:
-    for path, operations in openapi.document(app)["paths"].items():
-        for method, operation in operations.items():
-            endpoint, _ = app.url_map.bind("").match(re.sub(r"[{}]", "", path), method.upper())
-            scopes = required_scopes(app.view_functions[endpoint])
-            said = operation.get("security", [])
+    paths = openapi.document(app)["paths"]
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        scopes = required_scopes(view)
+        operations = paths.get(re.sub(r"<(?:[^<>]*:)?([^<>]+)>", r"{\1}", rule.rule), {})
+        for method in {each.lower() for each in rule.methods or ()} & operations.keys():
+            said = operations[method].get("security", [])
 
-            assert said == ([] if scopes is None else [{"bearer": [*scopes]}]), path
-            assert is_limited(app.view_functions[endpoint]) == ("429" in operation["responses"])
+            assert said == ([] if scopes is None else [{"bearer": [*scopes]}]), rule
+            assert is_limited(view) == ("429" in operations[method]["responses"]), rule
 
 
 def test_to_ask_for_the_page_without_its_package_is_refused(
