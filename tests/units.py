@@ -58,7 +58,8 @@ class Unit:
         """Stops the service with SIGTERM; the socket stays."""
         if self.process:
             self.process.terminate()
-            status = self.process.wait(PATIENCE)
+            # A stop may take twice the grace of 30 s: for requests, and for background work.
+            status = self.process.wait(2 * PATIENCE)
             self.process = None
             assert status == 0
 
