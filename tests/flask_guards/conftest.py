@@ -1,11 +1,19 @@
 """An issuer of tokens, and applications whose views are guarded."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from .issuer import Issuer
+
+# Imported here and not at their first use: on an event loop, `blockbuster` would refuse the files
+# that they read while they are imported.
+for name in ("redis.asyncio", "opentelemetry.context"):
+    with suppress(ModuleNotFoundError):
+        import_module(name)
 
 
 @pytest.fixture
