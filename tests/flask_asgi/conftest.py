@@ -5,10 +5,12 @@ import re
 from collections.abc import Generator, Iterator
 
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
 from flask import Flask
 
 from tests import serving
+from tests.loops import anyio_backend, blockbuster
+
+__all__ = ["anyio_backend", "blockbuster"]  # fixtures
 
 # Variables of the developer's environment that Flask, the servers and their tests read.
 _NOT_FOR_TESTS = re.compile(
@@ -23,22 +25,6 @@ def _no_settings_of_a_developer() -> Iterator[None]:
         for name in filter(_NOT_FOR_TESTS.fullmatch, list(os.environ)):
             patch.delenv(name)
         yield
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on asyncio, without asyncio's debug mode.
-
-    Its checks make every task several times as slow, and tests have a time limit.
-    """
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which a call blocks an event loop of this process."""
-    with blockbuster_ctx() as guard:
-        yield guard
 
 
 @pytest.fixture

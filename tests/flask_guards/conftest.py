@@ -1,13 +1,20 @@
-"""An issuer of tokens, and applications whose views are guarded."""
+"""An issuer of tokens, and a client of the application with guarded views in the test module."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
+import httpx
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from flask import Flask
+from flask_asgi import FlaskToAsgi
+
+from tests.loops import anyio_backend, blockbuster
 
 from .issuer import Issuer
+
+__all__ = ["anyio_backend", "blockbuster"]  # fixtures
 
 # Imported here and not at their first use: on an event loop, `blockbuster` would refuse the files
 # that they read while they are imported.
@@ -17,19 +24,15 @@ for name in ("redis.asyncio", "opentelemetry.context"):
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on asyncio, without the checks of Python's development mode."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which a call blocks an event loop of this process."""
-    with blockbuster_ctx() as guard:
-        yield guard
-
-
-@pytest.fixture
 def issuer() -> Issuer:
     """Return an issuer with one key."""
     return Issuer()
+
+
+@pytest.fixture
+async def client(app: Flask) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client of the application under the engine."""
+    bridge: Any = FlaskToAsgi(app)
+    transport = httpx.ASGITransport(bridge)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client

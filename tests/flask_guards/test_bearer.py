@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
 import httpx
 import pytest
 from flask import Flask
-from flask_asgi import FlaskToAsgi, init_problems
+from flask_asgi import init_problems
 from flask_guards import caller, init_bearer, required_scopes, requires
 
 from .issuer import Issuer
@@ -51,15 +51,6 @@ def app(issuer: Issuer) -> Flask:
         return caller().subject
 
     return app
-
-
-@pytest.fixture
-async def client(app: Flask) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the application under the engine."""
-    bridge: Any = FlaskToAsgi(app)
-    transport = httpx.ASGITransport(bridge)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 Ask = Callable[..., Any]

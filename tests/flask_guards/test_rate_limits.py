@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from flask import Flask, g, request
-from flask_asgi import FlaskToAsgi, init_problems
+from flask_asgi import init_problems
 from flask_guards import RateLimits, init_rate_limits, is_limited, limit_text, rate_limit
 from flask_guards._rate_limits import caller_or_address
 
@@ -60,15 +60,6 @@ def app() -> Flask:
         return "ok"
 
     return app
-
-
-@pytest.fixture
-async def client(app: Flask) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the application under the engine."""
-    bridge: Any = FlaskToAsgi(app)
-    transport = httpx.ASGITransport(bridge)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 @pytest.mark.parametrize("path", ["/async", "/sync"])

@@ -237,28 +237,10 @@ def test_a_token_without_the_scope_is_not_enough(app: Flask) -> None:
 
 
 @pytest.mark.usefixtures("clean_environment")
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        ("ALLOWED_HOSTS", "http://s3cret", "ALLOWED_HOSTS must be names of hosts without a port, "),
-        ("ALLOWED_HOSTS", "s3cret.example,", "ALLOWED_HOSTS must be names of hosts without "),
-        ("CORS_ORIGINS", "s3cret.example", "CORS_ORIGINS must be origins such as https://app."),
-        ("CORS_ORIGINS", "https://s3cret.example/a", "CORS_ORIGINS must be origins such as "),
-        ("SECRET_KEY", "s3cret", "SECRET_KEY must have at least 32 characters ("),
-        ("RATE_LIMITS_REDIS_URL", "s3cret", "RATE_LIMITS_REDIS_URL must be like redis://:"),
-        ("QUOTES_LIMIT", "s3cret", "QUOTES_LIMIT must be a number of requests in a time, such "),
-        ("AUTH__ISSUER", "https://s3cret/", "AUTH__JWKS_URL must be set when AUTH__ISSUER is ("),
-        ("AUTH__JWKS_URL", "s3cret", "AUTH__JWKS_URL should be a valid URL"),
-        ("AUTH__AUDIENZ", "s3cret", "AUTH__AUDIENZ is not a setting of this service."),
-        ("AUTH", "s3cret", "AUTH must be set by its parts, such as AUTH__ISSUER."),
-    ],
-)
-def test_a_wrong_value_is_refused_in_one_sentence_that_does_not_hold_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
-) -> None:
-    monkeypatch.setenv(name, value)
+def test_the_parts_of_auth_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH__AUDIENZ", "s3cret")
+    assert refused() == ["AUTH__AUDIENZ is not a setting of this service."]
 
-    [said] = refused()
-
-    assert said.startswith(sentence)
-    assert "s3cret" not in said
+    monkeypatch.delenv("AUTH__AUDIENZ")
+    monkeypatch.setenv("AUTH", "s3cret")
+    assert refused() == ["AUTH must be set by its parts, such as AUTH__ISSUER."]

@@ -30,6 +30,15 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
         ("KEEP_ALIVE_SECONDS", 5000 * "9", "KEEP_ALIVE_SECONDS "),
         ("HOST", "http://a", "HOST must be an IP address or the name of a host ("),
         ("HOST", "\udce9", "HOST "),
+        ("ALLOWED_HOSTS", "http://s3cret", "ALLOWED_HOSTS must be names of hosts without a port, "),
+        ("ALLOWED_HOSTS", "s3cret.example,", "ALLOWED_HOSTS must be names of hosts without "),
+        ("CORS_ORIGINS", "s3cret.example", "CORS_ORIGINS must be origins such as https://app."),
+        ("CORS_ORIGINS", "https://s3cret.example/a", "CORS_ORIGINS must be origins such as "),
+        ("SECRET_KEY", "s3cret", "SECRET_KEY must have at least 32 characters ("),
+        ("RATE_LIMITS_REDIS_URL", "s3cret", "RATE_LIMITS_REDIS_URL must be like redis://:"),
+        ("QUOTES_LIMIT", "s3cret", "QUOTES_LIMIT must be a number of requests in a time, such "),
+        ("AUTH__ISSUER", "https://s3cret/", "AUTH__JWKS_URL must be set when AUTH__ISSUER is ("),
+        ("AUTH__JWKS_URL", "s3cret", "AUTH__JWKS_URL should be a valid URL"),
         *(
             (f"{who}_ALLOW_IPS", value, f"{who}_ALLOW_IPS must be IP addresses, networks or '*', ")
             for who in ("FORWARDED", "DEADLINE")
@@ -47,6 +56,7 @@ def test_a_wrong_value_is_refused_in_one_sentence(
     assert said.startswith(sentence)
     assert said.endswith(").")
     assert not re.search(rf"\b{re.escape(value)}\b", said.removeprefix(sentence))
+    assert "s3cret" not in said
 
 
 def test_every_setting_with_a_slip_of_the_keyboard_is_recognised(clean_environment: Path) -> None:

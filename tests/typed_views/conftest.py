@@ -1,20 +1,14 @@
 """Fixtures for every test of the library."""
 
-from collections.abc import Iterator
-
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.loops import blockbuster
+
 from . import shop
 
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which a call blocks an event loop of this process."""
-    with blockbuster_ctx() as guard:
-        yield guard
+__all__ = ["blockbuster"]  # fixtures
 
 
 @pytest.fixture

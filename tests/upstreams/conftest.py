@@ -2,29 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterator
 
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
 from upstreams import lift_deadline
+
+from tests.loops import anyio_backend, blockbuster
+
+__all__ = ["anyio_backend", "blockbuster"]  # fixtures
 
 # Variables of the developer's that change where and how clients connect.
 _NOT_FOR_TESTS = re.compile(
     r"(https?|all|ftp|no)_proxy|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE|OPENSSL_CONF", re.IGNORECASE
 )
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on asyncio; Python's development mode does not slow its tasks down."""
-    return "asyncio", {"debug": False}
-
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> Iterator[BlockBuster]:
-    """Fail every test in which a call blocks the event loop."""
-    with blockbuster_ctx() as guard:
-        yield guard
 
 
 @pytest.fixture(autouse=True)
