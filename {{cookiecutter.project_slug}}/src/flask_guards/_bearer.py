@@ -1,11 +1,9 @@
 """Admits callers by the token in their `Authorization` header (RFC 6750)."""
 
-import math
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial
 from http import HTTPStatus
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app, g, request
@@ -13,6 +11,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from ._keys import KeysUnavailableError
 from ._tokens import Caller, TokenError, TokenVerifier
+from ._views import checked
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -57,22 +56,9 @@ def requires(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
-        if iscoroutinefunction(view):
-
-            @wraps(view)
-            async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
-                await _admit(scopes)
-                return await view(*args, **kwargs)
-
-        else:
-
-            @wraps(view)
-            def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
-                current_app.ensure_sync(_admit)(scopes)
-                return view(*args, **kwargs)
-
+        guarded = checked(view, partial(_admit, scopes))
         setattr(guarded, _SCOPES, scopes)
-        return cast("Callable[P, T]", guarded)
+        return guarded
 
     return decorate
 
@@ -123,7 +109,7 @@ async def _admit(scopes: tuple[str, ...]) -> None:
         reason = str(error)
     except KeysUnavailableError:
         detail = "The keys that tokens are checked with cannot be fetched now."
-        raise ServiceUnavailable(detail, retry_after=math.ceil(RETRY_AFTER)) from None
+        raise ServiceUnavailable(detail, retry_after=RETRY_AFTER) from None
     else:
         g.caller, g.subject = found, found.subject
         if bearer.found is not None:

@@ -9,9 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, wraps
-from inspect import iscoroutinefunction
-from typing import Any, ParamSpec, TypeVar, cast
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 from flask import Flask, Response, after_this_request, current_app, g, request
@@ -19,6 +18,8 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from werkzeug.exceptions import TooManyRequests
+
+from ._views import checked
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ LONGEST_NAME = 128  # characters of a caller's name within a key
 # Seconds. If Redis takes longer, it limits nobody, and is not asked again for a while.
 PATIENCE = 0.1
 PAUSE = 5.0
+
+_LIMITED = "__flask_guards_limited__"
 
 Limit = str | Callable[[], str]
 
@@ -178,29 +181,16 @@ def rate_limit(
         _parsed(limit)
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
-        if iscoroutinefunction(view):
-
-            @wraps(view)
-            async def limited(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
-                await _count(limit, by)
-                return await view(*args, **kwargs)
-
-        else:
-
-            @wraps(view)
-            def limited(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - as `view`
-                current_app.ensure_sync(_count)(limit, by)
-                return view(*args, **kwargs)
-
-        limited.__flask_guards_limited__ = True  # type: ignore[attr-defined]
-        return cast("Callable[P, T]", limited)
+        limited = checked(view, partial(_count, limit, by))
+        setattr(limited, _LIMITED, True)
+        return limited
 
     return decorate
 
 
 def is_limited(view: Callable[..., object]) -> bool:
     """Return whether `rate_limit` guards a view."""
-    return bool(getattr(view, "__flask_guards_limited__", False))
+    return bool(getattr(view, _LIMITED, False))
 
 
 def caller_or_address() -> str:
