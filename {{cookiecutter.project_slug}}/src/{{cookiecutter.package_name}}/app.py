@@ -100,7 +100,7 @@ def create_asgi(app: Flask) -> FlaskToAsgi:
         threads=settings.worker_threads,
         max_waiting=settings.max_waiting,
         max_in_flight=settings.max_in_flight,
-        always_answer=("/livez", "/readyz"),
+        always_answer=logs.PROBES,
         request_timeout=settings.request_timeout_seconds,
         observer=metrics.observe(parts(app)),
     )

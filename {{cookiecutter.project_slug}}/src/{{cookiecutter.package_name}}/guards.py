@@ -5,8 +5,6 @@ its line in `app.py` and the settings that it reads.
 """
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import click
 from flask import Flask
@@ -28,6 +26,7 @@ from flask_guards import (
 from typed_views import Problem
 from upstreams import SettingsError, Upstream
 
+from .logs import PROBES
 from .parts import parts
 from .settings import Settings
 
@@ -51,7 +50,7 @@ def init_app(app: Flask) -> None:
     """
     settings = parts(app).settings
     if settings.allowed_hosts not in {"", "*"}:
-        hosts = allowed_hosts(settings.allowed_hosts.split(","), except_for=("/livez", "/readyz"))
+        hosts = allowed_hosts(settings.allowed_hosts.split(","), except_for=PROBES)
         app.before_request(on_loop(hosts))
     if settings.cors_origins:
         app.after_request(on_loop(cors(settings.cors_origins.split(","))))
@@ -90,15 +89,10 @@ def _log_caller(caller: Caller) -> None:
 def _keys(app: Flask, auth: AuthSettings) -> IssuerKeys:
     upstream = Upstream("issuer", str(auth.jwks_url), timeout=KEYS_TIMEOUT_SECONDS)
 
-    @asynccontextmanager
-    async def opened(_: Flask) -> AsyncIterator[None]:
-        async with upstream.open():
-            yield
-
     async def fetch() -> bytes:
         return (await upstream.get("")).content
 
-    parts(app).lifespan.add(opened)
+    parts(app).lifespan.add(lambda _: upstream.open())
     return IssuerKeys(fetch)
 
 

@@ -5,12 +5,13 @@ import logging
 from flask import Flask
 from flask_asgi import wants_traces
 
+from .logs import PROBES
 from .parts import parts
 
 logger = logging.getLogger(__name__)
 
 # Probes would be most of an idle service's traces. OTEL_PYTHON_EXCLUDED_URLS overrides this.
-EXCLUDED = "^/livez$,^/readyz$"
+EXCLUDED = ",".join(f"^{path}$" for path in PROBES)
 
 
 def init_app(app: Flask) -> None:
