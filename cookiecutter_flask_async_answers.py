@@ -273,7 +273,7 @@ def checked(answers: Mapping[str, object]) -> str:
 
 
 def how_to_go_on(answers: Mapping[str, object]) -> str:
-    """How to give the accepted answers again; empty when there are none.
+    """Says how to repeat the accepted answers; empty if no answer was accepted.
 
     Cookiecutter cannot ask a question a second time, and keeps no answers for `--replay` before all
     of them are given.

@@ -39,7 +39,7 @@ class Mode(NamedTuple):
     label: str
     path: str = "/livez"  # of a probe there is no line while all is well
     variables: tuple[tuple[str, str], ...] = ()
-    beside: str = "nothing"  # the name of the mode whose cost is 1
+    beside: str = "nothing"  # the mode to compare with
     most: float | None = None  # times the other's processor time, and its inverse in throughput
     sampled: float | None = None  # the share of requests whose span is recorded; None without any
 
@@ -144,7 +144,7 @@ def _environment(mode: Mode, receiver: int) -> dict[str, str]:
 def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
     """The instructions of the server's process for a request, with those of sending the spans.
 
-    They depend on no other process. Without Valgrind there are none.
+    Other processes do not change them. Without Valgrind there is no row.
 
     Raises:
         BenchError: a service does not start or answer.

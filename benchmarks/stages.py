@@ -25,7 +25,7 @@ DUTIES = (
     "ids, and the end of the request",
     "the time that the caller allows",
     "problems, which cost nothing while all is well",
-    "headers of every answer, readiness",
+    "headers of every answer, readiness, the host",
     "strict JSON and query",
 )
 # Each does what the one before does, and more.
