@@ -24,21 +24,10 @@ def per_request(tree: Tree) -> float:
     Raises:
         BenchError: when the requests fail.
     """
-    return of_request(sys.executable, environment(tree), cwd=tree.root)
-
-
-def of_request(
-    python: str, variables: dict[str, str], arguments: Sequence[str] = (), cwd: Path = ROOT
-) -> float:
-    """The instructions for a request that `DRIVER` makes with these arguments behind the number.
-
-    Raises:
-        BenchError: when the requests fail.
-    """
 
     def instructions_of(requests: int) -> int:
-        command = [python, "-P", str(DRIVER), str(requests), *arguments]
-        return of_process(command, variables, cwd)
+        command = [sys.executable, "-P", str(DRIVER), str(requests)]
+        return of_process(command, environment(tree), tree.root)
 
     instructions_of(1)  # Python may compile what it imports, which is no part of a request
     return (instructions_of(MANY) - instructions_of(FEW)) / (MANY - FEW)

@@ -1,29 +1,25 @@
 """Makes no-op requests to the engine without a server, one after another: see `instructions.py`.
 
-    python -P noops.py NUMBER [MODULE:APPLICATION PATH]
+    python -P noops.py NUMBER
 
 The lifespan is open meanwhile, as it sets the garbage collector.
 """
 
 import asyncio
 import sys
-from importlib import import_module
 from typing import Any
 
-NUMBER, NAME, PATH = [
-    *sys.argv[1:],
-    *("benchmarks.apps.template:asgi", "/noop")[len(sys.argv) - 2 :],
-]
-MODULE, _, ATTRIBUTE = NAME.partition(":")
-ASGI: Any = getattr(import_module(MODULE), ATTRIBUTE)  # called with plain dictionaries
+from benchmarks.apps.template import asgi
+
+ASGI: Any = asgi  # called with plain dictionaries
 SCOPE: dict[str, Any] = {
     "type": "http",
     "asgi": {"version": "3.0", "spec_version": "2.4"},
     "http_version": "1.1",
     "method": "GET",
     "scheme": "http",
-    "path": PATH,
-    "raw_path": PATH.encode(),
+    "path": "/noop",
+    "raw_path": b"/noop",
     "query_string": b"",
     "root_path": "",
     "headers": [(b"host", b"127.0.0.1:8000"), (b"accept", b"*/*")],
@@ -78,4 +74,4 @@ async def request() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(NUMBER)))
+    asyncio.run(main(int(sys.argv[1])))
