@@ -230,6 +230,19 @@ def test_a_file_that_a_killed_process_had_just_begun_does_no_harm(
     assert (1, 1, 1, 1) == counted(server)
 
 
+def test_a_file_that_a_process_has_just_begun_does_no_harm(
+    server: MetricsServer, start: Start, temporary: Path
+) -> None:
+    [directory] = temporary.iterdir()
+    child = start()
+    child.count(1)
+    begun = directory / f"summary_{child.process.pid}.db"
+    begun.touch()
+
+    assert (1, 1, 1, 1) == counted(server)
+    assert begun.exists()
+
+
 def test_processes_are_one_service(server: MetricsServer, start: Start) -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("reads /proc")

@@ -209,7 +209,9 @@ class _Children(Collector):
     def _read(self) -> Iterable[Metric]:
         for attempt in range(1, READS + 1):
             with suppress(*(BEING_WRITTEN if attempt < READS else ())):
-                return _merge([str(file) for file in self._directory.glob("*.db")])
+                # A process opens a file before it gives it its first page: until then it is empty.
+                written = [file for file in self._directory.glob("*.db") if file.stat().st_size]
+                return _merge([str(file) for file in written])
         raise AssertionError  # the last attempt returns or raises
 
 
