@@ -415,7 +415,9 @@ asyncio.run(main())
     "python",
     [OLDEST, *(pytest.param(python, marks=pytest.mark.heavy) for python in PYTHONS[1:])],
 )
-@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
+@pytest.mark.parametrize(
+    "resolution", ["highest", pytest.param("lowest-direct", marks=pytest.mark.heavy)]
+)
 def test_a_wheel_is_of_use_alone(
     library: str, python: str, resolution: str, built: list[Path], tmp_path: Path
 ) -> None:

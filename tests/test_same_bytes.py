@@ -80,7 +80,13 @@ WAYS: dict[str, Callable[[Release, Path, dict[str, str]], Path]] = {
 }
 
 
-@pytest.fixture(scope="module", params=ANSWERS, ids=["defaults", "other answers"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(ANSWERS[0], id="defaults"),
+        pytest.param(ANSWERS[1], id="other answers", marks=pytest.mark.heavy),
+    ],
+)
 def baked(
     request: pytest.FixtureRequest, release: Release, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, str], Tree]:

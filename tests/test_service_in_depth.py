@@ -10,7 +10,7 @@ from .checks import knowing_types
 from .uv import on_python, run
 
 # They start many processes, which takes long.
-PROCESSES = ("test_serve", "test_tracing")
+PROCESSES = ("certificates", "metrics", "serve", "tracing", "unread_logs")
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def uv_run(project: Path, *command: str | Path) -> None:
 
 
 def test_the_service_stands_every_odd_input(project: Path) -> None:
-    left_out = (f"--ignore=tests/service/{name}.py" for name in PROCESSES)
+    left_out = (f"--ignore=tests/service/test_{name}.py" for name in PROCESSES)
 
     uv_run(project, "pytest", "tests/service", *left_out)
 
 
 @pytest.mark.heavy
 def test_the_service_starts_and_stops_in_every_way(project: Path) -> None:
-    uv_run(project, "pytest", *(f"tests/service/{name}.py" for name in PROCESSES))
+    uv_run(project, "pytest", *(f"tests/service/test_{name}.py" for name in PROCESSES))
 
 
 def test_those_tests_are_as_tidy_and_typed_as_the_services_own(project: Path) -> None:
