@@ -1,7 +1,17 @@
 """The issuer for development makes tokens that only the same audience accepts."""
 
+import asyncio
+
 import pytest
-from flask_guards import LOCAL_ISSUER, IssuerKeys, LocalIssuer, TokenError, TokenVerifier
+from click.testing import CliRunner
+from flask_guards import (
+    LOCAL_ISSUER,
+    IssuerKeys,
+    LocalIssuer,
+    TokenError,
+    TokenVerifier,
+    token_command,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -27,3 +37,22 @@ async def test_a_token_for_another_audience_is_refused() -> None:
 async def test_a_token_ends() -> None:
     with pytest.raises(TokenError, match="expired"):
         await verifier("quotes").verify(LocalIssuer("quotes").token(lasts=-60))
+
+
+def test_the_command_prints_a_token_with_its_scopes_and_subject() -> None:
+    command = token_command(LOCAL_ISSUER, "quotes")
+    arguments = ["--scope", "quotes:read", "--scope", "quotes:write", "--subject", "me"]
+    printed = CliRunner().invoke(command, arguments)
+    found = asyncio.run(verifier("quotes").verify(printed.output.strip()))
+
+    assert ("me", {"quotes:read", "quotes:write"}) == (found.subject, found.scopes)
+
+
+def test_the_command_makes_no_token_of_another_issuer() -> None:
+    printed = CliRunner().invoke(token_command("https://login.example.com", "quotes"), [])
+
+    assert 1 == printed.exit_code
+    assert printed.output == (
+        "Error: This service accepts the tokens of https://login.example.com only; "
+        "ask that issuer for one.\n"
+    )

@@ -1,8 +1,10 @@
 """The accepted and refused values of each type of setting."""
 
+import sys
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from upstreams import Count, Delay, Host, Seconds
+from upstreams import Count, Delay, Host, RedisUrl, Seconds
 
 TYPES = {"Count": Count, "Delay": Delay, "Host": Host, "Seconds": Seconds}
 
@@ -35,3 +37,13 @@ def test_a_right_value_is_taken(name: str, value: str) -> None:
 def test_a_wrong_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(TYPES[name]).validate_python(value)
+
+
+def test_a_redis_url_needs_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter: TypeAdapter[object] = TypeAdapter(RedisUrl)
+    assert "**" in str(adapter.validate_python("redis://cache.example"))
+
+    monkeypatch.setitem(sys.modules, "redis", None)
+
+    with pytest.raises(ValidationError, match="needs the package redis, which is not installed"):
+        adapter.validate_python("redis://cache.example")

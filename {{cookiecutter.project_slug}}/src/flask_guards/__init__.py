@@ -14,7 +14,7 @@ from ._bearer import Refusal, caller, init_bearer, required_scopes, requires
 from ._cors import cors, origin
 from ._hosts import allowed_hosts, host_name
 from ._keys import IssuerKeys, KeysUnavailableError
-from ._local_issuer import LOCAL_ISSUER, LocalIssuer
+from ._local_issuer import LOCAL_ISSUER, LocalIssuer, token_command
 from ._rate_limits import (
     Count,
     RateLimits,
@@ -71,4 +71,5 @@ __all__ = [
     "rate_limit",
     "required_scopes",
     "requires",
+    "token_command",
 ]

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import sys
 import time
 import uuid
 from collections.abc import Collection
 
+import click
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -51,3 +53,22 @@ class LocalIssuer:
         }
         headers = {"typ": ACCESS_TOKEN, "kid": "local"}
         return jwt.encode(claims, self._key, _ALGORITHM, headers)
+
+
+def token_command(issuer: str, audience: str) -> click.Command:
+    """Return a command `token` that prints a token of the local issuer for this `audience`.
+
+    If the program accepts the tokens of another `issuer`, the command ends with an error.
+    """
+
+    @click.command("token")
+    @click.option("--scope", "scopes", multiple=True, help="A scope to allow; may be repeated.")
+    @click.option("--subject", default="developer", show_default=True, help="The caller's name.")
+    def print_token(scopes: tuple[str, ...], subject: str) -> None:
+        """Print a token of the local issuer, valid for an hour."""
+        if issuer != LOCAL_ISSUER:
+            message = f"This service accepts the tokens of {issuer} only; ask that issuer for one."
+            raise click.ClickException(message)
+        sys.stdout.write(f"{LocalIssuer(audience).token(subject, scopes=scopes)}\n")
+
+    return print_token

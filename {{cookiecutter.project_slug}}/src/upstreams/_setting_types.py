@@ -1,5 +1,6 @@
 """Types of settings, for the fields of a pydantic model."""
 
+from importlib.util import find_spec
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -19,6 +20,9 @@ def _host(value: str) -> str:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
+    if find_spec("redis") is None:
+        message = "needs the package redis, which is not installed"
+        raise ValueError(message)
     if not is_redis_url(value.get_secret_value()):
         message = (
             "must be like redis://:password@host:6379/0, with every sign of the password that is "
@@ -38,7 +42,7 @@ Host = Annotated[str, AfterValidator(_host)]
 """An IP address or the name of a host (RFC 1123 section 2.1, and underscores)."""
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-"""The URL of a Redis, which may hold a password."""
+"""The URL of a Redis, which may hold a password. It needs the package redis."""
 
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 """Seconds, more than 0 and at most a week."""

@@ -4,9 +4,6 @@
 its line in `app.py` and the settings that it reads.
 """
 
-import sys
-
-import click
 from flask import Flask
 from flask_asgi import add_logged_ids, on_loop
 from flask_guards import (
@@ -22,6 +19,7 @@ from flask_guards import (
     init_bearer,
     init_rate_limits,
     required_scopes,
+    token_command,
 )
 from typed_views import Problem
 from upstreams import SettingsError, Upstream
@@ -79,7 +77,7 @@ def _init_tokens(app: Flask, settings: Settings) -> None:
         token_type=auth.token_type,
     )
     init_bearer(app, verifier, found=_log_caller)
-    _add_command(app, auth.issuer, audience)
+    app.cli.add_command(token_command(auth.issuer, audience))
 
 
 def _log_caller(caller: Caller) -> None:
@@ -94,15 +92,3 @@ def _keys(app: Flask, auth: AuthSettings) -> IssuerKeys:
 
     parts(app).lifespan.add(lambda _: upstream.open())
     return IssuerKeys(fetch)
-
-
-def _add_command(app: Flask, issuer: str, audience: str) -> None:
-    @app.cli.command("token")
-    @click.option("--scope", "scopes", multiple=True, help="What it allows; may be repeated.")
-    @click.option("--subject", default="developer", show_default=True, help="Who it is for.")
-    def print_token(scopes: tuple[str, ...], subject: str) -> None:
-        """Print a token of the local issuer, valid for an hour."""
-        if issuer != LOCAL_ISSUER:
-            message = "AUTH__ISSUER is set: this service takes the tokens of that issuer alone."
-            raise click.ClickException(message)
-        sys.stdout.write(f"{LocalIssuer(audience).token(subject, scopes=scopes)}\n")

@@ -214,14 +214,6 @@ class Settings(ServiceSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("rate_limits_redis_url")
-    @classmethod
-    def _has_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and find_spec("redis") is None:
-            message = "needs the package redis: the extra `redis`"
-            raise ValueError(message)
-        return value
-
     @field_validator("metrics_port")
     @classmethod
     def _not_the_public_port(cls, value: int, info: ValidationInfo) -> int:
