@@ -21,7 +21,7 @@ class Odd(ServiceSettings):
 def test_every_setting_is_shown_with_its_description_and_default() -> None:
     header, *paragraphs = Shop.env_example("show").split("\n\n")
 
-    assert header.endswith("# Written anew by: show > .env.example")
+    assert header.endswith("# To generate it again: show > .env.example")
     names = [each.splitlines()[-1].partition("=")[0] for each in paragraphs]
     assert names == [f"# {name.upper()}" for name in Shop.variables()]
     assert "# The TCP port to listen on.\n# PORT=8000" in paragraphs

@@ -47,8 +47,8 @@ class AuthSettings(BaseModel):
 
     issuer: str = Field(
         default=LOCAL_ISSUER,
-        description="who makes the tokens, exactly as the claim iss names it; production needs it "
-        "for views that require a token, and development makes its own with `flask token`",
+        description="the issuer of tokens, exactly as in the claim iss; required in production if "
+        "a view requires a token; by default the local issuer, whose tokens `flask token` prints",
     )
     jwks_url: HttpUrl | None = Field(
         default=None,
@@ -57,14 +57,14 @@ class AuthSettings(BaseModel):
     )
     audience: str = Field(
         default="",
-        description="for whom tokens must be made: what the claim aud names; the name of the "
-        "service unless set",
+        description="the audience that tokens must name in the claim aud; by default the name of "
+        "the service",
     )
     token_type: str = Field(
         default=ACCESS_TOKEN,
         min_length=1,
-        description="the typ in the header of tokens: at+jwt, or JWT where the issuer knows no "
-        "better",
+        description="the typ that the header of tokens must have: at+jwt, or JWT for an issuer "
+        "that does not send at+jwt",
     )
 
     @field_validator("jwks_url")

@@ -7,11 +7,11 @@ from pydantic import BaseModel
 from ._variables import NESTED, variables
 
 _HEADER = """\
-# Every setting with its default. Copy this file to .env and change what you need; variables of the
-# environment go before it. A wrong value stops the start, and so does a name that looks like a slip
-# for that of a setting; names of other programs, such as Compose's, may be here too.
+# Every setting with its default. Copy this file to .env and change what you need. Environment
+# variables take precedence over .env. A wrong value stops the start, and so does a name that looks
+# like a misspelt setting. Variables of other programs, such as Compose, are allowed.
 #
-# Written anew by: {command} > .env.example
+# To generate it again: {command} > .env.example
 
 """
 

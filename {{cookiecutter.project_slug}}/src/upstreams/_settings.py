@@ -36,8 +36,8 @@ class UpstreamSettings(BaseModel):
 
     base_url: HttpUrl | None = Field(
         default=None,
-        description="the URL of the upstream; production needs one, and development uses the stub "
-        "of the client without it",
+        description="the URL of the upstream; required in production; in development the client's "
+        "stub answers without it",
     )
     timeout_seconds: Seconds = Field(
         default=Upstream.timeout,
@@ -45,11 +45,11 @@ class UpstreamSettings(BaseModel):
     )
     max_connections: Count = Field(
         default=Upstream.max_connections,
-        description="the number of connections to the upstream per worker",
+        description="the largest number of connections to the upstream per worker",
     )
     max_waiting: Count = Field(
         default=Upstream.max_waiting,
-        description="the number of calls that may wait for a connection; more fail at once: 503",
+        description="how many calls may wait for a connection; further ones fail at once (503)",
     )
     max_response_bytes: Count = Field(
         default=Upstream.max_response_bytes,
@@ -59,40 +59,41 @@ class UpstreamSettings(BaseModel):
         default=Upstream.max_retries,
         ge=0,
         le=100,
-        description="how often one call that failed for a moment is tried again",
+        description="how often a call is retried after a temporary failure",
     )
     retry_share: float = Field(
         default=Upstream.retry_share,
         ge=0,
         le=1,
-        description="the most that retries and hedges may add to the calls, as a share of them",
+        description="the largest average number of retries and hedges per call",
     )
     hedge: bool = Field(
         default=Upstream.hedge,
-        description="whether a GET that takes longer than 95 % of the latest is made a second time "
-        "beside the first",
+        description="whether a GET that takes longer than 95 % of recent ones is sent a second "
+        "time while the first goes on",
     )
     breaker_failures: Count = Field(
         default=Upstream.breaker_failures,
-        description="after how many failures in a row the upstream is left alone",
+        description="the number of consecutive failures that opens the circuit breaker",
     )
     breaker_seconds: Seconds = Field(
         default=Upstream.breaker_seconds,
-        description="how long it is left alone before one call tries it, in seconds",
+        description="how long the circuit breaker stays open before one call tries the upstream, "
+        "in seconds",
     )
     required: bool = Field(
         default=Upstream.required,
-        description="whether /readyz says no while the upstream is left alone",
+        description="whether /readyz answers 503 while the circuit breaker is open",
     )
     cache: bool = Field(
         default=False,
-        description="whether replies are used again as their Cache-Control allows; needs the extra "
+        description="whether replies are cached as their Cache-Control allows; needs the extra "
         "`cache`",
     )
     cache_redis_url: RedisUrl | None = Field(
         default=None,
-        description="the Redis that keeps them, like redis://127.0.0.1:6379/0; without one, each "
-        "worker's memory",
+        description="the Redis that keeps cached replies, like redis://127.0.0.1:6379/0; without "
+        "it each worker keeps them in memory",
     )
 
     @field_validator("base_url", mode="before")

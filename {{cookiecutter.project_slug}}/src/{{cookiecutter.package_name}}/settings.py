@@ -59,7 +59,7 @@ class PricesSettings(UpstreamSettings):
         default=3.0, description="how long all calls of one request may take, in seconds"
     )
     max_concurrency: Count = Field(
-        default=10, description="the number of calls at once within one request"
+        default=10, description="how many calls of one request may run at once"
     )
 
 
@@ -72,7 +72,7 @@ class Settings(ServiceSettings):
 
     environment: Literal["development", "production"] = Field(
         default="development",
-        description="what the process is used for: development or production, which refuses DEBUG",
+        description="the kind of process: development, or production, which refuses DEBUG",
     )
     debug: bool = Field(
         default=False, description="whether errors show their cause to the client; development only"
@@ -89,23 +89,23 @@ class Settings(ServiceSettings):
         default=0,
         ge=0,
         le=65535,
-        description="the TCP port to serve /metrics on, which is not for the public; 0 for none, "
-        "and then nothing is counted",
+        description="the TCP port to serve /metrics on, which must not be public; 0 switches "
+        "metrics off",
     )
     web_concurrency: Count = Field(default=1, description="the number of worker processes")
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         default="INFO",
-        description="the least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+        description="the lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL",
     )
     log_format: LogFormat = Field(
         default_factory=_log_format,
-        description="how a log line looks, json or text; json in production and text in "
-        "development unless set",
+        description="the format of log lines, json or text; by default json in production and text "
+        "in development",
     )
     api_docs: bool = Field(
         default_factory=_api_docs,
         description="whether /openapi.json and the page at /docs are served, which needs the extra "
-        "`docs`; true in development and false in production unless set",
+        "`docs`; by default true in development and false in production",
     )
     max_content_length: Count = Field(
         default=1024 * 1024, description="the largest request body that is accepted, in bytes"
@@ -113,25 +113,27 @@ class Settings(ServiceSettings):
     allowed_hosts: Hosts = Field(
         default="",
         validate_default=True,
-        description="the hosts that requests may be for, separated by commas, such as "
-        "api.example.com, or .example.com with all names below it; * for all; production needs it",
+        description="the hosts that requests may name, separated by commas, such as "
+        "api.example.com, or .example.com with all names below it; * for all; required in "
+        "production",
     )
     cors_origins: Origins = Field(
         default="",
-        description="the sites whose scripts may read answers, separated by commas, such as "
-        "https://app.example.com; * for all, and none unless set",
+        description="the origins whose scripts may read responses, separated by commas, such as "
+        "https://app.example.com; * for all; none by default",
     )
     secret_key: SecretStr | None = Field(
         default=None,
         validate_default=True,
-        description="what signs the cookies of sessions, at least 32 characters; nothing needs it "
-        "before a view uses `flask.session`",
+        description="the key that signs session cookies, at least 32 characters; needed only if a "
+        "view uses `flask.session`",
     )
     auth: AuthSettings = AuthSettings()
     rate_limits_redis_url: RedisUrl | None = Field(
         default=None,
-        description="the Redis that counts how often callers call, like redis://127.0.0.1:6379/0; "
-        "without one, each worker counts for itself; needs the extra `redis`",
+        description="the Redis that keeps the counts of rate limits, like "
+        "redis://127.0.0.1:6379/0; without it each worker counts separately; needs the extra "
+        "`redis`",
     )
     # jinja: if cookiecutter.include_example
     quotes_limit: LimitText = Field(
@@ -140,22 +142,23 @@ class Settings(ServiceSettings):
     )
     # jinja: endif
     worker_threads: Count = Field(
-        default=100, description="the number of requests at once in views that are not async"
+        default=100, description="how many requests may run at once in views that are not async"
     )
     max_waiting: Count = Field(
         default=1000,
-        description="the number of such requests that may wait for a thread; more are answered 503",
+        description="how many of these requests may wait for a thread; further ones are answered "
+        "503",
     )
     max_in_flight: Count = Field(
         default=10_000,
-        description="the number of requests at once in all; more are answered 503, except health "
-        "checks",
+        description="how many requests may be in flight; further ones are answered 503, except "
+        "health checks",
     )
     request_timeout_seconds: Seconds = Field(
         default=60,
-        description="how long a request's body of at most 64 KiB may take to arrive (then: 408), "
-        "and after that an async view to begin its response (then it is cancelled: 504), in "
-        "seconds; a stream may last longer",
+        description="how long a request's body of at most 64 KiB may take to arrive (408), and "
+        "after that an async view to begin its response (504), in seconds; a stream may last "
+        "longer",
     )
     # Upstreams are a line each: `orders: UpstreamSettings = UpstreamSettings()`.
     # jinja: if cookiecutter.include_example
@@ -169,8 +172,8 @@ class Settings(ServiceSettings):
     # jinja: endif
     shutdown_delay_seconds: Delay = Field(
         default=0,
-        description="how long /readyz says no before the socket closes, in seconds: what a load "
-        "balancer needs to notice",
+        description="how long /readyz answers 503 before the socket closes, in seconds: the time "
+        "that a load balancer needs to notice",
     )
     shutdown_grace_seconds: Seconds = Field(
         default=30, description="how long a stop waits for requests in flight, in seconds"
@@ -182,13 +185,13 @@ class Settings(ServiceSettings):
     )
     forwarded_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
         default="127.0.0.1",
-        description="the proxies whose X-Forwarded headers are believed, as addresses or networks "
+        description="the addresses or networks of proxies whose X-Forwarded headers are trusted, "
         "separated by commas; * for all",
     )
     deadline_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
         default="",
-        description="the callers whose X-Envoy-Expected-Rq-Timeout-Ms is believed, as addresses or "
-        "networks separated by commas; * for all, and nobody unless set",
+        description="the addresses or networks of callers whose X-Envoy-Expected-Rq-Timeout-Ms is "
+        "trusted, separated by commas; * for all; none by default",
     )
 
     @field_validator("allowed_hosts")
