@@ -48,8 +48,8 @@ def test_nothing_else_remembers_by_what_clients_choose() -> None:
     # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), those
     # of settings for their names, and that of the transport for times that the code sets. Those of
     # metrics are as few as the series: a method is of a set, and a route is a rule's
-    # (`test_server_metrics.py`). That of pages has no arguments,
-    # and that of rate limits those of the code and the settings.
+    # (`test_server_metrics.py`). That of pages has no arguments, and those of rate limits and of
+    # JSON have those of the code and the settings.
     package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 
@@ -58,6 +58,7 @@ def test_nothing_else_remembers_by_what_clients_choose() -> None:
         "_rate_limits.py: cache",
         "_server_metrics.py: cache",
         "_slips.py: cache",
+        "_strict_json.py: lru_cache",
         "_transport.py: lru_cache",
         "_upstream_metrics.py: cache",
         "_urls.py: lru_cache",

@@ -3,10 +3,12 @@
 import json
 import math
 import os
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from flask import Flask, jsonify, request
+from flask.json.provider import DefaultJSONProvider
 from flask.testing import FlaskClient
 from flask_asgi import StrictProvider, StrictRequest
 from flask_asgi._strict_json import MAX_DEPTH, _reason
@@ -21,7 +23,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "cut off": (b'{"a": [1,\n 2', "Expecting ',' delimiter at line 2, column 3"),
     "no name": (b"{,}", "Expecting property name enclosed in double quotes at line 1, column 2"),
     "two values": (b"1\n2", "Extra data at line 2, column 1"),
-    "control character": (b'"\n"', "Invalid control character at at line 1, column 2"),
+    "control character": (b'"\n"', "Invalid control character at line 1, column 2"),
     "deep lists": (2500 * b"[" + 2500 * b"]", f"{TOO_DEEP} 101"),
     "deep objects": (2500 * b'{"a":' + b"1" + 2500 * b"}", f"{TOO_DEEP} 501"),
     "deep, with brackets in texts": (
@@ -210,3 +212,18 @@ def test_everything_that_is_json_is_read(value: object) -> None:
     for ascii_only in (True, False):
         text = json.dumps(value, ensure_ascii=ascii_only)
         assert provider.loads(text) == provider.loads(text.encode()) == value
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_the_settings_of_an_application_hold_from_when_they_are_set(*, compact: bool) -> None:
+    strict, plain = StrictProvider(Flask("any")), DefaultJSONProvider(Flask("any"))
+    asked: dict[str, Any] = {"separators": (",", ":")} if compact else {}
+    value = {"é": "ü", "a": Decimal("1.50"), "b": [1.5, {"c": 1, "b": None}]}
+
+    assert strict.dumps(value, **asked) == plain.dumps(value, **asked)
+    for name, setting in {"sort_keys": False, "ensure_ascii": False, "default": repr}.items():
+        for provider in (strict, plain):
+            setattr(provider, name, setting)
+        assert strict.dumps(value, **asked) == plain.dumps(value, **asked)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        strict.dumps(float("nan"), **asked)

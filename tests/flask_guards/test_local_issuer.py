@@ -51,7 +51,7 @@ def test_the_command_prints_a_token_with_its_scopes_and_subject() -> None:
 def test_the_command_makes_no_token_of_another_issuer() -> None:
     printed = CliRunner().invoke(token_command("https://login.example.com", "quotes"), [])
 
-    assert 1 == printed.exit_code
+    assert printed.exit_code == 1
     assert printed.output == (
         "Error: This service accepts the tokens of https://login.example.com only; "
         "ask that issuer for one.\n"

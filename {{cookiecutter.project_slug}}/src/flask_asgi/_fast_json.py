@@ -7,10 +7,7 @@ from typing import Any
 import orjson
 from flask.json.provider import DefaultJSONProvider
 
-from ._strict_json import StrictProvider
-
-# How Flask asks for JSON outside of its debug mode.
-_COMPACT = {"separators": (",", ":")}
+from ._strict_json import COMPACT, StrictProvider
 
 # Types that orjson would write differently are left to Flask's `default`.
 _OPTIONS = (
@@ -38,7 +35,7 @@ class FastProvider(StrictProvider):
         Raises:
             ValueError: it contains NaN or an infinity, which JSON lacks (RFC 8259 section 6).
         """
-        if kwargs == _COMPACT and self.default is _DEFAULT:
+        if kwargs == COMPACT and self.default is _DEFAULT:
             text = self._written(obj)
             if text is not None:
                 return text

@@ -9,6 +9,8 @@ import math
 import re
 import sys
 from codecs import BOM_UTF8
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from flask import Request
@@ -18,6 +20,9 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 # Enough levels for any data, and few enough for recursive Python code that processes the value
 # later: a serialiser, a validator, `copy.deepcopy`.
 MAX_DEPTH = 100
+
+# How Flask asks for JSON outside of its debug mode.
+COMPACT: dict[str, Any] = {"separators": (",", ":")}
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -72,6 +77,8 @@ class StrictProvider(DefaultJSONProvider):
         Raises:
             ValueError: it contains NaN or an infinity, which JSON lacks (RFC 8259 section 6).
         """
+        if kwargs == COMPACT:
+            return _compact_encoder(self.default, self.ensure_ascii, self.sort_keys).encode(obj)
         kwargs.setdefault("allow_nan", False)
         return super().dumps(obj, **kwargs)
 
@@ -114,6 +121,18 @@ def _finite(number: str) -> float:
     if math.isinf(value):
         raise _UnfitNumberError(number, "A number is too large")
     return value
+
+
+# `json.dumps` makes an encoder for each call, which takes longer than to write a small response.
+@lru_cache
+def _compact_encoder(
+    default: Callable[[Any], Any],
+    ensure_ascii: bool,  # noqa: FBT001 - a key of the cache
+    sort_keys: bool,  # noqa: FBT001 - the same
+) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        **COMPACT, default=default, ensure_ascii=ensure_ascii, sort_keys=sort_keys, allow_nan=False
+    )
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
@@ -165,7 +184,8 @@ def _without_strings(text: str) -> str:
 def _reason(error: ValueError) -> str:
     """Return the fault and its position, without any part of the text itself."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+        # Some of Python's messages end with "at", before the place.
+        return f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"Not UTF-8 at byte {error.start + 1}"
     return "It cannot be read"  # by another JSON provider
