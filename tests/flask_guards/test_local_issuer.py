@@ -45,7 +45,8 @@ def test_the_command_prints_a_token_with_its_scopes_and_subject() -> None:
     printed = CliRunner().invoke(command, arguments)
     found = asyncio.run(verifier("quotes").verify(printed.output.strip()))
 
-    assert ("me", {"quotes:read", "quotes:write"}) == (found.subject, found.scopes)
+    assert found.subject == "me"
+    assert found.scopes == {"quotes:read", "quotes:write"}
 
 
 def test_the_command_makes_no_token_of_another_issuer() -> None:
