@@ -51,7 +51,7 @@ from greenlet import greenlet
 
 PART = bytes(65536)
 
-# A test's options, as JSON: arguments of `FlaskToAsgi`, and those that are popped below.
+# A test's options, as JSON: arguments of `FlaskToAsgi`, and the options popped below.
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("ENGINE_OPTIONS", "{}"))
 DELAY: float = OPTIONS.pop("delay", 0)  # seconds between a signal and the server's stop
 ON_ITS_WAY: float = OPTIONS.pop("on_its_way", Server.on_its_way_seconds)
@@ -325,7 +325,7 @@ async def parts_async() -> Response:
             events["async-parts"] += 1
             yield PART
 
-    return Response(parts(int(request.args["number"])))  # type: ignore[arg-type] # what Flask cannot take and the bridge can
+    return Response(parts(int(request.args["number"])))  # type: ignore[arg-type] # Flask cannot take it, the bridge can
 
 
 @bp.get("/parts/sync")

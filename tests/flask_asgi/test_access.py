@@ -32,7 +32,7 @@ Ended = list[EndedRequest]
 
 @pytest.fixture
 def ended() -> Ended:
-    """The requests that are over."""
+    """The ended requests."""
     return []
 
 
@@ -46,7 +46,7 @@ def app(ended: Ended) -> Flask:
 
 
 def under_asgi(app: Flask, use: Callable[[httpx.AsyncClient], Awaitable[T]], **options: Any) -> T:
-    """What `use` returns of a client of the application behind the bridge."""
+    """Call `use` with a client of the bridged application, and return its result."""
 
     async def asked() -> T:
         transport = httpx.ASGITransport(app=FlaskToAsgi(app, **options))  # type: ignore[arg-type] # httpx's own types
@@ -68,14 +68,14 @@ def test_a_clients_request_id_is_kept(app: Flask, ended: Ended, given_id: str) -
 
 
 @pytest.mark.parametrize("given_id", ["", "x" * 129, "two words", "é", 'quo"te', "a,b"])
-def test_a_request_id_that_could_do_harm_is_replaced(app: Flask, given_id: str) -> None:
+def test_an_unsafe_request_id_is_replaced(app: Flask, given_id: str) -> None:
     response = app.test_client().get("/ok", headers={"X-Request-ID": given_id})
 
     assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n")))
-def test_no_id_can_forge_a_line_or_a_header(given_id: str) -> None:
+def test_no_request_id_can_forge_a_log_line_or_a_header(given_id: str) -> None:
     app = Flask("tested")
     watch_requests(app, lambda _: None)
 
@@ -119,7 +119,7 @@ def test_an_invalid_traceparent_is_ignored(app: Flask, ended: Ended, traceparent
         ("", "a=1", None),
     ],
 )
-def test_what_tracers_add_is_passed_on_beside_a_valid_traceparent(
+def test_a_tracestate_is_passed_on_with_a_valid_traceparent(
     app: Flask, traceparent: str, tracestate: str, kept: str | None
 ) -> None:
     passed_on: dict[str, str] = {}
@@ -144,9 +144,7 @@ def test_outside_a_request_there_are_no_ids(app: Flask) -> None:
         assert (logged_ids(), ids_to_pass_on()) == ({}, [])
 
 
-def test_a_request_can_have_more_ids_in_its_lines_but_passes_none_of_them_on(
-    app: Flask, ended: Ended
-) -> None:
+def test_added_ids_are_logged_but_not_passed_on(app: Flask, ended: Ended) -> None:
     @app.get("/named")
     def named() -> list[str]:
         add_logged_ids(subject="someone")
@@ -160,7 +158,7 @@ def test_a_request_can_have_more_ids_in_its_lines_but_passes_none_of_them_on(
     assert [each.ids.get("subject") for each in ended] == ["someone", None]
 
 
-def test_requests_that_share_a_context_have_an_id_and_an_end_each(app: Flask, ended: Ended) -> None:
+def test_requests_that_share_a_context_have_separate_ids_and_ends(app: Flask, ended: Ended) -> None:
     with app.app_context():
         responses = [app.test_client().get("/ok") for _ in range(3)]
 
@@ -169,7 +167,7 @@ def test_requests_that_share_a_context_have_an_id_and_an_end_each(app: Flask, en
     assert [each.ids for each in ended] == [{"request_id": each} for each in ids]
 
 
-def test_what_is_made_of_the_ids_does_not_change_them(app: Flask, ended: Ended) -> None:
+def test_changes_to_the_returned_ids_do_not_change_the_request(app: Flask, ended: Ended) -> None:
     @app.get("/change")
     def change() -> str:
         logged_ids().clear()
@@ -184,7 +182,7 @@ def test_what_is_made_of_the_ids_does_not_change_them(app: Flask, ended: Ended) 
 
 @pytest.mark.parametrize("path", ["/sync", "/async", "/child-task", "/thread"])
 @pytest.mark.parametrize("served", [True, False])
-def test_the_ids_are_there_wherever_code_of_a_request_runs(
+def test_the_ids_are_available_in_views_tasks_and_threads(
     app: Flask, path: str, *, served: bool
 ) -> None:
     seen: list[dict[str, str]] = []
@@ -219,7 +217,7 @@ def test_the_ids_are_there_wherever_code_of_a_request_runs(
     assert seen == [{"request_id": "abc", "trace_id": TRACE_ID}]
 
 
-def test_requests_that_overlap_keep_their_ids_apart(app: Flask) -> None:
+def test_overlapping_requests_have_separate_ids(app: Flask) -> None:
     async def meet(client: httpx.AsyncClient) -> list[str]:
         both_inside = asyncio.Barrier(2)
 
@@ -234,7 +232,7 @@ def test_requests_that_overlap_keep_their_ids_apart(app: Flask) -> None:
     assert under_asgi(app, meet) == ["a", "b"]
 
 
-# What is said of a request
+# The report of an ended request
 
 
 @pytest.mark.parametrize(
@@ -254,7 +252,7 @@ def test_a_request_without_a_route_has_its_path_and_not_its_query(
     assert [(each.route, each.status, each.path) for each in ended] == [(None, status, logged)]
 
 
-def test_a_request_with_a_route_has_that_and_not_its_path(app: Flask, ended: Ended) -> None:
+def test_a_request_with_a_route_has_its_route_and_not_its_path(app: Flask, ended: Ended) -> None:
     app.add_url_rule("/users/<name>", "user", lambda name: name)
 
     app.test_client().get("/users/ann?token=s3cret")
@@ -265,17 +263,17 @@ def test_a_request_with_a_route_has_that_and_not_its_path(app: Flask, ended: End
     assert each.duration_ms >= 0
 
 
-def test_a_long_method_is_cut(app: Flask, ended: Ended) -> None:
+def test_a_long_method_is_truncated(app: Flask, ended: Ended) -> None:
     app.test_client().open("/ok", method=1000 * "X", buffered=True)
 
     assert ended[0].method == 32 * "X"
 
 
-# When it is over, which it is once
+# Each request ends once
 
 
 @pytest.mark.parametrize("path", ["/sync", "/async", "/plain", "/async-parts"])
-def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, path: str) -> None:
+def test_a_stream_ends_when_its_last_part_is_sent(app: Flask, ended: Ended, path: str) -> None:
     def parts() -> Iterator[str]:
         yield "a"
         assert not ended
@@ -308,7 +306,7 @@ def test_a_stream_is_over_when_its_last_part_is_sent(app: Flask, ended: Ended, p
     assert each.bytes_sent == len(response.content)
 
 
-def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> None:
+def test_a_stream_ends_once_at_a_disconnect(app: Flask, ended: Ended) -> None:
     async def leave(client: httpx.AsyncClient) -> None:
         begun = asyncio.Event()
 
@@ -333,7 +331,7 @@ def test_a_stream_whose_client_leaves_is_over_once(app: Flask, ended: Ended) -> 
     assert (each.bytes_sent, each.is_complete) == (1, False)
 
 
-def test_an_error_after_a_stream_was_returned_is_one_end(app: Flask, ended: Ended) -> None:
+def test_an_error_after_a_returned_stream_ends_the_request_once(app: Flask, ended: Ended) -> None:
     @app.after_request
     def fail(response: Response) -> Response:
         if response.is_streamed:
@@ -347,7 +345,7 @@ def test_an_error_after_a_stream_was_returned_is_one_end(app: Flask, ended: Ende
     assert [each.status for each in ended] == [500]
 
 
-def test_a_file_is_one_end(app: Flask, ended: Ended) -> None:
+def test_a_file_response_ends_the_request_once(app: Flask, ended: Ended) -> None:
     app.add_url_rule("/file", "file", lambda: send_file(__file__))
 
     app.test_client().get("/file", buffered=True)
@@ -355,7 +353,7 @@ def test_a_file_is_one_end(app: Flask, ended: Ended) -> None:
     assert [each.status for each in ended] == [200]
 
 
-def test_an_answer_for_which_no_hook_ran_before_has_an_id_and_one_end(
+def test_a_response_without_before_request_hooks_has_an_id_and_ends_once(
     app: Flask, ended: Ended
 ) -> None:
     headers = {"X-Request-ID": "abc", "traceparent": f"00-{IDS}-01"}
@@ -368,7 +366,7 @@ def test_an_answer_for_which_no_hook_ran_before_has_an_id_and_one_end(
     assert (each.status, each.path) == (503, "/nowhere")
 
 
-def test_a_request_whose_client_left_has_a_status_of_its_own(app: Flask, ended: Ended) -> None:
+def test_a_disconnected_request_has_status_499(app: Flask, ended: Ended) -> None:
     async def leave() -> None:
         inside = asyncio.Event()
 
@@ -397,7 +395,7 @@ def test_a_request_whose_client_left_has_a_status_of_its_own(app: Flask, ended: 
     assert (each.bytes_sent, each.is_complete) == (0, False)
 
 
-def test_a_request_that_took_too_long_is_a_504(app: Flask, ended: Ended) -> None:
+def test_a_timed_out_request_has_status_504(app: Flask, ended: Ended) -> None:
     async def hang() -> str:
         await asyncio.Event().wait()
         return ""
@@ -425,7 +423,7 @@ def test_a_request_that_took_too_long_is_a_504(app: Flask, ended: Ended) -> None
     ],
     ids=str,
 )
-def test_the_bytes_of_a_response_are_those_that_were_sent(
+def test_the_reported_bytes_are_the_sent_bytes(
     app: Flask, ended: Ended, answer: Any, method: str, *, served: bool
 ) -> None:
     def view() -> Any:
@@ -443,7 +441,9 @@ def test_the_bytes_of_a_response_are_those_that_were_sent(
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-def test_a_file_is_over_when_it_is_sent(app: Flask, ended: Ended, *, is_async: bool) -> None:
+def test_a_file_response_ends_when_the_file_is_sent(
+    app: Flask, ended: Ended, *, is_async: bool
+) -> None:
     class Part(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             assert not ended
@@ -463,7 +463,7 @@ def test_a_file_is_over_when_it_is_sent(app: Flask, ended: Ended, *, is_async: b
     assert [(each.bytes_sent, each.is_complete) for each in ended] == [(200_000, True)]
 
 
-def test_a_stream_whose_code_fails_is_not_complete(app: Flask, ended: Ended) -> None:
+def test_a_failed_stream_is_not_complete(app: Flask, ended: Ended) -> None:
     @app.get("/breaks")
     async def breaks() -> Any:
         async def parts() -> Any:
@@ -481,7 +481,7 @@ def test_a_stream_whose_code_fails_is_not_complete(app: Flask, ended: Ended) -> 
 
 @pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("served", [True, False])
-def test_a_session_that_cannot_be_saved_is_one_end(
+def test_a_failed_session_save_ends_the_request_once(
     app: Flask, ended: Ended, *, streamed: bool, served: bool
 ) -> None:
     class Failing(SecureCookieSessionInterface):
@@ -489,7 +489,7 @@ def test_a_session_that_cannot_be_saved_is_one_end(
             if response.status_code == 200:
                 raise OSError
 
-    app.secret_key = "x"  # noqa: S105 - it is none
+    app.secret_key = "x"  # noqa: S105 - not a secret
     app.session_interface = Failing()
     app.add_url_rule("/save", "save", lambda: iter("ab") if streamed else "ab")
 
@@ -511,7 +511,7 @@ def test_middleware_that_copies_the_environ_changes_nothing(app: Flask, ended: E
     assert [(each.status, each.bytes_sent) for each in ended] == [(200, 2)]
 
 
-def test_a_body_that_comes_slowly_is_part_of_the_duration(app: Flask, ended: Ended) -> None:
+def test_the_duration_includes_a_slow_body(app: Flask, ended: Ended) -> None:
     async def upload() -> None:
         messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/ok"} | {
@@ -536,7 +536,7 @@ def test_a_body_that_comes_slowly_is_part_of_the_duration(app: Flask, ended: End
     assert [each.duration_ms >= 4_000_000 for each in ended] == [True]
 
 
-def test_a_context_that_somebody_pushed_is_no_request(app: Flask, ended: Ended) -> None:
+def test_a_pushed_request_context_is_not_reported_as_a_request(app: Flask, ended: Ended) -> None:
     with app.test_request_context("/ok"):
         assert not [*g]
 

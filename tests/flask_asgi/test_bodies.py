@@ -38,8 +38,8 @@ pytestmark = pytest.mark.anyio
 
 PART = bytes(65536)
 THREADS = 20
-FEW_THREADS = 4  # of the server whose requests have only so many seconds:
-TIMEOUT = 2
+FEW_THREADS = 4  # of the server with a short request timeout
+TIMEOUT = 2  # seconds
 
 each_kind = pytest.mark.parametrize("kind", ["async", "sync"])
 both_framings = pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -73,7 +73,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: Flask, pa
     app.config["MAX_CONTENT_LENGTH"] = 3
     both_kinds(app, request_data, methods=["POST"])
 
-    # This client never sends any of it.
+    # The client sends no part of the body.
     client = Client(FlaskToAsgi(app), http_scope(path, (b"content-length", b"4"), method="POST"))
 
     assert 413 == (await client.next_sent())["status"]
@@ -81,7 +81,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: Flask, pa
 
 
 @on_both_paths
-async def test_a_client_that_leaves_in_mid_body_does_not_pass_for_the_end_of_it(
+async def test_a_disconnect_in_mid_body_is_not_read_as_the_end_of_the_body(
     app: Flask, path: str
 ) -> None:
     outcomes: list[type[BaseException]] = []
@@ -100,17 +100,17 @@ async def test_a_client_that_leaves_in_mid_body_does_not_pass_for_the_end_of_it(
     client.received.put_nowait({"type": "http.disconnect"})
     await client.done
 
-    # The loop cancels its view; the thread, which cannot be, gets an error from the read.
+    # The loop cancels an async view. A thread cannot be cancelled, so its read raises.
     assert [asyncio.CancelledError if path == "/async" else ClientDisconnected] == outcomes
 
 
-async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_missed() -> None:
+async def test_a_body_part_that_arrives_just_before_a_thread_waits_is_not_missed() -> None:
     messages: asyncio.Queue[Any] = asyncio.Queue()
     messages.put_nowait({"type": "http.request", "body": b"last", "more_body": False})
     incoming = Incoming(messages.get, on_disconnect=lambda: None)
     incoming.expect_body(None, withheld=False)
     incoming.watch()
-    while incoming.is_incomplete:  # noqa: ASYNC110 - the background task tells nobody
+    while incoming.is_incomplete:  # noqa: ASYNC110 - the background task sets no event
         await asyncio.sleep(0)
 
     await asyncio.wait_for(incoming.receive_ahead(), 1)
@@ -121,7 +121,7 @@ async def test_a_part_that_came_while_a_thread_was_about_to_wait_for_it_is_not_m
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="3.12 is the first with eager tasks")
 @on_both_paths
-def test_a_body_arrives_where_tasks_run_at_once(app: Flask, path: str) -> None:
+def test_a_body_arrives_with_eager_tasks(app: Flask, path: str) -> None:
     both_kinds(app, request_data, methods=["POST"])
     scope = http_scope(path, (b"transfer-encoding", b"chunked"), method="POST")
     parts = [bytes(65536)] * 5
@@ -154,7 +154,7 @@ class AsyncIterable:
         parts,
         AsyncIterable,
         lambda: (parts(), 200),
-        lambda: Response(parts()),  # type: ignore[arg-type] # what Flask cannot take
+        lambda: Response(parts()),  # type: ignore[arg-type] # Flask cannot take it
         lambda: iter(["a", "b"]),
         lambda: Response(["a", "b"]),
     ],
@@ -239,7 +239,7 @@ async def test_a_large_upload_leaves_memory_flat(server: Server, kind: str, fram
 
 
 @each_kind
-async def test_a_view_that_does_not_read_holds_the_client_back(server: Server, kind: str) -> None:
+async def test_a_view_that_does_not_read_applies_backpressure(server: Server, kind: str) -> None:
     async with connect(server.url) as connection:
         connection.send(f"/count-later/{kind}", "POST", announced(len(PART) * PARTS, "length"))
         writing = asyncio.create_task(write_body(connection, "length"))
@@ -294,7 +294,7 @@ async def test_a_body_as_long_as_the_limit_is_taken(
 @pytest.mark.parametrize(
     "path", ["/length/async?limit=10", "/length/sync?limit=10", "/refuse/sync"]
 )
-async def test_a_body_that_was_not_read_is_never_taken_for_a_request(
+async def test_an_unread_body_is_never_parsed_as_a_request(
     server: Server,
     path: str,
     framing: str,
@@ -317,28 +317,28 @@ async def test_a_body_that_was_not_read_is_never_taken_for_a_request(
 
 @both_framings
 @each_kind
-async def test_a_refused_upload_ends_the_connection_but_not_before_the_answer_is_read(
+async def test_a_refused_upload_closes_the_connection_after_the_response_is_read(
     server: Server, kind: str, framing: str
 ) -> None:
     async with connect(server.url) as connection:
         connection.send(f"/length/{kind}?limit=10", "POST", announced(2**23, framing))
         connection.writer.write(framed(bytes(2**23), framing))
         await connection.writer.drain()
-        await asyncio.sleep(0.1)  # a client that looks for an answer only when it has sent all
+        await asyncio.sleep(0.1)  # a client that reads the response only after it sent all
         reply = await connection.reply()
 
         assert (413, "close") == (reply.status, reply.headers["connection"])
         assert b"" == await connection.reader.read()
 
 
-async def test_a_refused_upload_without_an_end_is_cut_off(server: Server) -> None:
+async def test_a_refused_endless_upload_is_cut_off(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/length/async?limit=10", "POST", "Transfer-Encoding: chunked\r\n")
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(pour(connection), 5)
 
 
-async def test_a_short_body_that_nobody_reads_does_not_cost_the_connection(server: Server) -> None:
+async def test_an_unread_short_body_keeps_the_connection_open(server: Server) -> None:
     async with connect(server.url) as connection:
         for _ in range(2):
             connection.send("/refuse/sync", "POST", body=b"short")
@@ -358,7 +358,7 @@ async def test_a_short_body_that_nobody_reads_does_not_cost_the_connection(serve
         ("/length/sync?limit=10", 413),
     ],
 )
-async def test_a_body_that_the_view_does_not_want_is_not_asked_for(
+async def test_an_unwanted_body_gets_no_100_continue(
     server: Server, path: str, status: int
 ) -> None:
     async with connect(server.url) as connection:
@@ -366,13 +366,13 @@ async def test_a_body_that_the_view_does_not_want_is_not_asked_for(
 
         reply = await connection.reply()
 
-        # The client may send the body or go on without: only the end of the connection is clear.
+        # The client may send the body or skip it, so the server must close the connection.
         assert (status, "close") == (reply.status, reply.headers["connection"])
         assert b"" == await connection.reader.read()
 
 
 @each_kind
-async def test_a_body_that_the_view_wants_is_asked_for(server: Server, kind: str) -> None:
+async def test_a_wanted_body_gets_100_continue(server: Server, kind: str) -> None:
     async with connect(server.url) as connection:
         connection.send(f"/count/{kind}", "POST", "Content-Length: 4\r\nExpect: 100-continue\r\n")
         assert 100 == (await connection.head())[0]
@@ -383,7 +383,7 @@ async def test_a_body_that_the_view_wants_is_asked_for(server: Server, kind: str
 
 @pytest.mark.parametrize("size", [4, 65536], ids=["short", "longest"])
 @pytest.mark.parametrize("reader", ["task", "thread", "copied-context"])
-async def test_what_a_view_starts_can_read_a_short_body(
+async def test_tasks_and_threads_of_a_view_can_read_a_short_body(
     server: Server, reader: str, size: int
 ) -> None:
     async with connect(server.url) as connection:
@@ -395,7 +395,7 @@ async def test_what_a_view_starts_can_read_a_short_body(
 
 
 @pytest.mark.parametrize("reader", ["task", "thread", "copied-context"])
-async def test_what_a_view_starts_is_told_why_it_cannot_read_a_stream(
+async def test_a_task_or_thread_that_reads_a_stream_gets_an_error_that_says_why(
     server: Server, reader: str
 ) -> None:
     async with connect(server.url) as connection:
@@ -404,7 +404,7 @@ async def test_what_a_view_starts_is_told_why_it_cannot_read_a_stream(
         assert b"only the view's own code can wait" in (await connection.reply()).body
 
 
-async def test_a_short_body_on_its_way_holds_no_thread(server: Server) -> None:
+async def test_an_incomplete_short_body_holds_no_thread(server: Server) -> None:
     async with AsyncExitStack() as stack:
         slow = [await stack.enter_async_context(connect(server.url)) for _ in range(THREADS)]
         for connection in slow:
@@ -419,7 +419,7 @@ async def test_a_short_body_on_its_way_holds_no_thread(server: Server) -> None:
         assert [b"4"] * THREADS == [(await connection.reply()).body for connection in slow]
 
 
-async def test_a_client_that_leaves_in_mid_body_never_reaches_the_view(server: Server) -> None:
+async def test_a_disconnect_in_mid_body_never_reaches_the_view(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/length/sync?note=half-a-body", "POST", announced(4, "length"))
         connection.writer.write(b"bo")
@@ -429,7 +429,7 @@ async def test_a_client_that_leaves_in_mid_body_never_reaches_the_view(server: S
     assert 0 == await event(server, "half-a-body-torn-down")
 
 
-# Requests of clients that take their time
+# Slow clients
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +439,7 @@ def patient_server() -> Iterator[Server]:
 
 
 async def drip(connection: Connection, framing: str) -> None:
-    """Send a body a byte at a time, and stop when the server has had enough."""
+    """Send a body byte by byte until the server closes the connection."""
     while not connection.reader.at_eof():
         connection.writer.write(b"x" if framing == "length" else b"1\r\nx\r\n")
         await asyncio.sleep(0.05)
@@ -473,7 +473,7 @@ async def test_a_steady_upload_may_take_longer_than_the_timeout(patient_server: 
     part = bytes(1000 * TIMEOUT)
     async with connect(patient_server.url) as connection:
         connection.send("/length/sync", "POST", announced(50 * len(part), "length"))
-        for _ in range(50):  # some 40 times as fast as the least rate
+        for _ in range(50):  # about 40 times the minimum rate
             connection.writer.write(part)
             await asyncio.sleep(TIMEOUT * 1.2 / 50)
 
@@ -485,7 +485,7 @@ async def test_a_steady_upload_may_take_longer_than_the_timeout(patient_server: 
 
 @needs_proc
 @pytest.mark.parametrize("kind", ["async", "sync", "with-context/async"])
-async def test_a_slow_reader_holds_the_view_back_and_memory_stays_flat(
+async def test_a_slow_reader_pauses_the_view_and_memory_stays_flat(
     server: Server, kind: str
 ) -> None:
     before = await held(server)
@@ -532,7 +532,7 @@ async def test_a_stream_arrives_while_it_is_produced(server: Server, kind: str) 
         assert headers["content-type"].startswith("text/event-stream")
         assert b"data: first\n\n" == await connection.chunk()
 
-        # The second part is held back until this request, which the first must not wait for.
+        # The second part waits for this request; the first part must not.
         await get(server.url, f"/open/in-two-{kind}")
 
         assert b"data: second\n\n" == await connection.chunk()
@@ -552,7 +552,7 @@ async def test_an_error_after_the_first_byte_breaks_the_connection(server: Serve
 
 
 @pytest.mark.parametrize("sent", [None, 6, 300_000])
-async def test_an_endless_stream_ends_with_its_client_whether_or_not_its_body_was_read(
+async def test_an_endless_stream_ends_at_a_disconnect_with_or_without_an_unread_body(
     server: Server, sent: int | None
 ) -> None:
     before = await event(server, "endless-closed")

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.anyio
 
 
 class NotEnoughError(Exception):
-    """What views raise here."""
+    """The error that the views raise."""
 
 
 @pytest.fixture
@@ -163,9 +163,7 @@ async def test_a_hook_may_answer_instead_of_the_view(
 
 
 @on_both_paths
-async def test_what_one_hook_puts_into_g_is_there_for_the_next(
-    app: Flask, client: httpx.AsyncClient, path: str
-) -> None:
+async def test_hooks_and_the_view_share_g(app: Flask, client: httpx.AsyncClient, path: str) -> None:
     @app.before_request
     async def before() -> None:
         g.steps = ["before"]
@@ -198,7 +196,7 @@ async def test_after_this_request_takes_an_async_function(
 
 
 @on_both_paths
-async def test_a_template_is_given_what_async_context_processors_return(
+async def test_a_template_gets_the_values_of_async_context_processors(
     app: Flask, client: httpx.AsyncClient, path: str
 ) -> None:
     @app.context_processor
@@ -212,7 +210,7 @@ async def test_a_template_is_given_what_async_context_processors_return(
 
 
 @on_both_paths
-async def test_a_template_streams_with_its_request(
+async def test_a_streamed_template_can_use_its_request(
     app: Flask, client: httpx.AsyncClient, path: str
 ) -> None:
     source = "{% for n in range(3) %}{{ request.path }} {% endfor %}"
@@ -275,7 +273,7 @@ async def test_error_handlers_answer(
 
 
 @on_both_paths
-async def test_an_error_that_nobody_handles_is_logged_and_answered_500(
+async def test_an_unhandled_error_is_logged_and_answered_500(
     app: Flask, client: httpx.AsyncClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors: list[BaseException | None] = []
@@ -295,7 +293,7 @@ async def test_an_error_that_nobody_handles_is_logged_and_answered_500(
 
 
 @on_both_paths
-async def test_an_error_reaches_the_server_where_flask_propagates_it(
+async def test_a_propagated_error_reaches_the_server(
     app: Flask, client: httpx.AsyncClient, path: str
 ) -> None:
     app.testing = True
@@ -310,7 +308,7 @@ async def test_an_error_reaches_the_server_where_flask_propagates_it(
 
 
 @on_both_paths
-async def test_a_stop_iteration_is_an_error_like_others(
+async def test_a_stop_iteration_of_a_view_is_answered_500(
     app: Flask, client: httpx.AsyncClient, path: str
 ) -> None:
     both_kinds(app, lambda: next(iter([])))
@@ -348,9 +346,7 @@ async def test_signals_reach_sync_and_async_receivers(
     assert sorted([f"async {path}", f"sync {path}"] * len(signals)) == sorted(received)
 
 
-async def test_an_async_view_sends_signals_of_its_own(
-    app: Flask, client: httpx.AsyncClient
-) -> None:
+async def test_an_async_view_sends_custom_signals(app: Flask, client: httpx.AsyncClient) -> None:
     paid = Namespace().signal("paid")
 
     @paid.connect
@@ -520,7 +516,7 @@ async def test_a_thread_of_a_sync_view_gets_its_request_by_copy_current_request_
     assert ["/"] == (await client.get("/")).json()
 
 
-async def test_an_async_stream_has_its_request_if_it_takes_it_along(
+async def test_an_async_stream_has_its_request_if_it_copies_the_context(
     app: Flask, client: httpx.AsyncClient
 ) -> None:
     @app.get("/")
@@ -596,7 +592,7 @@ async def test_proxy_fix_sees_the_headers_of_a_proxy(app: Flask, path: str) -> N
 
 
 @on_both_paths
-async def test_an_application_mounted_beside_is_served(app: Flask, other: Flask, path: str) -> None:
+async def test_a_mounted_application_is_served(app: Flask, other: Flask, path: str) -> None:
     both_kinds(other, lambda: f"other {request.root_path}{request.path}")
     both_kinds(app, lambda: "app")
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/other": other})  # type: ignore[method-assign]
@@ -606,7 +602,7 @@ async def test_an_application_mounted_beside_is_served(app: Flask, other: Flask,
     assert f"other /other{path}" == (await client.get(f"/other{path}")).text
 
 
-async def test_an_application_mounted_below_an_async_view_needs_a_bridge_of_its_own(
+async def test_an_application_mounted_below_an_async_view_needs_its_own_bridge(
     app: Flask, other: Flask
 ) -> None:
     @app.get("/<path:_rest>")

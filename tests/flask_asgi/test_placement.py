@@ -33,13 +33,13 @@ HOOKS: dict[str, Callable[[Flask, Hook], Any]] = {
 
 @pytest.fixture
 def where() -> dict[str, tuple[int, bool]]:
-    """Return where code ran by its name: the thread, and whether it was on the loop."""
+    """Return by name: the thread in which code ran, and whether it was on the loop."""
     return {}
 
 
 @pytest.fixture
 def seen_by(where: dict[str, tuple[int, bool]]) -> Callable[[str, Any], Hook]:
-    """Return a maker of functions that note where they run, and return what they shall."""
+    """Return a maker of functions that note where they run, and return a given value."""
 
     def make(name: str, value: Any = None) -> Hook:
         def function(*args: Any, **_: Any) -> Any:
@@ -65,7 +65,7 @@ def served(app: Flask, where: dict[str, tuple[int, bool]]) -> Flask:
 
 
 def threads_of(where: dict[str, tuple[int, bool]]) -> set[int]:
-    """Return the threads that synchronous code ran in, and check that each ran in one."""
+    """Return the threads of the synchronous code, and check that none of it ran on the loop."""
     assert where.pop("view") == (threading.get_ident(), True)
     assert not any(on_loop for _, on_loop in where.values())
     return {thread for thread, _ in where.values()} - {threading.get_ident()}
@@ -118,7 +118,7 @@ async def test_a_receiver_of_a_signal_runs_in_a_thread(
     assert where == {"view": (threading.get_ident(), True)}
 
 
-async def test_all_that_a_request_calls_runs_in_the_same_thread(
+async def test_all_blocking_code_of_a_request_runs_in_the_same_thread(
     served: Flask, where: dict[str, tuple[int, bool]], seen_by: Any
 ) -> None:
     class Sessions(SecureCookieSessionInterface):
@@ -152,7 +152,7 @@ async def test_all_that_a_request_calls_runs_in_the_same_thread(
 
 # Before 3.1.2, Flask's `stream_with_context` failed in every async view.
 FLASK = tuple(map(int, version("flask").split(".")[:3]))
-in_async_views = pytest.mark.skipif(FLASK < (3, 1, 2), reason="Flask's own fault")
+in_async_views = pytest.mark.skipif(FLASK < (3, 1, 2), reason="a bug of older Flask")
 
 
 @pytest.mark.parametrize("kind", [pytest.param("async", marks=in_async_views), "sync"])
@@ -183,7 +183,7 @@ async def test_a_stream_keeps_the_thread_of_its_request_until_its_teardown(
     assert bridge.engine.threads._away == 0  # noqa: SLF001 - every thread was given back
 
 
-async def test_a_stream_that_is_left_gives_its_thread_back(app: Flask) -> None:
+async def test_a_stream_releases_its_thread_at_a_disconnect(app: Flask) -> None:
     torn_down = threading.Event()
 
     @app.teardown_request
@@ -406,7 +406,7 @@ def waiting(app: Flask) -> tuple[Flask, list[object], asyncio.Event]:
     return app, ended, entered
 
 
-async def test_a_view_whose_client_leaves_is_cancelled(
+async def test_a_view_is_cancelled_at_a_disconnect(
     waiting: tuple[Flask, list[object], asyncio.Event],
 ) -> None:
     app, ended, entered = waiting
@@ -419,7 +419,7 @@ async def test_a_view_whose_client_leaves_is_cancelled(
     assert ended == ["view", asyncio.CancelledError]
 
 
-async def test_a_view_that_takes_too_long_is_cancelled_and_answered_504(
+async def test_a_timed_out_view_is_cancelled_and_answered_504(
     waiting: tuple[Flask, list[object], asyncio.Event],
 ) -> None:
     app, ended, _ = waiting
@@ -430,11 +430,11 @@ async def test_a_view_that_takes_too_long_is_cancelled_and_answered_504(
     assert ended[:2] == ["view", asyncio.CancelledError]
 
 
-async def test_time_that_a_sync_view_takes_itself_has_no_limit(app: Flask) -> None:
+async def test_a_blocking_sync_view_has_no_timeout(app: Flask) -> None:
     release = threading.Event()
 
     @app.before_request
-    async def wait() -> None:  # the time limit of what waits for the loop begins here
+    async def wait() -> None:  # the timeout of waits for the loop begins here
         await asyncio.sleep(0)
 
     @app.get("/")
@@ -476,7 +476,7 @@ async def test_a_wait_that_begins_after_the_limit_is_cancelled(app: Flask) -> No
     assert (await client.next_sent())["status"] == 504
 
 
-async def test_threads_that_wait_for_a_view_leave_their_places_to_others(app: Flask) -> None:
+async def test_a_thread_that_waits_for_an_async_view_frees_its_slot(app: Flask) -> None:
     barrier = asyncio.Barrier(20)
 
     @app.before_request
@@ -523,7 +523,7 @@ async def test_a_health_check_is_answered_while_all_threads_are_busy(app: Flask)
     assert await blocked == (200, b"free")
 
 
-async def test_only_so_many_threads_can_be_away() -> None:
+async def test_the_number_of_threads_that_are_away_is_limited() -> None:
     pool = ThreadPool(1, max_waiting=1)
 
     with ExitStack() as stack:

@@ -55,7 +55,7 @@ def id_of(span: Any) -> str:
     return trace.format_span_id(span.context.span_id)
 
 
-# What it says
+# Names and attributes
 
 
 async def test_a_request_is_one_span_with_its_route(app: Flask, spans: Spans) -> None:
@@ -109,7 +109,7 @@ async def test_a_request_without_a_route_is_named_by_its_method(
 
 
 @on_both_paths
-async def test_an_error_of_a_view_is_kept_without_its_message(
+async def test_an_error_of_a_view_is_recorded_without_its_message(
     app: Flask, spans: Spans, path: str
 ) -> None:
     def fail() -> str:
@@ -132,7 +132,7 @@ async def test_an_error_of_a_view_is_kept_without_its_message(
 
 
 @on_both_paths
-async def test_a_failure_that_a_view_answers_itself_has_its_status(
+async def test_a_503_response_of_a_view_is_an_error_without_an_exception_event(
     app: Flask, spans: Spans, path: str
 ) -> None:
     both_kinds(app, lambda: abort(503))
@@ -152,7 +152,7 @@ async def test_a_failure_that_a_view_answers_itself_has_its_status(
         (http_scope("/async", *[(b"x-a", b"")] * 101), {}, 400),
     ],
 )
-async def test_a_refused_request_is_a_span_too(
+async def test_a_refused_request_has_a_span(
     app: Flask, spans: Spans, scope: dict[str, Any], options: dict[str, Any], status: int
 ) -> None:
     both_kinds(app, lambda: "ok")
@@ -166,7 +166,7 @@ async def test_a_refused_request_is_a_span_too(
 
 
 @on_both_paths
-async def test_what_a_client_chooses_is_cut(app: Flask, spans: Spans, path: str) -> None:
+async def test_long_values_of_a_client_are_truncated(app: Flask, spans: Spans, path: str) -> None:
     both_kinds(app, lambda: "ok")
     long = b"x" * 5000
 
@@ -178,7 +178,7 @@ async def test_what_a_client_chooses_is_cut(app: Flask, spans: Spans, path: str)
         assert len(span.name) <= 256
 
 
-# Where it is the current one
+# Where it is current
 
 
 @on_both_paths
@@ -228,9 +228,7 @@ async def test_all_code_of_a_request_is_inside_its_span(
     assert seen == dict.fromkeys(places, id_of(spans.only()))
 
 
-async def test_it_is_current_in_tasks_and_threads_that_a_view_starts(
-    app: Flask, spans: Spans
-) -> None:
+async def test_the_span_is_current_in_tasks_and_threads_of_a_view(app: Flask, spans: Spans) -> None:
     async def in_task() -> str:
         return current()
 
@@ -247,7 +245,7 @@ async def test_it_is_current_in_tasks_and_threads_that_a_view_starts(
     assert body.count(id_of(spans.only()).encode()) == 4
 
 
-async def test_spans_of_requests_that_overlap_are_apart(app: Flask, spans: Spans) -> None:
+async def test_overlapping_requests_have_separate_spans(app: Flask, spans: Spans) -> None:
     all_inside = asyncio.Barrier(3)
     tracer = spans.provider.get_tracer("views")
 
@@ -263,7 +261,7 @@ async def test_spans_of_requests_that_overlap_are_apart(app: Flask, spans: Spans
     assert spans.trees() == [("GET /<name>", [(name, [])]) for name in "abc"]
 
 
-async def test_nothing_of_a_span_is_left_in_the_servers_context(app: Flask, spans: Spans) -> None:
+async def test_the_servers_context_has_no_span_after_a_request(app: Flask, spans: Spans) -> None:
     both_kinds(app, lambda: "ok")
 
     await FlaskToAsgi(app)(
@@ -318,7 +316,9 @@ async def test_the_span_of_a_stream_ends_with_the_stream(
     assert spans.only().status.status_code is StatusCode.UNSET
 
 
-async def test_a_stream_that_breaks_has_its_status_and_its_error(app: Flask, spans: Spans) -> None:
+async def test_the_span_of_a_broken_stream_has_its_status_and_its_error(
+    app: Flask, spans: Spans
+) -> None:
     @app.get("/")
     async def view() -> Any:
         async def parts() -> AsyncIterator[str]:
@@ -339,7 +339,7 @@ async def test_a_stream_that_breaks_has_its_status_and_its_error(app: Flask, spa
 
 
 @pytest.mark.parametrize("stage", ["view", "stream"])
-async def test_a_client_that_leaves_is_an_error_without_a_trace_back(
+async def test_a_disconnect_is_an_error_without_a_traceback(
     app: Flask, spans: Spans, stage: str
 ) -> None:
     inside = asyncio.Event()
@@ -371,9 +371,7 @@ async def test_a_client_that_leaves_is_an_error_without_a_trace_back(
     assert not span.events
 
 
-async def test_a_client_that_leaves_before_its_body_is_there_is_one_too(
-    app: Flask, spans: Spans
-) -> None:
+async def test_a_disconnect_before_the_body_arrives_is_an_error(app: Flask, spans: Spans) -> None:
     client = Client(FlaskToAsgi(app), http_scope("/", (b"content-length", b"5"), method="POST"))
     client.received.put_nowait({"type": "http.disconnect"})
     await client.done
@@ -381,7 +379,7 @@ async def test_a_client_that_leaves_before_its_body_is_there_is_one_too(
     assert attributes(spans.only())["error.type"] == "CancelledError"
 
 
-async def test_a_view_that_takes_too_long_is_a_504(app: Flask, spans: Spans) -> None:
+async def test_the_span_of_a_timeout_has_status_504(app: Flask, spans: Spans) -> None:
     @app.get("/")
     async def view() -> str:
         await asyncio.Event().wait()
@@ -394,7 +392,7 @@ async def test_a_view_that_takes_too_long_is_a_504(app: Flask, spans: Spans) -> 
     assert attributes(span)["error.type"] == "504"
 
 
-async def test_background_work_is_below_its_request_and_may_end_later(
+async def test_the_span_of_background_work_is_a_child_and_may_end_later(
     app: Flask, spans: Spans
 ) -> None:
     background = Background()
@@ -428,7 +426,7 @@ async def test_background_work_is_below_its_request_and_may_end_later(
     assert "s3cret" not in everything_in(failed)
 
 
-# Its parent, and whether there is one at all
+# Parents, sampling and excluded paths
 
 
 @pytest.mark.parametrize(
@@ -440,7 +438,7 @@ async def test_background_work_is_below_its_request_and_may_end_later(
         ([(b"traceparent", PARENT[1].replace(b"00-", b"ff-", 1))], None),
     ],
 )
-async def test_the_parent_is_that_of_the_headers(
+async def test_the_parent_comes_from_the_traceparent_header(
     app: Flask, spans: Spans, headers: list[tuple[bytes, bytes]], parent: str | None
 ) -> None:
     both_kinds(app, lambda: "ok")
@@ -453,7 +451,7 @@ async def test_the_parent_is_that_of_the_headers(
         assert trace.format_trace_id(spans.only().context.trace_id) == TRACE_ID
 
 
-async def test_a_caller_that_does_not_sample_is_obeyed(app: Flask, spans: Spans) -> None:
+async def test_an_unsampled_trace_of_a_caller_has_no_spans(app: Flask, spans: Spans) -> None:
     both_kinds(app, lambda: "ok")
 
     await ask(app, http_scope("/async", (PARENT[0], PARENT[1][:-1] + b"0")))
@@ -462,7 +460,7 @@ async def test_a_caller_that_does_not_sample_is_obeyed(app: Flask, spans: Spans)
 
 
 @pytest.mark.parametrize("headers", [[], [PARENT]])
-async def test_an_excluded_path_has_no_span_and_nor_has_what_is_below(
+async def test_an_excluded_path_has_no_span_and_no_child_spans(
     app: Flask, spans: Spans, headers: list[tuple[bytes, bytes]]
 ) -> None:
     tracer = spans.provider.get_tracer("views")
@@ -476,7 +474,7 @@ async def test_an_excluded_path_has_no_span_and_nor_has_what_is_below(
     await ask(app, http_scope("/livez", *headers))
     assert spans.trees() == []
 
-    # A query does not hide a request: it is the client's.
+    # Clients choose the query, so it must not exclude a request.
     await ask(app, http_scope("/prices", *headers, query_string=b"x=/livez"))
     assert spans.trees() == [("GET /prices", [("below", [])])]
 
@@ -484,7 +482,7 @@ async def test_an_excluded_path_has_no_span_and_nor_has_what_is_below(
 @pytest.mark.parametrize(
     "variable", ["OTEL_PYTHON_FLASK_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"]
 )
-async def test_a_variable_says_which_paths_are_excluded(
+async def test_an_environment_variable_excludes_paths(
     app: Flask, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "async, /nowhere")
@@ -498,7 +496,7 @@ async def test_a_variable_says_which_paths_are_excluded(
     assert [name for name, _ in spans.trees()] == ["GET /sync"]
 
 
-def test_a_pattern_that_is_none_is_one_sentence(
+def test_an_invalid_pattern_is_reported_in_one_sentence(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_PYTHON_EXCLUDED_URLS", "a(")
@@ -551,7 +549,7 @@ def test_no_request_of_a_client_breaks_its_span(
         (b"traceparent", b"s3cret"),
     ],
 )
-async def test_no_header_of_a_client_is_a_line_in_the_log(
+async def test_invalid_headers_of_a_client_are_not_logged(
     app: Flask, spans: Spans, header: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     both_kinds(app, lambda: "ok")
@@ -592,7 +590,7 @@ async def test_a_log_line_has_the_ids_of_the_current_span(
         assert [inner["span_id"], outer["span_id"]] == [id_of(span) for span in spans.ended]
 
 
-async def test_without_traces_the_ids_are_as_before(app: Flask) -> None:
+async def test_without_tracing_the_logged_ids_come_from_the_headers(app: Flask) -> None:
     watch_requests(app, lambda _: None)
     both_kinds(app, lambda: str(sorted(logged_ids().items())))
 

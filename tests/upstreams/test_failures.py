@@ -33,7 +33,7 @@ from .helpers import free_port, settle
 pytestmark = pytest.mark.anyio
 
 WAREHOUSE = "warehouse"
-SECRET = "s3cret"  # noqa: S105 - it is to be looked for
+SECRET = "s3cret"  # noqa: S105 - the tests look for it
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ async def calling(served: FakeUpstream, **policy: Any) -> AsyncIterator[Upstream
 
 
 async def caught(call: Awaitable[object]) -> None:
-    """Do without an answer, as a view that has another one does."""
+    """Ignore a failed call, as a view with a fallback does."""
     with suppress(Exception):
         await call
 
@@ -132,7 +132,7 @@ async def through_a_client(upstream: Upstream, path: str) -> None:
 
 
 async def handled(upstream: Upstream, path: str) -> None:
-    """Log it again and again, as nested handlers of errors do."""
+    """Log an error several times, as nested error handlers do."""
     try:
         await upstream.get(path, params={"key": SECRET})
     except Exception as error:  # noqa: BLE001 - any
@@ -163,7 +163,7 @@ async def test_each_failed_call_leaves_one_line_however_it_is_made(
 ) -> None:
     make, failed = WAYS[way]
     async with serve() as served, calling(served) as upstream:
-        upstream._budget._tokens = 100  # noqa: SLF001 - so that there are retries
+        upstream._budget._tokens = 100  # noqa: SLF001 - so that calls are retried
         await make(upstream, f"/{fault}")
 
     lines = warnings(caplog)
@@ -181,7 +181,7 @@ async def test_each_failed_call_leaves_one_line_however_it_is_made(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_call_that_succeeds_leaves_none(way: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_successful_call_leaves_no_line(way: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serve() as served, calling(served) as upstream:
         served.plan.extend(["200"] if way in {"posted", "through a client"} else ["503", "200"])
         await WAYS[way][0](upstream, "/200")
@@ -189,7 +189,7 @@ async def test_a_call_that_succeeds_leaves_none(way: str, caplog: pytest.LogCapt
     assert caplog.records == []
 
 
-async def test_what_a_caller_accepts_or_ends_itself_leaves_none(
+async def test_accepted_statuses_cancellations_and_bugs_leave_no_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serve() as served, calling(served) as upstream:
@@ -206,7 +206,7 @@ async def test_what_a_caller_accepts_or_ends_itself_leaves_none(
     assert caplog.records == []
 
 
-async def test_time_that_runs_out_leaves_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_timeout_leaves_a_line(caplog: pytest.LogCaptureFixture) -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         await caught(upstream.get("/hang", timeout=0.1))
         with within(0.1):
@@ -231,7 +231,7 @@ async def test_time_that_runs_out_leaves_a_line(caplog: pytest.LogCaptureFixture
     assert {facts["upstream"] for facts in warnings(caplog)} == {"fake"}
 
 
-async def test_in_a_fan_out_time_that_runs_out_leaves_a_line_for_each_call(
+async def test_the_deadline_of_a_fan_out_leaves_a_line_for_each_call(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_fan_out, "_GRACE", 10)  # for a busy machine
@@ -250,7 +250,7 @@ async def test_in_a_fan_out_time_that_runs_out_leaves_a_line_for_each_call(
     assert [facts["kind"] for facts in warnings(caplog)] == ["DeadlineExceeded"] * 2
 
 
-async def test_what_a_program_finds_wrong_itself_is_logged_where_it_is_caught(
+async def test_an_upstream_error_that_a_program_raises_is_logged_by_the_fan_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serve() as served, calling(served) as upstream:
@@ -265,7 +265,7 @@ async def test_what_a_program_finds_wrong_itself_is_logged_where_it_is_caught(
     assert [facts["kind"] for facts in warnings(caplog)] == ["UpstreamInvalid"] * 2
 
 
-async def test_a_call_for_credentials_that_fails_is_logged_once_by_its_own_name(
+async def test_a_failed_call_for_credentials_is_logged_once_with_the_issuers_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     issuer = Upstream("issuer", f"http://127.0.0.1:{free_port()}", max_retries=0)
@@ -281,7 +281,9 @@ async def test_a_call_for_credentials_that_fails_is_logged_once_by_its_own_name(
     assert [facts["upstream"] for facts in warnings(caplog)] == ["issuer"]
 
 
-async def test_kept_replies_and_hedges_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_cache_and_hedges_do_not_change_the_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serve() as served, calling(served, cache=partial(open_cache, None)) as upstream:
         for _ in range(20):
             upstream._latencies.note(0)  # noqa: SLF001
@@ -296,13 +298,13 @@ async def test_kept_replies_and_hedges_change_nothing(caplog: pytest.LogCaptureF
 
 
 def flood(failed: int) -> None:
-    """Log that many failures, without a turn of the event loop."""
+    """Log a number of failures without yielding to the event loop."""
     for _ in range(failed):
         log_failure(UpstreamUnavailable(WAREHOUSE, "answered 500", status=500))
 
 
 def current_requests(caplog: pytest.LogCaptureFixture) -> tuple[ContextVar[str], list[str]]:
-    """Return what names the current request, and a list that gets the name with each line."""
+    """Return a variable that names the current request, and a list of its values at each line."""
     request: ContextVar[str] = ContextVar("request", default="none")
     seen: list[str] = []
 
@@ -318,7 +320,7 @@ async def unavailable(status: int) -> None:
     raise UpstreamUnavailable(WAREHOUSE, f"answered {status}", status=status)
 
 
-async def test_a_flood_of_one_kind_hides_no_other_and_is_counted(
+async def test_a_flood_of_one_kind_hides_no_other_kind_and_is_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -337,7 +339,7 @@ async def test_a_flood_of_one_kind_hides_no_other_and_is_counted(
     assert vars(caplog.records[-1])["left_out"] == 1000 - failures.BURST
 
 
-async def test_the_lines_that_were_left_out_are_counted_when_the_flood_is_over(
+async def test_omitted_lines_are_counted_after_the_flood(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request, seen = current_requests(caplog)
@@ -359,7 +361,7 @@ async def test_the_lines_that_were_left_out_are_counted_when_the_flood_is_over(
     assert len(warnings(caplog)) == failures.BURST + 1
 
 
-async def test_lines_that_a_later_line_counts_are_not_counted_again(
+async def test_omitted_lines_are_counted_only_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -375,7 +377,7 @@ async def test_lines_that_a_later_line_counts_are_not_counted_again(
     assert counted == [100 - failures.BURST]
 
 
-def test_while_a_flood_goes_on_its_lines_have_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_during_a_flood_have_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(failures, "monotonic", lambda: now)
     allowance = failures.Allowance()
@@ -416,7 +418,7 @@ async def test_every_failure_is_a_line_or_is_counted_once(
     assert len(own) <= failures.BURST + failures.A_SECOND * (now - 1000)
 
 
-async def test_calls_that_the_breaker_refuses_do_not_hide_why(
+async def test_calls_refused_by_the_breaker_do_not_hide_the_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     policy = {"breaker_failures": 1, "breaker_seconds": 60, "max_retries": 0}
@@ -446,14 +448,16 @@ def test_without_a_loop_the_next_line_has_the_count(
     assert vars(caplog.records[-1])["left_out"] == 50 - failures.BURST
 
 
-def test_what_is_known_of_kinds_is_bounded() -> None:
+def test_the_number_of_remembered_kinds_is_bounded() -> None:
     for number in range(2000):
         log_failure(UpstreamTimeout(f"upstream {number}", "did not answer"))
 
     assert len(failures._allowance._kinds) <= 500  # noqa: SLF001
 
 
-def test_other_errors_are_none_of_its_business(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_upstream_errors_and_exceeded_deadlines_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for error in (ValueError("no"), KeyboardInterrupt(), asyncio.CancelledError(), TimeoutError()):
         log_failure(error)
     error = DeadlineExceeded("late")
@@ -464,7 +468,7 @@ def test_other_errors_are_none_of_its_business(caplog: pytest.LogCaptureFixture)
     assert caplog.records[0].levelno == logging.WARNING
 
 
-async def test_each_of_several_callers_has_a_line_of_its_own(
+async def test_each_caller_of_a_shared_call_has_its_own_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     request, seen = current_requests(caplog)
@@ -485,7 +489,7 @@ async def test_each_of_several_callers_has_a_line_of_its_own(
 
 
 class Fails:
-    """Hangs up when it is told."""
+    """Hangs up when the test sets `now`."""
 
     def __init__(self) -> None:
         self.now = asyncio.Event()

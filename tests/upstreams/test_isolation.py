@@ -24,11 +24,11 @@ from .fake_upstream import Connection, FakeUpstream, http_reply, serve
 
 pytestmark = pytest.mark.anyio
 
-MANY = 60  # more than opens a breaker, or than a budget has
+MANY = 60  # more than a breaker's threshold, and more than a retry budget
 
 
 class Served(httpx.AsyncBaseTransport):
-    """An upstream that does what the path says, and counts what it was asked."""
+    """An upstream that behaves as the path says, and records the paths."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -67,21 +67,21 @@ async def calling(served: Served, **policy: Any) -> AsyncIterator[Upstream]:  # 
 
 
 async def request(work: Callable[[], Awaitable[object]], *, seconds: float = 60) -> None:
-    """Do the work of a request of its own, whatever comes of it."""
+    """Run a call as a separate request, and ignore its errors."""
     with within(seconds), suppress(UpstreamError, DeadlineExceeded, asyncio.CancelledError):
         await work()
 
 
 @contextmanager
 def patient(upstream: Upstream) -> Iterator[None]:
-    """Let no call have its whole timeout on a busy machine: that would be the upstream's fault."""
+    """Raise the timeout: a call that used all of it would count as the upstream's failure."""
     upstream.timeout, timeout = 60, upstream.timeout
     yield
     upstream.timeout = timeout
 
 
 async def hurries(upstream: Upstream) -> None:
-    """Wait a moment only, as with a header that says so."""
+    """Call with short deadlines, as a header can set them."""
     with patient(upstream):
         for number in range(MANY):
             await request(lambda number=number: upstream.get(f"/hang{number}"), seconds=0.002)  # type: ignore[misc]
@@ -97,7 +97,7 @@ async def leaves(upstream: Upstream) -> None:
 
 
 def asks_for(path: str) -> Callable[[Upstream], Awaitable[None]]:
-    """Return a caller who asks for it again and again."""
+    """Return a caller that requests the path repeatedly."""
 
     async def ask(upstream: Upstream) -> None:
         for _ in range(MANY):
@@ -107,7 +107,7 @@ def asks_for(path: str) -> Callable[[Upstream], Awaitable[None]]:
 
 
 def asks_for_many(path: str) -> Callable[[Upstream], Awaitable[None]]:
-    """Return a caller who asks for many of the kind in one request, some times."""
+    """Return a caller that fans out to 20 paths of the kind, five times."""
 
     async def ask(upstream: Upstream) -> None:
         paths = [f"{path}{number}" for number in range(20)]
@@ -118,18 +118,18 @@ def asks_for_many(path: str) -> Callable[[Upstream], Awaitable[None]]:
 
 
 HOSTILE: dict[str, Callable[[Upstream], Awaitable[None]]] = {
-    "is in a hurry": hurries,
-    "leaves": leaves,
-    "asks for what hangs": asks_for("/hang"),
+    "has short deadlines": hurries,
+    "cancels its calls": leaves,
+    "asks for a hanging path": asks_for("/hang"),
     **{f"asks for {status}": asks_for(f"/{status}") for status in (302, 400, 401, 404, 429)},
     **{f"asks for {status}": asks_for(f"/{status}") for status in (500, 502, 503, 504)},
     **{f"asks for many {status}": asks_for_many(f"/{status}-") for status in (404, 429, 500, 503)},
-    "asks for many that hang": asks_for_many("/hang"),
+    "asks for many hanging paths": asks_for_many("/hang"),
 }
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_the_breaker_stays_closed_for_the_others(
+async def test_the_breaker_stays_closed_for_other_callers(
     hostile: Callable[[Upstream], Awaitable[None]],
 ) -> None:
     async with calling(Served()) as upstream:
@@ -143,7 +143,7 @@ async def test_the_breaker_stays_closed_for_the_others(
     [HOSTILE[name] for name in HOSTILE if "many 429" not in name and "many 503" not in name],
     ids=[name for name in HOSTILE if "many 429" not in name and "many 503" not in name],
 )
-async def test_the_others_have_their_retries(
+async def test_other_callers_keep_their_retries(
     hostile: Callable[[Upstream], Awaitable[None]],
 ) -> None:
     served = Served()
@@ -157,7 +157,7 @@ async def test_the_others_have_their_retries(
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_the_percentile_is_that_of_the_others(
+async def test_the_p95_ignores_a_hostile_caller(
     hostile: Callable[[Upstream], Awaitable[None]],
 ) -> None:
     async with calling(Served()) as upstream:
@@ -168,7 +168,7 @@ async def test_the_percentile_is_that_of_the_others(
         assert upstream._latencies.p95 == 7  # noqa: SLF001
 
 
-async def test_quick_answers_to_callers_in_a_hurry_are_no_sample() -> None:
+async def test_replies_to_callers_with_short_deadlines_are_not_latency_samples() -> None:
     async with calling(Served(), timeout=60) as upstream:
         for coalesce in (True, False):
             upstream.coalesce = coalesce
@@ -178,7 +178,7 @@ async def test_quick_answers_to_callers_in_a_hurry_are_no_sample() -> None:
         assert upstream._latencies.p95 is None  # noqa: SLF001
 
 
-async def test_one_who_shares_a_call_with_a_caller_in_a_hurry_gets_its_answer() -> None:
+async def test_a_call_shared_with_an_impatient_caller_is_answered() -> None:
     served = Served()
     async with calling(served, timeout=5) as upstream:
         hurried = asyncio.create_task(request(partial(upstream.get, "/slow"), seconds=0.02))
@@ -190,7 +190,7 @@ async def test_one_who_shares_a_call_with_a_caller_in_a_hurry_gets_its_answer() 
         assert (await victim).text == "slow"
 
 
-async def test_one_who_shares_a_call_with_a_caller_that_leaves_gets_its_answer() -> None:
+async def test_a_call_shared_with_cancelled_callers_is_answered() -> None:
     served = Served()
     async with calling(served, timeout=5) as upstream:
         hostile = [asyncio.create_task(upstream.get("/slow")) for _ in range(10)]
@@ -205,7 +205,7 @@ async def test_one_who_shares_a_call_with_a_caller_that_leaves_gets_its_answer()
         assert served.asked == ["slow"]
 
 
-async def test_a_half_open_probe_of_a_caller_in_a_hurry_is_followed_by_another() -> None:
+async def test_a_half_open_probe_of_an_impatient_caller_is_followed_by_another() -> None:
     async with calling(Served(), timeout=5, breaker_failures=1, breaker_seconds=0.001) as upstream:
         await request(partial(upstream.get, "/broken"))
         for _ in range(5):
@@ -253,7 +253,7 @@ async def test_a_flood_of_failures_hides_no_other_kind(
     assert ["answered 401" in record.getMessage() for record in caplog.records] == [True]
 
 
-# What is kept
+# The cache
 
 
 def keeping(served: FakeUpstream) -> AbstractAsyncContextManager[Upstream]:
@@ -266,7 +266,7 @@ FOR_A_MINUTE = "Cache-Control: max-age=60"
 
 
 @pytest.mark.parametrize("name", ["Cookie", "Authorization", "cookie", "authorization"])
-async def test_what_names_a_user_is_kept_for_nobody(name: str) -> None:
+async def test_a_reply_to_a_request_with_credentials_is_not_cached(name: str) -> None:
     async with serve(http_reply(b"", FOR_A_MINUTE)) as served, keeping(served) as upstream:
         served.plan.extend(http_reply(f"{n}".encode(), FOR_A_MINUTE) for n in range(4))
         replies = [
@@ -277,7 +277,7 @@ async def test_what_names_a_user_is_kept_for_nobody(name: str) -> None:
     assert replies == ["0", "1", "2", "3"]
 
 
-async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
+async def test_a_reply_that_sets_a_cookie_is_not_cached() -> None:
     served_reply = http_reply(b"hello", FOR_A_MINUTE, "Set-Cookie: user=alice")
     async with serve(served_reply) as served, keeping(served) as upstream:
         for _ in range(2):
@@ -297,7 +297,7 @@ async def test_a_reply_that_sets_a_cookie_is_kept_for_nobody() -> None:
     ],
     ids=", ".join,
 )
-async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str]) -> None:
+async def test_a_private_or_varying_reply_is_not_shared(fields: list[str]) -> None:
     async with serve(http_reply(b"", *fields)) as served, keeping(served) as upstream:
         for tenant in ("a", "b"):
             await upstream.get("/", headers={"X-Tenant": tenant, "Accept-Language": tenant})
@@ -306,7 +306,7 @@ async def test_what_is_for_one_caller_is_not_given_to_another(fields: list[str])
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oh", "301 Moved", "410 Gone", "503 Oh"])
-async def test_a_failure_is_kept_for_nobody(status: str) -> None:
+async def test_a_failure_is_not_cached(status: str) -> None:
     async with serve(http_reply(b"hello")) as served, keeping(served) as upstream:
         served.plan.append(http_reply(b"", FOR_A_MINUTE, status=status))
         await request(partial(upstream.get, "/"))
@@ -323,7 +323,7 @@ async def test_a_failure_is_kept_for_nobody(status: str) -> None:
     ],
     ids=["cut off", "no gzip", "br"],
 )
-async def test_half_a_reply_is_kept_for_nobody(reply: bytes) -> None:
+async def test_an_incomplete_reply_is_not_cached(reply: bytes) -> None:
     async def cut_off(writer: Connection) -> None:
         writer.write(reply)
         await writer.drain()
@@ -419,7 +419,7 @@ async def test_callers_with_different_credentials_never_share_a_reply(
 
 
 @pytest.mark.parametrize("name", ["X-Request-ID", "traceparent", "TraceState", "baggage"])
-async def test_callers_that_differ_in_the_ids_of_their_requests_share_a_reply(name: str) -> None:
+async def test_callers_that_differ_only_in_request_ids_share_a_reply(name: str) -> None:
     ids = iter(range(10))
     served = Served()
     upstream_calls = 3
@@ -432,7 +432,7 @@ async def test_callers_that_differ_in_the_ids_of_their_requests_share_a_reply(na
     assert served.asked == ["slow"]
 
 
-async def test_what_is_kept_is_not_for_calls_with_credentials() -> None:
+async def test_calls_with_credentials_skip_the_cache() -> None:
     reply = http_reply(b"for all", FOR_A_MINUTE)
     async with serve(reply) as served, keeping(served) as upstream:
         await upstream.get("/")
@@ -455,7 +455,7 @@ def with_users_token_of(name: str) -> Callable[[httpx.Request], httpx.Request]:
 
 
 @pytest.mark.parametrize("status", [404, 410, 301, 500])
-async def test_a_failure_that_one_caller_accepts_is_kept_for_nobody(status: int) -> None:
+async def test_an_accepted_failure_is_not_cached(status: int) -> None:
     failed = http_reply(b"", FOR_A_MINUTE, status=status)
     async with serve(failed) as served, keeping(served) as upstream:
         assert (await upstream.get("/", accept={status})).status_code == status

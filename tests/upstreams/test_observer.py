@@ -83,7 +83,7 @@ async def through_a_client(upstream: Upstream, path: str) -> None:
         await client.get(path)
 
 
-async def at_once(upstream: Upstream, path: str) -> None:
+async def concurrent(upstream: Upstream, path: str) -> None:
     outcomes = await asyncio.gather(*(upstream.get(path) for _ in range(3)), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
@@ -102,14 +102,14 @@ async def made() -> AsyncIterator[bytes]:
 
 SHAPES: dict[str, Shape] = {
     "get": lambda upstream, path: upstream.get(path),
-    "alone": lambda upstream, path: upstream.get(path, auth=httpx.BasicAuth("user", "p")),
+    "not shared": lambda upstream, path: upstream.get(path, auth=httpx.BasicAuth("user", "p")),
     "post": lambda upstream, path: upstream.post(path, json=1),
     "put": lambda upstream, path: upstream.put(path, json=1),
-    "put as it is made": lambda upstream, path: upstream.put(path, content=made()),
-    "made up": lambda upstream, path: upstream.request("BREW", path),
+    "streamed put": lambda upstream, path: upstream.put(path, content=made()),
+    "unknown method": lambda upstream, path: upstream.request("BREW", path),
     "streamed": streamed,
     "client": through_a_client,
-    "at once": at_once,
+    "concurrent": concurrent,
     "fan-out": in_a_fan_out,
 }
 
@@ -120,7 +120,7 @@ OUTCOMES = [
 
 
 def assert_consistent(told: Recorder, blocks: Traced, requests: int) -> None:
-    """Check what holds whatever has happened, once every call has ended."""
+    """Check the invariants that hold once every call has ended."""
     counts = told.counts
     assert counts["connection_taken"] == counts["connection_released"]
     assert counts["wait_began"] == counts["wait_ended"]
@@ -138,14 +138,14 @@ def assert_consistent(told: Recorder, blocks: Traced, requests: int) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_each_call_and_each_attempt_is_told_once(shape: str, outcome: str) -> None:
+async def test_each_call_and_each_attempt_is_reported_once(shape: str, outcome: str) -> None:
     async with serve() as served, calling(served) as upstream:
         error = await failure(SHAPES[shape](upstream, f"/{outcome}"))
         await settle()
         told, blocks = recorder(upstream), traced(upstream)
 
         assert_consistent(told, blocks, served.requests)
-        calls = 3 if shape == "at once" else 1
+        calls = 3 if shape == "concurrent" else 1
         assert told.count("call_ended") == calls
         attempts = told.count("attempt_ended")
         assert attempts == served.requests
@@ -175,7 +175,7 @@ async def test_each_call_and_each_attempt_is_told_once(shape: str, outcome: str)
         ("not-http", "UpstreamInvalid"),
     ],
 )
-async def test_what_goes_through_a_client_counts_as_a_call_of_ours(
+async def test_a_request_through_a_client_is_reported_as_a_call(
     outcome: str, name: str | None
 ) -> None:
     async with serve() as served, calling(served) as upstream:
@@ -188,7 +188,7 @@ async def test_what_goes_through_a_client_counts_as_a_call_of_ours(
 
 @pytest.mark.parametrize("broken", ["bomb", "cut-gzip", "truncate", "reset-in-the-body"])
 @pytest.mark.parametrize("shape", [streamed, through_a_client])
-async def test_a_body_that_breaks_off_is_told(shape: Shape, broken: str) -> None:
+async def test_a_broken_body_is_reported(shape: Shape, broken: str) -> None:
     async with serve() as served, calling(served) as upstream:
         await failure(shape(upstream, f"/{broken}"))
 
@@ -201,7 +201,7 @@ async def test_a_body_that_breaks_off_is_told(shape: Shape, broken: str) -> None
     assert failed == expected
 
 
-async def test_methods_and_errors_that_others_make_up_are_one_of_a_few() -> None:
+async def test_unknown_methods_and_errors_are_reported_as_other() -> None:
     class Odd(UpstreamUnavailable):
         pass
 
@@ -216,15 +216,15 @@ async def test_methods_and_errors_that_others_make_up_are_one_of_a_few() -> None
     assert error_name(KeyboardInterrupt()) == "_OTHER"
 
 
-# Time that runs out, callers that leave
+# Timeouts and cancelled callers
 
 
-async def test_who_ran_out_of_time_is_told_apart() -> None:
+async def test_timeouts_deadlines_and_cancellations_are_distinguished() -> None:
     async with serve() as served, calling(served) as upstream:
         assert await failure(upstream.get("/hang", timeout=0.1)) == "UpstreamTimeout"
         with within(0.1):
             assert await failure(upstream.post("/hang")) == "DeadlineExceeded"
-        with within(0.1):  # others may share it, and nobody does
+        with within(0.1):  # a shared call with one caller
             assert await failure(upstream.get("/hang")) == "DeadlineExceeded"
         arrived = served.requests
         leaving = asyncio.create_task(upstream.get("/hang"))
@@ -248,7 +248,7 @@ async def test_the_deadline_ends_a_call_through_a_client() -> None:
         assert traced(upstream).ended[0].error == "DeadlineExceeded"
 
 
-async def test_waits_for_a_connection_are_told() -> None:
+async def test_waits_for_a_connection_are_reported() -> None:
     async with serve() as served, calling(served, max_connections=1, max_waiting=2) as upstream:
         told = recorder(upstream)
         calls = [asyncio.create_task(upstream.get(f"/held?{number}")) for number in range(3)]
@@ -275,7 +275,7 @@ async def test_waits_for_a_connection_are_told() -> None:
 # Retries, hedges, the breaker, the cache
 
 
-async def test_retries_are_told_and_what_refuses_them() -> None:
+async def test_retries_and_their_refusals_are_reported() -> None:
     async with serve() as served, calling(served) as upstream:
         told = recorder(upstream)
         served.plan.extend(["503", "200"])
@@ -291,7 +291,7 @@ async def test_retries_are_told_and_what_refuses_them() -> None:
         assert [block.number for block in traced(upstream).ended] == [1, 2, 1, 1]
 
 
-async def test_no_refusal_is_told_where_no_retry_was_left() -> None:
+async def test_no_refusal_is_reported_if_no_retry_was_left() -> None:
     async with serve() as served, calling(served, max_retries=0) as upstream:
         await failure(upstream.get("/503"))
         await failure(upstream.post("/503"))
@@ -299,7 +299,7 @@ async def test_no_refusal_is_told_where_no_retry_was_left() -> None:
         assert not recorder(upstream).facts("retry_refused")
 
 
-async def test_hedges_are_told_and_which_of_them_won() -> None:
+async def test_hedges_and_their_wins_are_reported() -> None:
     async with serve() as served, calling(served) as upstream:
         for _ in range(20):
             upstream._latencies.note(0)  # noqa: SLF001
@@ -312,7 +312,7 @@ async def test_hedges_are_told_and_which_of_them_won() -> None:
         upstream._budget._tokens = 0  # noqa: SLF001
         waiting = asyncio.create_task(upstream.get("/held", hedge=True))
         await served.reached(3)
-        while not told.count("hedge_refused"):  # noqa: ASYNC110 - a timer of the call's own
+        while not told.count("hedge_refused"):  # noqa: ASYNC110 - the call has its own timer
             await asyncio.sleep(0)
         served.held.set()
         await waiting
@@ -320,7 +320,7 @@ async def test_hedges_are_told_and_which_of_them_won() -> None:
         assert_consistent(told, traced(upstream), served.requests)
 
 
-async def test_a_first_attempt_that_wins_is_no_won_hedge() -> None:
+async def test_a_first_attempt_that_wins_does_not_count_as_a_won_hedge() -> None:
     async with serve() as served, calling(served) as upstream:
         for _ in range(20):
             upstream._latencies.note(0)  # noqa: SLF001
@@ -334,7 +334,9 @@ async def test_a_first_attempt_that_wins_is_no_won_hedge() -> None:
         assert (told.count("hedged"), told.count("hedge_won")) == (1, 0)
 
 
-async def test_what_the_breaker_does_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_state_changes_and_refusals_of_the_breaker_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 1000.0
     monkeypatch.setattr(breaker, "monotonic", lambda: now)
     policy: dict[str, Any] = {"breaker_failures": 1, "breaker_seconds": 60, "max_retries": 0}
@@ -351,7 +353,7 @@ async def test_what_the_breaker_does_is_told(monkeypatch: pytest.MonkeyPatch) ->
         assert told.facts("breaker_changed") == [("open",), ("half-open",), ("closed",)]
 
 
-async def test_hits_and_misses_of_the_cache_are_told() -> None:
+async def test_hits_and_misses_of_the_cache_are_reported() -> None:
     kept = http_reply(b"hello", "Cache-Control: max-age=60")
     async with serve(kept) as served, calling(served, cache=partial(open_cache, None)) as upstream:
         for _ in range(3):
@@ -401,7 +403,7 @@ async def test_the_callers_span_is_the_parent_however_the_call_is_made() -> None
         assert span.get() == "request"
 
 
-async def test_a_shared_call_belongs_to_its_first_caller() -> None:
+async def test_the_parent_of_a_shared_call_is_its_first_callers_span() -> None:
     async def caller(name: str) -> None:
         span.set(name)
         await upstream.get("/held")
@@ -419,7 +421,7 @@ async def test_a_shared_call_belongs_to_its_first_caller() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_each_attempt_sends_the_headers_of_its_own(shape: str) -> None:
+async def test_each_attempt_sends_its_own_trace_header(shape: str) -> None:
     upstream_ids = [("traceparent", "of the request"), ("X-Request-ID", "id")]
     async with serve() as served, calling(served, pass_on=lambda: upstream_ids) as upstream:
         served.plan.extend(["503", "503"])
@@ -432,7 +434,7 @@ async def test_each_attempt_sends_the_headers_of_its_own(shape: str) -> None:
         assert served.headers("X-Request-ID") == ["id"] * served.requests
 
 
-async def test_two_hedged_attempts_send_headers_of_their_own() -> None:
+async def test_hedged_attempts_send_different_trace_headers() -> None:
     async with serve() as served, calling(served) as upstream:
         for _ in range(20):
             upstream._latencies.note(0)  # noqa: SLF001
@@ -442,7 +444,7 @@ async def test_two_hedged_attempts_send_headers_of_their_own() -> None:
         assert served.headers("traceparent") == ["attempt 1", "attempt 2"]
 
 
-async def test_every_request_of_a_flow_of_credentials_has_the_header() -> None:
+async def test_every_request_of_an_auth_flow_has_the_trace_header() -> None:
     challenge = http_reply(
         b"", 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth", algorithm=MD5', status=401
     )
@@ -454,7 +456,7 @@ async def test_every_request_of_a_flow_of_credentials_has_the_header() -> None:
         assert recorder(upstream).count("attempt_ended") == 1
 
 
-async def test_another_host_does_not_get_the_header() -> None:
+async def test_a_redirect_to_another_host_does_not_get_the_trace_header() -> None:
     async with serve() as other, serve() as served, calling(served) as upstream:
         served.plan.append(http_reply(b"", f"Location: {other.base_url}/", status=302))
         async with upstream.client() as client:
@@ -478,12 +480,12 @@ async def test_the_url_of_an_attempt_has_no_secret() -> None:
     assert "s3cret" not in repr(blocks.ended)
 
 
-# When they are set
+# Setting the observer and the trace
 
 
-async def test_both_can_be_set_until_the_pool_is_open() -> None:
+async def test_observer_and_trace_can_be_set_until_the_pool_is_open() -> None:
     upstream = UpstreamSettings().upstream("fake", stub=lambda: httpx.MockTransport(answer))
-    client = upstream.client()  # an SDK may have it long before
+    client = upstream.client()  # an SDK may create its client much earlier
     upstream.observer, upstream.trace = told, blocks = Recorder(), Traced()
     async with upstream.open():
         await upstream.get("/")
@@ -502,7 +504,7 @@ def answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, request=request)
 
 
-async def test_they_are_told_without_an_open_pool_as_well() -> None:
+async def test_calls_without_an_open_pool_are_reported() -> None:
     async with serve() as served:
         upstream = helpers.connect(served, observer=(told := Recorder()))
         await upstream.get("/")
@@ -512,7 +514,7 @@ async def test_they_are_told_without_an_open_pool_as_well() -> None:
     assert told.errors("call_ended") == [None, "UpstreamUnavailable"]
 
 
-def test_the_settings_pass_them_on() -> None:
+def test_the_settings_pass_on_observer_and_trace() -> None:
     observer, trace = Recorder(), Traced()
     upstream = UpstreamSettings().upstream("fake", observer=observer, trace=trace)
 
@@ -523,7 +525,7 @@ def test_the_settings_pass_them_on() -> None:
 
 
 def _failing(event: str) -> Callable[..., None]:
-    def fail(self: Recorder, *facts: Any) -> None:  # noqa: ANN401 - as they come
+    def fail(self: Recorder, *facts: Any) -> None:  # noqa: ANN401 - of any type
         getattr(Recorder, event)(self, *facts)
         raise ZeroDivisionError
 
@@ -531,14 +533,14 @@ def _failing(event: str) -> Callable[..., None]:
     return fail
 
 
-# Raises whenever it is told something, having noted it.
+# Records each event, then raises.
 Failing: type[Recorder] = type("Failing", (Recorder,), {each: _failing(each) for each in EVENTS})
 
 
 async def every_event(upstream: Upstream, served: FakeUpstream) -> list[str | None]:
-    """Make calls in which everything happens that can be told, and return how they ended."""
+    """Make calls that cause every event, and return their errors."""
     ends = [await failure(upstream.get(path)) for path in ("/kept", "/kept", "/404", "/try-later")]
-    ends.append(await failure(at_once(upstream, "/200")))
+    ends.append(await failure(concurrent(upstream, "/200")))
     served.plan.extend(["503", "200"])
     ends.append(await failure(upstream.get("/again")))
     upstream._budget._tokens = 0  # noqa: SLF001
@@ -570,7 +572,7 @@ POLICY: dict[str, Any] = {
 }
 
 
-async def test_every_event_of_the_interface_is_told() -> None:
+async def test_every_event_of_the_interface_is_reported() -> None:
     async with serve() as served, calling(served, **POLICY) as upstream:
         served.plan.append(http_reply(b"hello", "Cache-Control: max-age=60"))
         async with asyncio.timeout(60):
@@ -610,12 +612,12 @@ def swallows(_: Attempt) -> Iterator[None]:
 
 
 @contextmanager
-def adds_what_is_no_header(attempt: Attempt) -> Iterator[None]:
+def adds_an_invalid_header(attempt: Attempt) -> Iterator[None]:
     attempt.headers["traceparent"] = None  # type: ignore[assignment]
     yield
 
 
-def is_no_block(_: Attempt) -> AbstractContextManager[None]:
+def raises_when_called(_: Attempt) -> AbstractContextManager[None]:
     raise ZeroDivisionError
 
 
@@ -623,13 +625,13 @@ BAD_TRACES: dict[str, Trace] = {
     "fails to begin": fails_to_begin,
     "fails to end": fails_to_end,
     "swallows": swallows,
-    "is no block": is_no_block,
-    "adds what is no header": adds_what_is_no_header,
+    "raises when called": raises_when_called,
+    "adds an invalid header": adds_an_invalid_header,
 }
 
 
 @pytest.mark.parametrize("bad", ["observer", *BAD_TRACES])
-async def test_what_they_raise_does_not_reach_the_call(
+async def test_errors_of_an_observer_or_a_trace_do_not_reach_the_call(
     bad: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_broken", set())
@@ -656,7 +658,7 @@ async def test_what_they_raise_does_not_reach_the_call(
     assert all(record.exc_info for record in failed)
 
 
-async def test_an_upstream_that_is_not_there_is_told() -> None:
+async def test_an_unreachable_upstream_is_reported() -> None:
     upstream = Upstream(
         "fake", f"http://127.0.0.1:{free_port()}", observer=(told := Recorder()), max_retries=0
     )
