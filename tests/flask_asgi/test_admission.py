@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def admission(clock: Clock) -> Admission:
-    """Return one with as many requests under way as are needed for any to be held back."""
+    """Return one with enough requests in flight to hold back further requests."""
     admission = Admission(1000, clock)
     admission.in_flight = FEW
     return admission
@@ -87,7 +87,7 @@ async def test_few_requests_never_wait(clock: Clock) -> None:
     assert admission.is_open()
 
 
-async def test_first_come_is_first_served(admission: Admission, clock: Clock) -> None:
+async def test_waiting_requests_begin_in_their_order(admission: Admission, clock: Clock) -> None:
     begun: list[int] = []
 
     async def request(number: int) -> None:
@@ -100,7 +100,7 @@ async def test_first_come_is_first_served(admission: Admission, clock: Clock) ->
     assert list(range(50)) == begun
 
 
-async def test_one_begins_now_and_then_while_all_turns_are_long(
+async def test_waiting_requests_begin_one_by_one_while_all_turns_are_long(
     admission: Admission, clock: Clock
 ) -> None:
     fall_behind(admission, clock)
@@ -120,12 +120,12 @@ async def test_one_begins_now_and_then_while_all_turns_are_long(
     assert all(task.result() for task in waiting)
 
 
-async def test_who_would_wait_too_long_is_refused_and_the_first_in_line_is_not(
+async def test_the_end_of_a_long_queue_is_refused_and_its_beginning_is_not(
     admission: Admission, clock: Clock
 ) -> None:
     fall_behind(admission, clock)
     waiting = [asyncio.create_task(admission.wait()) for _ in range(500)]
-    step = PACE_WINDOW / 4  # a pace of some eight in a second
+    step = PACE_WINDOW / 4  # a pace of about eight per second
     while not all(task.done() for task in waiting):
         await asyncio.sleep(0)
         clock.now += step
@@ -136,7 +136,9 @@ async def test_who_would_wait_too_long_is_refused_and_the_first_in_line_is_not(
     assert not any(answers[len(answers) // 2 :])
 
 
-async def test_there_are_never_more_than_may_be(admission: Admission, clock: Clock) -> None:
+async def test_requests_in_flight_never_exceed_the_limit(
+    admission: Admission, clock: Clock
+) -> None:
     admission.in_flight = admission.most - 1
     fall_behind(admission, clock)
     last = asyncio.create_task(admission.wait())
@@ -166,7 +168,7 @@ async def test_a_late_loop_holds_requests_back_in_any_turn() -> None:
     assert await admission.wait()
 
 
-async def test_a_request_that_is_cancelled_in_line_is_answered(
+async def test_a_request_that_is_cancelled_in_the_queue_is_refused(
     admission: Admission, clock: Clock
 ) -> None:
     fall_behind(admission, clock)
@@ -177,11 +179,11 @@ async def test_a_request_that_is_cancelled_in_line_is_answered(
     assert await waiting is False
 
 
-# Requests that are too many
+# Too many requests
 
 
 class Crowd:
-    """Requests that stay inside their views until they are let go."""
+    """Requests that stay inside their views until the test releases them."""
 
     def __init__(self, app: Flask, **limits: Any) -> None:
         self.inside: asyncio.Semaphore = asyncio.Semaphore(0)
@@ -245,7 +247,7 @@ async def test_health_checks_are_answered_above_max_in_flight(app: Flask) -> Non
     await served
 
 
-async def test_when_enough_requests_wait_for_a_thread_more_are_refused(app: Flask) -> None:
+async def test_above_max_waiting_requests_for_a_thread_are_refused(app: Flask) -> None:
     crowd = Crowd(app, threads=1, max_waiting=1)
     served = crowd.send("/sync")
     await crowd.inside.acquire()

@@ -83,7 +83,7 @@ def test_only_async_functions_are_for_the_loop_unmarked(code: object, *, expecte
     assert is_for_loop(code) is expected
 
 
-def test_a_mark_holds_for_what_is_marked_alone() -> None:
+def test_a_mark_applies_only_to_the_marked_object() -> None:
     class Marked(Callables):
         pass
 
@@ -105,7 +105,7 @@ def test_a_mark_holds_for_what_is_marked_alone() -> None:
     assert not is_for_loop(Callables())
     assert not is_for_loop(Child())
     assert not is_for_loop(bound)
-    assert not is_for_loop(wrapping(marked))  # whose attributes `functools.wraps` copied
+    assert not is_for_loop(wrapping(marked))  # `functools.wraps` copied its attributes
 
 
 def test_a_bound_method_is_marked_for_every_instance() -> None:
@@ -118,13 +118,13 @@ def test_a_bound_method_is_marked_for_every_instance() -> None:
     assert is_for_loop(Hooks().before)
 
 
-def test_what_takes_no_mark_is_refused() -> None:
+def test_an_object_without_attributes_cannot_be_marked() -> None:
     with pytest.raises(AttributeError):
         on_loop(len)
 
 
 @pytest.mark.parametrize("code", [function, functools.partial(function), Callables(), Callables])
-def test_code_is_of_the_module_that_it_was_written_in(code: object) -> None:
+def test_the_module_of_code_is_its_source_module(code: object) -> None:
     assert module_of(code) == __name__
 
 
@@ -150,7 +150,7 @@ class Once(Both):
 
 
 class Decorated(Both):
-    """A view whose decorator hides what it is."""
+    """A view whose decorator hides that it is async."""
 
     decorators = (wrapping,)  # type: ignore[assignment]
 
@@ -203,7 +203,7 @@ async def test_an_async_method_of_a_class_runs_on_the_loop(
 
 
 @pytest.mark.parametrize("view", [Decorated, Overriding])
-def test_the_async_method_of_a_class_is_found_behind_what_hides_it(view: type[Both]) -> None:
+def test_a_hidden_async_method_of_a_class_is_found(view: type[Both]) -> None:
     assert hidden_async_function(view.as_view("view"), "GET") is Both.get
     assert hidden_async_function(view.as_view("view"), "POST") is None
 
@@ -244,7 +244,7 @@ def test_an_async_function_is_found_behind_decorators(view: Any) -> None:
 @pytest.mark.parametrize(
     "view", [function, wrapping(function), without_wraps(function), using_a_coroutine(), len]
 )
-def test_nothing_is_found_behind_a_view_that_is_not_async(view: Any) -> None:
+def test_no_async_function_is_found_in_a_sync_view(view: Any) -> None:
     assert hidden_async_function(view, "GET") is None
 
 
@@ -265,7 +265,7 @@ async def test_a_decorator_that_breaks_coroutines_works_around_async_to_sync(
     assert (bridge.engine.threads._threads == 0) is marked  # noqa: SLF001 - none was needed
 
 
-async def test_a_marked_view_asks_flask_on_the_loop(app: Flask) -> None:
+async def test_ensure_sync_of_a_marked_view_runs_on_the_loop(app: Flask) -> None:
     view = on_loop(asking_flask(coroutine))
     app.add_url_rule("/", "view", view, defaults={"app": app})
     bridge = FlaskToAsgi(app)
@@ -280,14 +280,14 @@ def test_async_to_sync_waits_under_wsgi_too(app: Flask) -> None:
     assert app.test_client().get("/").text == "waited"
 
 
-def test_async_to_sync_leaves_an_async_generator_as_it_is() -> None:
+def test_async_to_sync_returns_an_async_generator_unchanged() -> None:
     assert async_to_sync(generator) is generator
 
 
 # in_thread
 
 
-async def test_in_thread_leaves_the_loop_to_others_and_keeps_the_context(app: Flask) -> None:
+async def test_in_thread_does_not_block_the_loop_and_keeps_the_context(app: Flask) -> None:
     barrier = threading.Barrier(10)
 
     @in_thread
@@ -307,7 +307,7 @@ async def test_in_thread_leaves_the_loop_to_others_and_keeps_the_context(app: Fl
     assert [(200, f'[{n},"said",false,"/{n}"]\n'.encode()) for n in range(10)] == answers
 
 
-async def test_in_thread_raises_what_the_function_raises(app: Flask) -> None:
+async def test_in_thread_raises_the_functions_error(app: Flask) -> None:
     @in_thread
     def fail() -> None:
         message = "reason"
@@ -322,7 +322,7 @@ async def test_in_thread_raises_what_the_function_raises(app: Flask) -> None:
     assert await ask(app, http_scope()) == (200, b"raised")
 
 
-def test_in_thread_calls_at_once_elsewhere(app: Flask) -> None:
+def test_in_thread_calls_directly_outside_the_loop(app: Flask) -> None:
     where = in_thread(threading.get_ident)
 
     assert where() == threading.get_ident()

@@ -25,7 +25,7 @@ EVENTS = [name for name in vars(ServerObserver) if not name.startswith("_")]
 
 
 class Recorder(ServerObserver):
-    """Keeps what it is told."""
+    """Records the events."""
 
     def __init__(self) -> None:
         self.ended: list[EndedRequest] = []
@@ -65,7 +65,7 @@ def observer() -> Recorder:
 
 
 class Client:
-    """One request, made by hand, whose client can leave."""
+    """A hand-made request, whose client can disconnect."""
 
     def __init__(self, asgi: FlaskToAsgi, path: str, **more: Any) -> None:
         self.messages: asyncio.Queue[dict[str, object]] = asyncio.Queue()
@@ -86,7 +86,7 @@ class Client:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - no event tells
+        while not condition():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.001)
 
 
@@ -132,7 +132,7 @@ TWICE = {"headers": [(b"x", b"y")] * 2}
         ({"path": "/async"}, {"max_in_flight": 0}, ("GET", "/async", 503)),
     ],
 )
-async def test_the_end_of_a_request_is_told_once_however_it_was_answered(
+async def test_the_end_of_a_request_is_reported_once(
     app: Flask,
     observer: Recorder,
     asked: dict[str, Any],
@@ -147,14 +147,16 @@ async def test_the_end_of_a_request_is_told_once_however_it_was_answered(
     assert client.status == ended.status
 
 
-async def test_an_observer_of_two_objects_is_told_once(app: Flask, observer: Recorder) -> None:
+async def test_an_observer_of_two_bridges_gets_each_event_once(
+    app: Flask, observer: Recorder
+) -> None:
     FlaskToAsgi(app, observer=observer)
     await Client(FlaskToAsgi(app, observer=observer), "/async").task
 
     assert 1 == len(observer.ended)
 
 
-async def test_a_request_in_line_is_told_with_its_wait(
+async def test_a_queued_request_is_reported_with_its_wait(
     app: Flask, observer: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asgi = FlaskToAsgi(app, observer=observer)
@@ -170,7 +172,7 @@ async def test_a_request_in_line_is_told_with_its_wait(
 
 
 @pytest.mark.parametrize("reason", ["max_in_flight", "queue", "threads"])
-async def test_a_request_that_is_shed_is_told_with_its_reason(
+async def test_a_shed_request_is_reported_with_its_reason(
     app: Flask, observer: Recorder, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     asgi = FlaskToAsgi(
@@ -190,11 +192,11 @@ async def test_a_request_that_is_shed_is_told_with_its_reason(
 
 @pytest.mark.parametrize("path", ["/hang", "/stream"])
 @pytest.mark.parametrize("reason", ["disconnect", "timeout", "stop"])
-async def test_a_view_that_is_cancelled_is_told_with_the_reason(
+async def test_a_cancelled_view_is_reported_with_its_reason(
     app: Flask, observer: Recorder, path: str, reason: str
 ) -> None:
     if (path, reason) == ("/stream", "timeout"):
-        return  # a stream that has begun has no limit
+        return  # a started stream has no timeout
     timeout = 0.001 if reason == "timeout" else None
     asgi = FlaskToAsgi(app, observer=observer, request_timeout=timeout)
     client = Client(asgi, path)
@@ -215,7 +217,7 @@ async def test_a_view_that_is_cancelled_is_told_with_the_reason(
 # Threads
 
 
-async def test_the_load_tells_threads_that_work_wait_and_are_idle_apart(app: Flask) -> None:
+async def test_the_load_distinguishes_busy_away_and_idle_threads(app: Flask) -> None:
     release, inside = threading.Event(), threading.Semaphore(0)
     gone = asyncio.Event()
 
@@ -263,7 +265,7 @@ async def test_the_load_tells_threads_that_work_wait_and_are_idle_apart(app: Fla
 # Background tasks
 
 
-async def test_a_background_task_is_told_with_its_outcome(observer: Recorder) -> None:
+async def test_a_background_task_is_reported_with_its_outcome(observer: Recorder) -> None:
     background = Background(observer=observer)
     background.open()
 
@@ -306,19 +308,19 @@ async def serving(asgi: FlaskToAsgi) -> AsyncIterator[None]:
     await task
 
 
-async def test_the_lag_of_a_blocked_loop_is_told(
+async def test_the_lag_of_a_blocked_loop_is_reported(
     app: Flask, observer: Recorder, blockbuster: BlockBuster
 ) -> None:
     blockbuster.deactivate()
     async with serving(FlaskToAsgi(app, observer=observer)):
         await until(lambda: observer.lags)
-        time.sleep(3 * TICK)  # noqa: ASYNC251 - it is to block
+        time.sleep(3 * TICK)  # noqa: ASYNC251 - it must block
         await until(lambda: max(observer.lags) >= 2 * TICK)
 
     assert 2 <= sum(lag >= TICK / 2 for lag in observer.lags)
 
 
-async def test_the_load_is_told_while_the_application_is_served_and_at_its_end(
+async def test_the_load_is_reported_while_serving_and_at_the_end(
     app: Flask, observer: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TICK", 0.001)
@@ -335,12 +337,12 @@ async def test_the_load_is_told_while_the_application_is_served_and_at_its_end(
     assert told == len(observer.loads)
 
 
-async def test_without_an_observer_nothing_is_done(
+async def test_without_an_observer_nothing_is_measured(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "time", None)  # whoever looks at the clock fails
+    monkeypatch.setattr(module, "time", None)  # reading the clock fails
     asgi = FlaskToAsgi(app)
-    with sampled(NOBODY, lambda: pytest.fail("looked at")):
+    with sampled(NOBODY, lambda: pytest.fail("the load was sampled")):
         await Client(asgi, "/async").task
 
     assert {} == {name: found for name, found in app.extensions.items() if "access" in name}
@@ -350,13 +352,13 @@ async def test_without_an_observer_nothing_is_done(
 # An observer
 
 
-def test_only_methods_of_the_standards_are_names() -> None:
+def test_only_standard_methods_keep_their_names() -> None:
     assert all(method_name(method) == method for method in METHODS)
     assert {"_OTHER"} == {method_name(name) for name in ("get", "", "BREW", "PROPFIND", "GET ")}
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_what_an_observer_raises_is_logged_once_and_reaches_nobody(
+def test_an_error_of_an_observer_is_logged_once_and_not_raised(
     event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -373,7 +375,7 @@ def test_what_an_observer_raises_is_logged_once_and_reaches_nobody(
     assert caplog.records[0].exc_info is not None
 
 
-async def test_an_observer_that_fails_changes_no_answer(app: Flask) -> None:
+async def test_a_failing_observer_changes_no_response(app: Flask) -> None:
     def fail(*_: object) -> None:
         raise OSError
 

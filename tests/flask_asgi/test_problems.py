@@ -62,7 +62,7 @@ def test_a_problem_has_the_members_of_the_standard_and_the_request_id(app: Flask
     }
 
 
-def test_it_may_have_a_type_and_more_members(app: Flask) -> None:
+def test_a_problem_may_have_a_type_and_more_members(app: Flask) -> None:
     with app.test_request_context("/till", environ_overrides={"SCRIPT_NAME": "/shop"}):
         response = problem(409, "It is shut.", kind="urn:problem-type:shut", until="noon")
 
@@ -71,7 +71,7 @@ def test_it_may_have_a_type_and_more_members(app: Flask) -> None:
     assert (body["until"], body["instance"]) == ("noon", "/shop/till")
 
 
-def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:
+def test_an_unregistered_status_has_a_title(app: Flask) -> None:
     with app.test_request_context():
         response = problem(499, "The client has gone.")
 
@@ -79,10 +79,10 @@ def test_a_status_that_http_does_not_name_still_has_a_title(app: Flask) -> None:
     assert response.get_json()["title"] == "Unknown Error"
 
 
-# What `abort` raises, and what Flask refuses
+# Errors of `abort` and of Flask
 
 
-def test_a_wrong_method_is_told_which_are_allowed(app: Flask) -> None:
+def test_a_405_lists_the_allowed_methods(app: Flask) -> None:
     app.add_url_rule("/", view_func=lambda: "")
 
     response = app.test_client().post("/")
@@ -120,7 +120,7 @@ def test_an_errors_own_headers_are_kept(
 
 
 class Lazy:
-    """A text that is made when it is asked for, as extensions for translations have it."""
+    """A lazy text, as translation extensions use."""
 
     def __str__(self) -> str:
         return "translated"
@@ -149,7 +149,7 @@ class OutOfStockError(Conflict):
         ("half a pair: \ud83d", "half a pair: ?"),
     ],
 )
-def test_whatever_describes_an_error_becomes_text(
+def test_any_description_of_an_error_becomes_text(
     app: Flask, description: Any, detail: str
 ) -> None:
     response = raising(app, BadRequest(description)).get("/raising")
@@ -165,7 +165,7 @@ def test_the_description_of_a_kind_of_error_is_kept(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
-def test_no_stock_text_speaks_to_a_person_with_a_browser(app: Flask, status: int) -> None:
+def test_no_default_detail_addresses_the_user_of_a_browser(app: Flask, status: int) -> None:
     response = raising(app, default_exceptions[status]()).get("/raising")
 
     detail = response.get_json()["detail"]
@@ -187,7 +187,7 @@ def test_a_missing_field_is_named(app: Flask) -> None:
         assert response.get_json()["detail"] == "The request has no field 'name'."
 
 
-def test_the_response_of_an_error_is_sent_as_it_is(app: Flask) -> None:
+def test_the_response_of_an_error_is_sent_unchanged(app: Flask) -> None:
     @app.get("/answered")
     async def answered() -> str:
         response = jsonify(errors=["name"])
@@ -207,10 +207,10 @@ def test_the_response_of_an_error_is_sent_as_it_is(app: Flask) -> None:
     assert app.test_client().get("/bare").status_code == 409
 
 
-# Accidents
+# Unexpected errors
 
 
-def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
+def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = raising(app, RuntimeError("the password is s3cret")).get("/raising")
@@ -238,7 +238,7 @@ class TillError(Exception):
 
 
 class JammedError(TillError):
-    """And for good."""
+    """The till is jammed."""
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_the_handler_gets_every_error_that_is_expected(
     assert response.get_json()["errors"] == (expected or all_four)
 
 
-def test_what_a_task_group_raises_is_answered(handling: Flask) -> None:
+def test_an_error_of_a_task_group_is_answered(handling: Flask) -> None:
     @handling.get("/both")
     async def both() -> str:
         async def fail() -> None:
@@ -291,7 +291,7 @@ def test_what_a_task_group_raises_is_answered(handling: Flask) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_handler_may_be_async_outside_a_server_and_in_one(app: Flask) -> None:
+async def test_a_handler_may_be_async_with_and_without_a_server(app: Flask) -> None:
     async def handler(errors: list[Exception]) -> Response:
         await asyncio.sleep(0)
         return problem(502, "It failed.", errors=len(errors))
@@ -305,7 +305,7 @@ async def test_a_handler_may_be_async_outside_a_server_and_in_one(app: Flask) ->
     assert (status, json.loads(body)["errors"]) == (502, 2)
 
 
-def test_what_a_view_refuses_in_a_group_comes_first(handling: Flask) -> None:
+def test_an_http_error_in_a_group_comes_first(handling: Flask) -> None:
     error = grouped(TillError(), grouped(NotFound("no such order")), KeyError())
     response = raising(handling, error).get("/raising")
 
@@ -314,7 +314,7 @@ def test_what_a_view_refuses_in_a_group_comes_first(handling: Flask) -> None:
     assert response.get_json()["detail"] == "no such order"
 
 
-def test_it_is_answered_by_the_handler_that_the_application_has_for_it(handling: Flask) -> None:
+def test_an_http_error_in_a_group_goes_to_the_applications_handler(handling: Flask) -> None:
     @handling.errorhandler(404)
     def missing(_error: HTTPException) -> tuple[str, int]:
         return "own", 404
@@ -332,7 +332,7 @@ def test_it_is_answered_by_the_handler_that_the_application_has_for_it(handling:
     ],
     ids=str,
 )
-def test_a_group_with_a_bug_is_a_bug(
+def test_a_group_with_an_unexpected_error_is_answered_500(
     handling: Flask, caplog: pytest.LogCaptureFixture, group: ExceptionGroup[Exception]
 ) -> None:
     response = raising(handling, group).get("/raising")

@@ -37,7 +37,7 @@ def scrape(server: MetricsServer) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where directories are made."""
+    """The folder in which temporary directories are made."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -54,7 +54,7 @@ def test_metrics_are_served_on_their_path_only() -> None:
         assert 404 == get(server.port, "/metrics/more").status
 
 
-def test_a_port_that_is_taken_is_refused_at_once_and_leaves_nothing(temporary: Path) -> None:
+def test_a_port_in_use_is_refused_and_leaves_no_directory(temporary: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         for in_children in (False, True):
@@ -72,7 +72,7 @@ def test_the_port_is_free_again_after_the_block() -> None:
         assert 200 == get(port, "/metrics").status
 
 
-def test_it_listens_on_ipv6_too() -> None:
+def test_metrics_are_served_on_ipv6() -> None:
     try:
         server = MetricsServer("::1", 0)
     except OSError:
@@ -82,7 +82,7 @@ def test_it_listens_on_ipv6_too() -> None:
         assert client.recv(99).startswith(b"HTTP/1.0 200 ")
 
 
-def test_it_answers_while_the_event_loop_is_blocked(blockbuster: object) -> None:
+def test_metrics_are_served_while_the_event_loop_is_blocked(blockbuster: object) -> None:
     blockbuster.deactivate()  # type: ignore[attr-defined]
     inside, release = threading.Event(), threading.Event()
 
@@ -103,7 +103,7 @@ def test_it_answers_while_the_event_loop_is_blocked(blockbuster: object) -> None
     assert still_blocked
 
 
-def test_scrapers_that_say_nothing_hold_up_nobody() -> None:
+def test_silent_connections_do_not_delay_a_scrape() -> None:
     with MetricsServer("127.0.0.1", 0) as server:
         silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
 
@@ -116,7 +116,7 @@ def test_scrapers_that_say_nothing_hold_up_nobody() -> None:
 
 
 def child(pipe: Connection) -> None:
-    """Count what the pipe says, in files, until it is closed."""
+    """Count the amounts from the pipe, in files."""
     counter = Counter("child_total", "Counted.", ["what"])
     histogram = Histogram("child_seconds", "Observed.", buckets=(1, 2))
     gauge = Gauge("child_gauge", "Set.", multiprocess_mode="livesum")
@@ -198,7 +198,7 @@ def test_values_of_processes_add_up(server: MetricsServer, start: Start) -> None
     assert (5, 1) == (found["child_gauge",], found["child_lowest",])
 
 
-def test_what_a_killed_process_counted_stays_and_its_gauges_go(
+def test_counts_of_a_killed_process_stay_and_its_gauges_go(
     server: MetricsServer, start: Start, temporary: Path
 ) -> None:
     [directory] = temporary.iterdir()
@@ -219,7 +219,7 @@ def test_what_a_killed_process_counted_stays_and_its_gauges_go(
     assert {"ended", str(lasting.process.pid)} == pids
 
 
-def test_a_file_that_a_killed_process_had_just_begun_does_no_harm(
+def test_an_incomplete_file_of_a_killed_process_does_not_break_a_scrape(
     server: MetricsServer, start: Start, temporary: Path
 ) -> None:
     [directory] = temporary.iterdir()
@@ -230,7 +230,7 @@ def test_a_file_that_a_killed_process_had_just_begun_does_no_harm(
     assert (1, 1, 1, 1) == counted(server)
 
 
-def test_a_file_that_a_process_has_just_begun_does_no_harm(
+def test_an_empty_file_of_a_running_process_does_not_break_a_scrape(
     server: MetricsServer, start: Start, temporary: Path
 ) -> None:
     [directory] = temporary.iterdir()
@@ -243,7 +243,7 @@ def test_a_file_that_a_process_has_just_begun_does_no_harm(
     assert begun.exists()
 
 
-def test_processes_are_one_service(server: MetricsServer, start: Start) -> None:
+def test_memory_and_cpu_time_of_processes_add_up(server: MetricsServer, start: Start) -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("reads /proc")
     alone = scrape(server)
@@ -267,7 +267,7 @@ def test_the_garbage_collector_of_processes_is_counted(server: MetricsServer, st
     assert scrape(server)[name] >= before + 1
 
 
-def test_a_directory_of_somebody_else_is_not_used(
+def test_a_directory_set_by_another_program_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(module.DIRECTORY, str(tmp_path))
@@ -276,7 +276,7 @@ def test_a_directory_of_somebody_else_is_not_used(
         assert module.DIRECTORY not in os.environ
 
 
-def test_scrapes_at_once_count_nothing_twice(server: MetricsServer, start: Start) -> None:
+def test_concurrent_scrapes_count_nothing_twice(server: MetricsServer, start: Start) -> None:
     child = start()
     child.count(1)
     child.kill()

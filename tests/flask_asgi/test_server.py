@@ -78,7 +78,7 @@ is_ignored = pytest.mark.skipif(signal.getsignal(HANGUP) is signal.SIG_IGN, reas
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, pytest.param(HANGUP, marks=is_ignored)]
 )
-def test_a_stop_answers_what_is_in_flight_and_ends_well(number: signal.Signals) -> None:
+def test_a_stop_answers_requests_in_flight_and_exits_with_0(number: signal.Signals) -> None:
     with (
         serve_application() as server,
         in_flight(server, "/until-draining/async") as from_async_view,
@@ -125,7 +125,7 @@ def test_a_stop_waits_for_background_work() -> None:
         assert "the background work is done" in server.log
 
 
-def test_a_second_signal_ends_at_once() -> None:
+def test_a_second_signal_ends_the_server_at_once() -> None:
     with (
         serve_application("--grace", "600") as server,
         in_flight(server, "/hang") as answer,
@@ -139,7 +139,7 @@ def test_a_second_signal_ends_at_once() -> None:
         assert isinstance(answer.exception(), ConnectionError)
 
 
-def test_a_stream_that_looks_for_the_stop_ends_with_it() -> None:
+def test_a_stream_that_waits_for_draining_ends_at_a_stop() -> None:
     async def stream(server: Server) -> list[bytes]:
         async with connect(server.url) as connection:
             connection.send("/until-draining/stream")
@@ -156,7 +156,7 @@ def test_a_stream_that_looks_for_the_stop_ends_with_it() -> None:
 
 
 @pytest.mark.parametrize("path", ["/endless", "/hang"])
-def test_a_stop_that_runs_out_of_time_is_a_line_and_no_traceback(path: str) -> None:
+def test_a_stop_that_exceeds_its_grace_logs_a_line_and_no_traceback(path: str) -> None:
     async def ask(server: Server) -> bytes:
         async with connect(server.url) as connection:
             connection.send(path)
@@ -179,13 +179,13 @@ def test_a_stop_that_runs_out_of_time_is_a_line_and_no_traceback(path: str) -> N
     assert answer.startswith(b"HTTP/1.1 503") == (path == "/hang")
 
 
-def test_all_addresses_are_those_of_ipv4_too() -> None:
+def test_the_ipv6_wildcard_address_also_serves_ipv4() -> None:
     with serve_application("--host", "::") as server:
         assert server.get("/livez").status == 200
 
 
 def ended(*flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Return what became of a server that ends by itself."""
+    """Return the exit code and the output of a server that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", APPLICATION, *flags],
         env=environment({"ENGINE_OPTIONS": json.dumps(options)}),
@@ -230,8 +230,8 @@ def test_a_second_signal_ends_all_workers_at_once(number: signal.Signals) -> Non
         wait_until(lambda: not any(map(is_running, workers)))
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "arriving twice"])
-def test_workers_answer_what_is_in_flight_and_stop_together(times: int) -> None:
+@pytest.mark.parametrize("times", [1, 2], ids=["one signal", "two signals"])
+def test_workers_answer_requests_in_flight_and_stop_together(times: int) -> None:
     with serve_application("--workers", "2") as server:
         workers = worker_processes(server)
         with in_flight(server) as answer:
@@ -243,7 +243,7 @@ def test_workers_answer_what_is_in_flight_and_stop_together(times: int) -> None:
         assert not any(map(is_running, workers))
 
 
-def test_a_worker_that_stops_alone_leaves_the_socket_to_the_others() -> None:
+def test_a_stopped_worker_leaves_the_socket_open_for_the_others() -> None:
     with serve_application("--workers", "2") as server:
         workers = worker_processes(server)
         server.process.send_signal(signal.Signals["SIGTTOU"])

@@ -34,7 +34,7 @@ logging.basicConfig(level="INFO", handlers=[writer])
 log = logging.getLogger("test").info
 """
 
-# The same where nobody reads, so that a flush takes all of its time.
+# For tests without a reader: a flush then takes its whole timeout.
 IMPATIENT = """
 from flask_asgi import _stderr_writer
 _stderr_writer.FLUSH_SECONDS = 0.2
@@ -56,7 +56,7 @@ def started_program(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python with `arguments`, with a pipe for its stdin and stdout."""
     with subprocess.Popen(
-        # A fork beside the writer's thread is what some of the tests are about (3.12 warns of it).
+        # Some of the tests fork while the writer's thread runs; Python 3.12 warns of that.
         [sys.executable, "-W", "ignore::DeprecationWarning", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -83,7 +83,7 @@ def logged_by_program(*arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def python() -> Iterator[Forking]:
-    """Return what runs code after `SETUP`, with a file for its stderr."""
+    """Return a runner of code after `SETUP`, with a file for its stderr."""
     with forking(SETUP) as python:
         yield python
 
@@ -108,8 +108,8 @@ def terminals() -> tuple[int, int]:
     return ours, theirs
 
 
-def not_waiting_pipes() -> tuple[int, int]:
-    """Return both ends of a pipe that somebody has made non-blocking."""
+def nonblocking_pipes() -> tuple[int, int]:
+    """Return both ends of a non-blocking pipe."""
     ours, theirs = os.pipe()
     os.set_blocking(theirs, False)
     return ours, theirs
@@ -128,8 +128,8 @@ def read_all(descriptor: int) -> list[str]:
         data += part
 
 
-@pytest.mark.parametrize("sink", [pipes, sockets, terminals, not_waiting_pipes])
-def test_nobody_waits_for_a_reader_who_learns_how_much_is_missing(
+@pytest.mark.parametrize("sink", [pipes, sockets, terminals, nonblocking_pipes])
+def test_logging_does_not_wait_for_a_reader_and_counts_dropped_lines(
     sink: Callable[[], tuple[int, int]],
 ) -> None:
     reader, stderr = sink()
@@ -145,7 +145,7 @@ log("the last words")
         os.close(stderr)
         assert process.stdout
         assert process.stdin
-        dropped, total = map(int, process.stdout.readline().split())  # nobody has read anything
+        dropped, total = map(int, process.stdout.readline().split())  # nothing was read yet
         assert 0 < dropped == total < 5000
 
         process.stdin.write(b"\n")
@@ -165,12 +165,12 @@ log("the last words")
     "end",
     ["", "sys.exit(3)", "log_everything(); raise ValueError", "writer.close()"],
 )
-def test_a_process_whose_reader_has_gone_to_sleep_can_end(end: str) -> None:
+def test_a_process_whose_reader_has_stopped_reading_can_end(end: str) -> None:
     with started(f"{IMPATIENT}for _ in range(5000):\n    log('x')\n{end}") as process:
         assert process.wait(PATIENCE) == {"": 0, "writer.close()": 0, "sys.exit(3)": 3}.get(end, 1)
 
 
-def test_a_second_flush_does_not_wait_for_a_reader_again() -> None:
+def test_a_second_flush_does_not_wait_again() -> None:
     code = f"""{IMPATIENT}
 waited = []
 event = threading.Event
@@ -194,7 +194,7 @@ print(len([each for each in waited if each == 0.2]), flush=True)
 # Nothing is lost
 
 
-def test_lines_of_many_threads_are_all_there_and_in_order() -> None:
+def test_lines_of_many_threads_are_complete_and_in_order() -> None:
     messages = logged_by("""
 def talk(name):
     for number in range(500):
@@ -224,17 +224,17 @@ for each in threads: each.join()
         "import atexit; atexit.register(log, 'later')",
     ],
 )
-def test_the_last_words_are_written(python: Forking, end: str) -> None:
+def test_the_last_lines_of_a_process_are_written(python: Forking, end: str) -> None:
     # The first line is written at once. The others wait for the pause to end.
     code = f"log('first')\ntime.sleep(0.01)\nlog('second')\nlog('third')\n{end}"
-    # Python writes its own words piece by piece: a line may follow "no" before its newline does.
+    # Python writes its own text in pieces: a log line may follow "no" before the newline.
     found = re.findall(r"\{.*\}", python.run(code).stderr)
     words = ["first", "second", "third", "later"]
     assert [json.loads(line)["message"] for line in found] == words[: 3 + ("later" in end)]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_the_last_words_of_a_child_process_are_written(method: str, tmp_path: Path) -> None:
+def test_the_last_lines_of_a_child_process_are_written(method: str, tmp_path: Path) -> None:
     program = tmp_path / "talking.py"
     program.write_text(f"""{SETUP}
 def talk():
@@ -252,7 +252,7 @@ if __name__ == "__main__":
     assert sorted(logged_by_program(str(program))) == words
 
 
-def test_what_waits_at_a_fork_is_written_by_the_parent_alone() -> None:
+def test_lines_queued_at_a_fork_are_written_by_the_parent_only() -> None:
     code = """
 for number in range(300):
     log(f"parent {number} " + 400 * "x")  # more than a pipe holds
@@ -265,11 +265,11 @@ print("forked", flush=True)
 """
     with started(code) as process:
         assert process.stdout
-        assert process.stdout.readline() == b"forked\n"  # nobody has read anything
+        assert process.stdout.readline() == b"forked\n"  # nothing was read yet
         _, written = process.communicate(timeout=PATIENCE)
 
     count = Counter(json.loads(line)["message"].split(" x")[0] for line in written.splitlines())
-    del count["child"]  # may have found no room
+    del count["child"]  # dropped if the pipe was full
     assert count == {f"parent {number}": 1 for number in range(300)}
 
 
@@ -293,7 +293,7 @@ def test_a_line_longer_than_the_queue_is_written() -> None:
     assert logged_by("log(200_000 * 'x')") == [200_000 * "x"]
 
 
-def test_lines_that_a_full_disk_refuses_are_counted_when_there_is_room() -> None:
+def test_lines_lost_to_a_full_disk_are_counted_later() -> None:
     messages = logged_by("""
 kept, full = os.dup(2), os.open("/dev/full", os.O_WRONLY)
 os.dup2(full, 2)
@@ -308,7 +308,7 @@ log("there is room")
     assert sorted(messages) == [f"10 {DROPPED}", "there is room"]
 
 
-def test_a_reader_that_has_left_ends_nothing() -> None:
+def test_a_closed_pipe_does_not_end_the_process() -> None:
     code = "input()\nfor _ in range(5):\n    log('x')\n    flush_lines()\nprint(dropped_lines())"
     with started(code) as process:
         assert process.stderr
@@ -332,7 +332,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
     assert "alarm" in messages
 
 
-def test_lines_are_written_many_at_once() -> None:
+def test_lines_are_written_in_batches() -> None:
     messages = logged_by("""
 writes = []
 def counted(*args, write=os.write):
@@ -354,7 +354,7 @@ log(str(len(writes)))
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     """Return a logger that logs JSON with a `StderrWriter`."""
-    logger = logging.Logger("tests", logging.INFO)  # noqa: LOG001 - one of the hierarchy has parents
+    logger = logging.Logger("tests", logging.INFO)  # noqa: LOG001 - without parents
     writer = StderrWriter()
     writer.setFormatter(JsonFormatter())
     logger.addHandler(writer)
@@ -362,7 +362,7 @@ def logger() -> Iterator[logging.Logger]:
     writer.close()
 
 
-def test_a_stderr_that_is_no_file_is_written_to_at_once(
+def test_a_stderr_without_a_file_descriptor_is_written_to_at_once(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
@@ -385,7 +385,7 @@ def test_a_process_without_stderr_logs_nowhere(
     assert dropped_lines() == 0
 
 
-def test_a_file_put_in_place_of_stderr_is_written_to(
+def test_a_file_that_replaces_stderr_is_written_to(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, descriptor = os.pipe()
@@ -416,7 +416,7 @@ def test_a_closed_writer_has_no_thread_and_can_be_used_again(
 
 
 class HostileError(Exception):
-    """What cannot be shown."""
+    """An error that cannot be converted to text."""
 
     def __str__(self) -> str:
         """Fails."""
@@ -433,7 +433,7 @@ class HostileError(Exception):
         lambda logger: logger.info("%(a)s", {"b": 1}),
     ],
 )
-def test_a_line_that_cannot_be_formatted_is_one_line_that_says_so(
+def test_a_formatting_error_is_reported_in_one_line(
     logger: logging.Logger,
     capsys: pytest.CaptureFixture[str],
     log: Callable[[logging.Logger], None],

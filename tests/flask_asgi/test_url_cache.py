@@ -71,7 +71,7 @@ def answers(app: Flask) -> list[tuple[int, str, dict[str, str]]]:
     return [(one.status_code, one.text, dict(one.headers)) for one in responses]
 
 
-def test_an_answer_is_the_same_whether_its_url_is_known_or_not() -> None:
+def test_responses_are_the_same_with_and_without_the_cache() -> None:
     plain, remembering = make_app(), make_app()
     module.cache_urls(remembering)
 
@@ -81,7 +81,7 @@ def test_an_answer_is_the_same_whether_its_url_is_known_or_not() -> None:
     assert expected == answers(remembering)
 
 
-def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_url_is_not_matched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app()
     module.cache_urls(app)
     assert app.test_client().get("/plain").status_code == 200
@@ -93,7 +93,7 @@ def test_a_known_url_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) ->
     assert app.test_client().get("/plain").status_code == 200
 
 
-def test_what_was_trusted_once_is_not_trusted_for_ever() -> None:
+def test_a_cached_host_is_checked_against_changed_trusted_hosts() -> None:
     app = make_app()
     module.cache_urls(app)
     client, here = app.test_client(), {"Host": "one.example.com"}
@@ -111,12 +111,12 @@ def test_what_was_trusted_once_is_not_trusted_for_ever() -> None:
     }
 
 
-def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_urls_and_hosts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_HOSTS", 2)
     monkeypatch.setattr(module, "MOST_URLS", 2)
     app = make_app()
     module.cache_urls(app)
-    memory = app.create_url_adapter.__self__  # type: ignore[attr-defined] # put there
+    memory = app.create_url_adapter.__self__  # type: ignore[attr-defined] # set by the cache
 
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         host = {"Host": f"{method}.example.com"}
@@ -135,7 +135,7 @@ def test_nobody_fills_the_memory_with_urls_and_hosts(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def matched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the paths that are matched, as often as they are."""
+    """Return the path of every match."""
     paths: list[str] = []
     match = MapAdapter.match
 
@@ -181,7 +181,7 @@ def app() -> Flask:
 
 
 @pytest.mark.anyio
-async def test_paths_that_clients_make_up_push_out_no_url_of_the_application(
+async def test_invented_paths_do_not_evict_urls_of_the_application(
     app: Flask, matched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_URLS", 1)
@@ -206,7 +206,7 @@ PATHS_OF_ALL_KINDS = [
 
 @pytest.fixture
 def expected_answers() -> dict[tuple[str, str], tuple[int, bytes]]:
-    """Return what Flask alone answers to these paths with each method."""
+    """Return Flask's own response to every path with every method."""
     client = make_app().test_client()
     responses = {
         each: client.open(each[1], method=each[0], base_url="http://127.0.0.1")
@@ -216,7 +216,7 @@ def expected_answers() -> dict[tuple[str, str], tuple[int, bytes]]:
 
 
 @pytest.mark.anyio
-async def test_every_request_is_answered_as_flask_alone_answers_it(
+async def test_every_response_equals_flasks_own(
     app: Flask, expected_answers: dict[tuple[str, str], tuple[int, bytes]]
 ) -> None:
     bridge = FlaskToAsgi(app)
@@ -232,7 +232,7 @@ async def test_every_request_is_answered_as_flask_alone_answers_it(
 
 @pytest.fixture
 def with_languages() -> Flask:
-    """Return an application that takes a value away before its view is called."""
+    """Return an application that removes a URL value before it calls its view."""
     app = Flask(__name__)
 
     @app.url_value_preprocessor
@@ -248,7 +248,7 @@ def with_languages() -> Flask:
 
 
 @pytest.mark.anyio
-async def test_values_that_are_taken_away_are_there_for_the_next_request(
+async def test_removed_url_values_are_there_for_the_next_request(
     with_languages: Flask,
 ) -> None:
     bridge = FlaskToAsgi(with_languages)
@@ -277,7 +277,7 @@ def moving() -> Flask:
 
 
 @pytest.mark.anyio
-async def test_a_path_that_the_application_changes_is_matched_anew(moving: Flask) -> None:
+async def test_a_path_that_the_application_changes_is_matched_again(moving: Flask) -> None:
     bridge = FlaskToAsgi(moving)
 
     assert (200, b"2") == await ask(bridge, http_scope("/items/1"))
@@ -297,7 +297,7 @@ class _OwnFlask(Flask):
         (_OwnFlask, {}),
     ],
 )
-def test_another_way_to_find_urls_is_left_alone(kind: type[Flask], options: dict[str, Any]) -> None:
+def test_other_url_adapters_are_not_cached(kind: type[Flask], options: dict[str, Any]) -> None:
     app = kind(__name__, **options)
     module.cache_urls(app)
 
@@ -350,7 +350,7 @@ def hosted(request: pytest.FixtureRequest) -> Flask:
 
 
 def expected_of(host: str, method: str, path: str) -> str:
-    """Let views that differ in the host alone, the method alone or the path alone run elsewhere."""
+    """Alternate: views that differ only in host, only in method or only in path run elsewhere."""
     place = HOSTS.index(host) + METHODS.index(method) + PATHS.index(path)
     return ("loop", "thread")[place % 2]
 
@@ -360,7 +360,7 @@ def asking(host: str, method: str, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
-async def test_views_are_told_apart_by_host_method_and_path(hosted: Flask) -> None:
+async def test_views_are_distinguished_by_host_method_and_path(hosted: Flask) -> None:
     bridge = FlaskToAsgi(hosted)
     urls = [*itertools.product(HOSTS, METHODS, PATHS)] * 3  # unknown, and then known
     random.Random(1).shuffle(urls)  # noqa: S311 - reproducible, not secret
@@ -370,7 +370,7 @@ async def test_views_are_told_apart_by_host_method_and_path(hosted: Flask) -> No
 
 
 @pytest.mark.anyio
-async def test_a_known_host_is_not_looked_for_again(
+async def test_a_cached_host_needs_no_new_url_adapter(
     hosted: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -406,7 +406,7 @@ async def test_no_request_is_kept_alive(hosted: Flask, method: str, path: str) -
     kept: list[weakref.ref[object]] = []
 
     class Noted(Request):
-        """A request that is noted with its body, also where it is made to find a URL only."""
+        """A request that is recorded with its body, even if it only serves to find a URL."""
 
         def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
             super().__init__(environ, *args, **kwargs)

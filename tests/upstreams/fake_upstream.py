@@ -318,7 +318,7 @@ async def serve(
             if connection.transport is not None:
                 connection.transport.abort()
         await server.wait_closed()
-        while upstream.open:  # noqa: ASYNC110 - the loop tells each in its next turn
+        while upstream.open:  # noqa: ASYNC110 - the loop closes each in its next turn
             await asyncio.sleep(0)
 
 

@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def no_request() -> None:
-    """Take away what an earlier test's request may have left in this context, as WSGI does."""
+    """Remove the deadline of an earlier test's request from this context, as WSGI does."""
     lift_deadline()
 
 
@@ -62,7 +62,7 @@ def attempt(
 
 
 def state(breaker: Breaker) -> State:
-    """Return its state, which mypy would else believe to stay what it was."""
+    """Return its state; without the function, mypy would assume that it never changes."""
     return breaker.state
 
 
@@ -72,7 +72,7 @@ def fail(breaker: Breaker, times: int) -> None:
             attempt(breaker, UpstreamTimeout("prices", "did not answer in time"))
 
 
-def test_it_opens_after_so_many_failures_in_a_row(breaker: Breaker) -> None:
+def test_consecutive_failures_open_the_breaker(breaker: Breaker) -> None:
     fail(breaker, 2)
     attempt(breaker)
     fail(breaker, 2)
@@ -82,9 +82,7 @@ def test_it_opens_after_so_many_failures_in_a_row(breaker: Breaker) -> None:
     assert state(breaker) == "open"
 
 
-def test_while_it_is_open_no_try_is_made_and_the_caller_learns_for_how_long(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_an_open_breaker_refuses_calls_with_a_retry_after(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += 4
     with pytest.raises(UpstreamUnavailable, match="is not called for a moment") as refused:
@@ -94,9 +92,7 @@ def test_while_it_is_open_no_try_is_made_and_the_caller_learns_for_how_long(
     assert not refused.value.transient
 
 
-def test_one_probe_goes_through_while_the_others_are_refused(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_a_half_open_breaker_lets_only_one_probe_through(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += 10
     assert state(breaker) == "half-open"
@@ -111,7 +107,9 @@ def test_one_probe_goes_through_while_the_others_are_refused(
     attempt(breaker)
 
 
-def test_a_probe_that_fails_opens_it_for_as_long_again(breaker: Breaker, clock: Clock) -> None:
+def test_a_failed_probe_opens_the_breaker_for_the_same_time_again(
+    breaker: Breaker, clock: Clock
+) -> None:
     fail(breaker, 3)
     clock.now += 10
     fail(breaker, 1)
@@ -122,9 +120,7 @@ def test_a_probe_that_fails_opens_it_for_as_long_again(breaker: Breaker, clock: 
         attempt(breaker)
 
 
-def test_a_probe_that_is_cancelled_leaves_the_next_try_to_find_out(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_a_cancelled_probe_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += 10
     with pytest.raises(asyncio.CancelledError):
@@ -135,7 +131,7 @@ def test_a_probe_that_is_cancelled_leaves_the_next_try_to_find_out(
     assert state(breaker) == "closed"
 
 
-def test_an_answer_to_an_earlier_try_does_not_close_it(breaker: Breaker) -> None:
+def test_an_answer_to_an_earlier_try_does_not_close_the_breaker(breaker: Breaker) -> None:
     with breaker.watch(Deadline(60)):
         fail(breaker, 3)
 
@@ -143,7 +139,7 @@ def test_an_answer_to_an_earlier_try_does_not_close_it(breaker: Breaker) -> None
 
 
 @pytest.mark.parametrize("error", [UpstreamRejected, UpstreamInvalid])
-def test_any_answer_is_a_sign_of_life(
+def test_any_answer_resets_the_count_of_failures(
     breaker: Breaker, error: type[UpstreamRejected | UpstreamInvalid]
 ) -> None:
     fail(breaker, 2)
@@ -154,7 +150,7 @@ def test_any_answer_is_a_sign_of_life(
     assert state(breaker) == "closed"
 
 
-def test_a_cancellation_says_nothing(breaker: Breaker) -> None:
+def test_a_cancellation_does_not_count(breaker: Breaker) -> None:
     for _ in range(10):
         with pytest.raises(asyncio.CancelledError):
             attempt(breaker, asyncio.CancelledError())
@@ -162,7 +158,7 @@ def test_a_cancellation_says_nothing(breaker: Breaker) -> None:
     assert state(breaker) == "closed"
 
 
-def test_a_try_that_its_limit_cut_off_is_a_failure(breaker: Breaker) -> None:
+def test_a_timed_out_try_is_a_failure(breaker: Breaker) -> None:
     for _ in range(3):
         with pytest.raises(asyncio.CancelledError):
             attempt(breaker, asyncio.CancelledError(), left=0)
@@ -192,7 +188,7 @@ def test_every_change_is_logged_once(
 def fails(
     breaker: Breaker, target: str, error: UpstreamError | None = None, *, times: int = 1
 ) -> None:
-    """Have a request of its own fail so many times for that target."""
+    """Make a number of requests that fail for a target."""
     error = error or UpstreamUnavailable("prices", "answered 503", status=503, transient=True)
     for _ in range(times):
         with pytest.raises(UpstreamError), within(60), breaker.watch(Deadline(60), target):
@@ -208,7 +204,7 @@ REPLIES = [
 
 
 @pytest.mark.parametrize("error", REPLIES, ids=str)
-def test_a_target_that_fails_is_left_alone_and_no_other(
+def test_only_the_failing_target_is_refused(
     breaker: Breaker, clock: Clock, error: UpstreamError
 ) -> None:
     fails(breaker, "bad", error, times=3)
@@ -223,7 +219,7 @@ def test_a_target_that_fails_is_left_alone_and_no_other(
     attempt(breaker, target="bad")
 
 
-def test_a_probe_of_a_target_that_fails_leaves_it_alone_for_as_long_again(
+def test_a_failed_probe_refuses_its_target_for_the_same_time_again(
     breaker: Breaker, clock: Clock
 ) -> None:
     fails(breaker, "bad", times=3)
@@ -235,10 +231,10 @@ def test_a_probe_of_a_target_that_fails_leaves_it_alone_for_as_long_again(
     clock.now += 10
     with pytest.raises(asyncio.CancelledError):
         attempt(breaker, asyncio.CancelledError(), target="bad")
-    attempt(breaker, target="bad")  # a probe that found out nothing leaves it to the next
+    attempt(breaker, target="bad")  # a cancelled probe is followed by another
 
 
-def test_one_request_counts_once_however_many_targets_it_has(breaker: Breaker) -> None:
+def test_a_request_with_many_failing_targets_counts_once(breaker: Breaker) -> None:
     with within(60):
         for number in range(20):
             with pytest.raises(UpstreamError), breaker.watch(Deadline(60), f"target {number}"):
@@ -253,7 +249,7 @@ def test_many_requests_for_one_target_count_once(breaker: Breaker) -> None:
     assert state(breaker) == "closed"
 
 
-def test_as_many_targets_and_requests_in_a_row_open_it(breaker: Breaker) -> None:
+def test_failures_of_different_targets_and_requests_open_the_breaker(breaker: Breaker) -> None:
     for number in range(2):
         fails(breaker, f"target {number}")
     attempt(breaker, target="good")
@@ -273,7 +269,7 @@ def test_as_many_targets_and_requests_in_a_row_open_it(breaker: Breaker) -> None
     ],
     ids=str,
 )
-def test_a_connection_that_fails_concerns_all(breaker: Breaker, error: UpstreamError) -> None:
+def test_a_failed_connection_counts_for_all_targets(breaker: Breaker, error: UpstreamError) -> None:
     with within(60):
         for _ in range(3):
             with pytest.raises(UpstreamError), breaker.watch(Deadline(60), "one"):
@@ -282,7 +278,7 @@ def test_a_connection_that_fails_concerns_all(breaker: Breaker, error: UpstreamE
     assert state(breaker) == "open"
 
 
-def test_what_is_known_of_targets_is_bounded(breaker: Breaker) -> None:
+def test_the_number_of_remembered_targets_is_bounded(breaker: Breaker) -> None:
     for number in range(MAX_TARGETS * 2):
         fails(breaker, f"target {number}")
         attempt(breaker, target="good")
@@ -291,7 +287,7 @@ def test_what_is_known_of_targets_is_bounded(breaker: Breaker) -> None:
     assert len(breaker._failed_targets) <= 3  # noqa: SLF001
 
 
-def test_a_target_that_goes_on_failing_is_not_worth_a_retry(breaker: Breaker) -> None:
+def test_a_target_that_keeps_failing_is_hopeless(breaker: Breaker) -> None:
     assert not breaker.is_hopeless("bad")
     fails(breaker, "bad", times=HOPELESS)
     assert breaker.is_hopeless("bad")
@@ -299,7 +295,7 @@ def test_a_target_that_goes_on_failing_is_not_worth_a_retry(breaker: Breaker) ->
 
 
 @pytest.mark.parametrize("target", [None, "target"])
-def test_a_try_that_its_requests_deadline_cut_off_says_nothing(
+def test_a_try_cut_off_by_its_requests_deadline_does_not_count(
     breaker: Breaker, clock: Clock, target: str | None
 ) -> None:
     with within(0):
@@ -312,5 +308,5 @@ def test_a_try_that_its_requests_deadline_cut_off_says_nothing(
     clock.now += 10
     with within(0), pytest.raises(asyncio.CancelledError):
         attempt(breaker, asyncio.CancelledError(), left=60, target=target)
-    attempt(breaker, target=target)  # the probe was cut off, so the next one finds out
+    attempt(breaker, target=target)  # the cut-off probe is followed by another
     assert state(breaker) == "closed"

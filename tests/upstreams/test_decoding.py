@@ -69,11 +69,11 @@ BAD = {
         gzip.compress(ONE), "Content-Encoding: gzip", "Content-Encoding: gzip"
     ),
     "three codings": coded(gzip.compress(ONE), "gzip,deflate,br"),
-    "no gzip": coded(TEXT, "gzip"),
-    "no deflate": coded(b"\x07\x07\x07", "deflate"),
-    "garbage behind": coded(ONE + b"garbage", "gzip"),
-    "garbage behind padding": coded(ONE + bytes(3) + b"garbage", "gzip"),
-    "garbage behind deflate": coded(zlib.compress(TEXT) + b"x", "deflate"),
+    "not gzip": coded(TEXT, "gzip"),
+    "not deflate": coded(b"\x07\x07\x07", "deflate"),
+    "trailing garbage": coded(ONE + b"garbage", "gzip"),
+    "garbage after padding": coded(ONE + bytes(3) + b"garbage", "gzip"),
+    "garbage after deflate": coded(zlib.compress(TEXT) + b"x", "deflate"),
     "deflate twice": coded(zlib.compress(TEXT) * 2, "deflate"),
     "a wrong checksum": coded(ONE[:-8] + bytes(4) + ONE[-4:], "gzip"),
     "a wrong length": coded(ONE[:-4] + bytes(4), "gzip"),
@@ -101,7 +101,7 @@ async def test_a_reply_is_decoded_completely(reply: bytes, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("reply", BAD.values(), ids=BAD.keys())
-async def test_what_cannot_be_decoded_completely_is_invalid(reply: bytes) -> None:
+async def test_a_reply_that_cannot_be_decoded_completely_is_invalid(reply: bytes) -> None:
     with pytest.raises(UpstreamInvalid, match="sent a reply that cannot be read") as error:
         await fetch(reply)
 
@@ -109,10 +109,10 @@ async def test_what_cannot_be_decoded_completely_is_invalid(reply: bytes) -> Non
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw"])
-async def test_a_body_that_is_cut_off_anywhere_is_never_a_success(coding: str) -> None:
+async def test_a_truncated_body_is_never_a_success(coding: str) -> None:
     packed = {"gzip": TWO + TWO, "deflate": zlib.compress(TEXT), "raw": raw_deflate(TEXT)}[coding]
     field = "deflate" if coding == "raw" else coding
-    whole = {len(TWO)} if coding == "gzip" else set()  # a body of fewer members is a whole one
+    whole = {len(TWO)} if coding == "gzip" else set()  # a body with fewer members is complete too
     for length in set(range(1, len(packed))) - whole:
         with pytest.raises(decoding.BadCoding):
             await read(packed[:length], field)
@@ -139,7 +139,7 @@ def packings(data: bytes) -> Iterator[tuple[str, bytes]]:
     yield "deflate", raw_deflate(data)
 
 
-async def test_it_does_not_matter_how_the_bytes_arrive() -> None:
+async def test_a_body_in_pieces_of_any_size_is_decoded() -> None:
     chance = random.Random(11)  # noqa: S311 - no secret
     for _ in range(60):
         size = chance.choice([1, 100, decoding.STEP - 1, decoding.STEP, decoding.STEP + 1, 200_000])
@@ -162,7 +162,7 @@ async def test_the_limit_is_exact(size: int, coding: str) -> None:
         assert len((await fetch(coded(packed, coding))).content) == size
 
 
-async def test_what_cannot_be_compressed_still_fits_into_the_limit() -> None:
+async def test_an_incompressible_body_still_fits_into_the_limit() -> None:
     data = random.Random(11).randbytes(MB)  # noqa: S311 - no secret
 
     assert (await fetch(coded(gzip.compress(data), "gzip"))).content == data
@@ -177,9 +177,9 @@ def bomb() -> bytes:
 BOMBS: dict[str, Callable[[], bytes]] = {
     "100 KB that are 100 MB": lambda: coded(bomb(), "gzip"),
     "300 bytes that are 100 MB": lambda: coded(gzip.compress(bomb()), "gzip, gzip"),
-    "three times": lambda: coded(gzip.compress(gzip.compress(bomb())), "gzip, gzip, gzip"),
+    "three layers": lambda: coded(gzip.compress(gzip.compress(bomb())), "gzip, gzip, gzip"),
     "deflate": lambda: coded(zlib.compress(bytes(100 * MB)), "deflate"),
-    "members of nothing without an end": lambda: coded(gzip.compress(b"") * 100_000, "gzip"),
+    "100,000 empty members": lambda: coded(gzip.compress(b"") * 100_000, "gzip"),
 }
 
 
@@ -200,7 +200,7 @@ async def test_a_bomb_is_refused_before_it_takes_the_memory(reply: Callable[[], 
     assert most < 8 * MB
 
 
-async def test_decoding_lets_the_loop_go_on() -> None:
+async def test_decoding_does_not_block_the_loop() -> None:
     turns = 0
 
     async def count() -> None:
@@ -232,7 +232,7 @@ async def test_a_reply_without_a_body_needs_no_decoding(
 
 
 @pytest.mark.parametrize("length", ["\u00b2", "9" * 30, "-1", "0x10", "1_0", "", "5, 5"])
-async def test_an_odd_length_from_any_transport_is_no_number(length: str) -> None:
+async def test_an_invalid_content_length_is_ignored(length: str) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         headers = [(b"Content-Length", length.encode("latin-1", "replace"))]
         return httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"hello"))

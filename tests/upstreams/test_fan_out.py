@@ -25,7 +25,7 @@ WAREHOUSE = "warehouse"
 
 
 class Sleepers:
-    """Calls that sleep until they are cancelled, and what became of them."""
+    """Calls that sleep until they are cancelled; it records which began and which cleaned up."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -63,7 +63,7 @@ async def test_no_keys_give_an_empty_result() -> None:
     assert not result.concurrent
 
 
-async def test_all_calls_are_under_way_at_once() -> None:
+async def test_all_calls_run_concurrently() -> None:
     barrier = asyncio.Barrier(20)
 
     async def call(_: int) -> None:
@@ -74,7 +74,7 @@ async def test_all_calls_are_under_way_at_once() -> None:
     assert len(result.arrived) == 20
 
 
-async def test_no_more_calls_are_under_way_than_allowed() -> None:
+async def test_no_more_calls_run_at_once_than_allowed() -> None:
     inside = most = 0
 
     async def call(_: int) -> None:
@@ -90,12 +90,12 @@ async def test_no_more_calls_are_under_way_than_allowed() -> None:
     assert most == 3
 
 
-async def test_a_bound_below_one_is_refused_because_nothing_could_run() -> None:
+async def test_a_max_concurrency_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="max_concurrency is 0"):
         await fan_out(asyncio.sleep, [0], deadline=5, max_concurrency=0)
 
 
-async def test_waiting_for_a_turn_is_not_part_of_the_wait() -> None:
+async def test_time_in_the_queue_is_not_part_of_the_wait() -> None:
     async def call(_: int) -> None:
         await asyncio.sleep(0.002)
 
@@ -109,7 +109,7 @@ async def test_waiting_for_a_turn_is_not_part_of_the_wait() -> None:
     assert not result.concurrent
 
 
-async def test_an_upstream_that_fails_is_an_outcome_and_the_others_arrive() -> None:
+async def test_a_failed_call_is_an_outcome_and_the_others_arrive() -> None:
     error = UpstreamTimeout("prices", "did not answer")
 
     async def call(key: str) -> str:
@@ -134,7 +134,7 @@ async def test_the_caller_says_which_failures_are_expected() -> None:
     assert isinstance(result.failed["x"], ValueError)
 
 
-async def test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive() -> None:
+async def test_a_timed_out_call_is_an_outcome_and_the_others_arrive() -> None:
     sleepers = Sleepers()
 
     async def call(key: str) -> str:
@@ -150,7 +150,7 @@ async def test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive(
     assert sleepers.cleaned == ["a", "c"]
 
 
-async def test_a_call_whose_turn_never_came_has_waited_for_nothing() -> None:
+async def test_a_call_that_never_began_has_no_wait() -> None:
     sleepers = Sleepers()
     result = await fan_out(sleepers, "ab", deadline=0.3, max_concurrency=1)
 
@@ -161,7 +161,7 @@ async def test_a_call_whose_turn_never_came_has_waited_for_nothing() -> None:
     assert isinstance(result.failed["b"], DeadlineExceeded)
 
 
-async def test_a_call_that_finds_no_time_left_is_an_outcome() -> None:
+async def test_an_exceeded_deadline_in_a_call_is_an_outcome() -> None:
     async def call(_: str) -> None:
         raise DeadlineExceeded
 
@@ -170,7 +170,7 @@ async def test_a_call_that_finds_no_time_left_is_an_outcome() -> None:
     assert isinstance(result.failed["a"], DeadlineExceeded)
 
 
-async def test_a_timeout_of_the_call_itself_is_not_taken_for_the_deadline() -> None:
+async def test_a_timeout_error_of_a_call_is_not_reported_as_the_deadline() -> None:
     async def call(_: str) -> None:
         raise TimeoutError
 
@@ -199,7 +199,7 @@ async def test_a_bug_in_one_call_ends_the_others_before_it_is_raised() -> None:
 
 async def test_a_call_that_blocks_the_loop_is_a_bug() -> None:
     async def call(_: str) -> None:
-        time.sleep(0.001)  # noqa: ASYNC251 - what must be found
+        time.sleep(0.001)  # noqa: ASYNC251 - it must block
 
     with pytest.raises(BlockingError):
         await fan_out(call, "ab", deadline=5, max_concurrency=2)
@@ -220,7 +220,7 @@ async def test_cancelling_the_caller_ends_every_call_before_it_returns() -> None
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-async def test_what_would_end_the_loop_or_cancels_nobody_is_a_bug_of_its_call(
+async def test_an_exit_or_a_stray_cancellation_is_a_bug_of_its_call(
     error: type[BaseException],
 ) -> None:
     sleepers = Sleepers()
@@ -238,7 +238,7 @@ async def test_what_would_end_the_loop_or_cancels_nobody_is_a_bug_of_its_call(
     assert sleepers.cleaned == ["a", "c"]
 
 
-async def test_a_call_that_awaits_what_somebody_cancelled_is_a_bug() -> None:
+async def test_a_call_that_awaits_a_cancelled_task_is_a_bug() -> None:
     other = asyncio.create_task(asyncio.sleep(60))
 
     async def call(_: str) -> None:
@@ -279,10 +279,10 @@ async def test_no_task_is_made_for_a_call_before_its_turn() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has eager tasks")
-async def test_it_works_with_tasks_that_run_at_once() -> None:
+async def test_a_fan_out_works_with_eager_tasks() -> None:
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
-    await test_all_calls_are_under_way_at_once()
-    await test_a_call_that_runs_out_of_time_is_an_outcome_and_the_others_arrive()
+    await test_all_calls_run_concurrently()
+    await test_a_timed_out_call_is_an_outcome_and_the_others_arrive()
     await test_a_bug_in_one_call_ends_the_others_before_it_is_raised()
 
 
@@ -313,7 +313,7 @@ async def test_named_calls_have_values_of_their_types_and_errors() -> None:
     stocked = calls.add("stock", stock, "AAPL")
     result = await calls.run()
 
-    value: Decimal = priced.value  # which mypy checks
+    value: Decimal = priced.value  # mypy checks the type
     assert value == 7
     assert priced.error is None
     assert isinstance(stocked.error, UpstreamTimeout)
@@ -324,7 +324,7 @@ async def test_named_calls_have_values_of_their_types_and_errors() -> None:
     assert stocked.outcome is result.calls[1]
 
 
-async def test_named_calls_are_under_way_at_once_and_share_a_deadline() -> None:
+async def test_named_calls_run_concurrently_and_share_a_deadline() -> None:
     barrier = asyncio.Barrier(2)
 
     async def meet() -> str:
@@ -346,7 +346,7 @@ async def test_a_named_call_has_no_outcome_before_it_was_run() -> None:
         _ = call.outcome
 
 
-async def test_a_name_is_for_one_call() -> None:
+async def test_a_duplicate_name_is_refused() -> None:
     calls = Calls(deadline=5)
     calls.add("price", price, "AAPL")
     with pytest.raises(ValueError, match="there is a call price already"):
@@ -364,7 +364,7 @@ async def test_a_name_is_for_one_call() -> None:
         ([(0.0, 1.0), (0.0, 1.0), (0.0, 1.0)], 1.1, True),
     ],
 )
-def test_calls_are_concurrent_when_together_they_took_clearly_less_than_in_turn(
+def test_calls_are_concurrent_if_they_took_clearly_less_than_the_sum_of_their_waits(
     waits: list[tuple[float, float]], elapsed: float, concurrent: object
 ) -> None:
     calls = tuple(Arrived("key", "value", start, end) for start, end in waits)

@@ -321,7 +321,7 @@ async def test_a_failure_is_not_cached(status: str) -> None:
         http_reply(b"hello", FOR_A_MINUTE, "Content-Encoding: gzip"),
         http_reply(b"hello", FOR_A_MINUTE, "Content-Encoding: br"),
     ],
-    ids=["cut off", "no gzip", "br"],
+    ids=["cut off", "not gzip", "br"],
 )
 async def test_an_incomplete_reply_is_not_cached(reply: bytes) -> None:
     async def cut_off(writer: Connection) -> None:

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.anyio
 PARAMS: dict[str, Any] = {
     "text": {"a": "x y", "b": "&"},
     "numbers": {"page": 2, "share": 1.5},
-    "truth": {"deep": True, "old": False},
-    "nothing": {"a": None},
+    "booleans": {"deep": True, "old": False},
+    "None": {"a": None},
     "lists": {"q": ["x", "y"], "page": "1"},
     "tuples": {"q": ("x", "y")},
     "pairs": [("q", "x"), ("q", "y"), ("n", 1)],
@@ -39,7 +39,7 @@ PARAMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS.keys())
-async def test_parameters_are_those_of_httpx(params: Any) -> None:  # noqa: ANN401
+async def test_parameters_are_sent_as_httpx_sends_them(params: Any) -> None:  # noqa: ANN401
     async with serve() as served:
         await connect(served).get("/items", params=params)
 
@@ -79,7 +79,7 @@ async def test_a_body_is_sent_as_httpx_sends_it(method: str, body: Mapping[str, 
         assert value == sent.headers.get(name, "0" if name == "Content-Length" else None)
 
 
-async def test_an_asynchronous_body_is_sent_as_it_is_made() -> None:
+async def test_an_async_body_is_streamed() -> None:
     async with serve() as served, calling(served) as upstream:
         await upstream.post("/", content=made())
         await upstream.post("/", content=made(), headers={"Content-Length": "6"})
@@ -100,7 +100,7 @@ async def test_an_asynchronous_body_is_sent_as_it_is_made() -> None:
     ],
     ids=["bytes", "json", "form", "nothing", "files"],
 )
-async def test_a_body_that_is_kept_is_sent_again(body: Mapping[str, Any], tries: int) -> None:
+async def test_a_repeatable_body_is_retried(body: Mapping[str, Any], tries: int) -> None:
     async with serve() as served, calling(served) as upstream:
         with pytest.raises(UpstreamUnavailable):
             await upstream.put("/503", **body)
@@ -109,7 +109,7 @@ async def test_a_body_that_is_kept_is_sent_again(body: Mapping[str, Any], tries:
     assert len(set(served.bodies)) == 1
 
 
-async def test_a_body_that_is_made_once_is_sent_once() -> None:
+async def test_an_async_body_is_not_retried() -> None:
     async with serve() as served, calling(served) as upstream:
         with pytest.raises(UpstreamUnavailable):
             await upstream.put("/503", content=made())
@@ -117,9 +117,7 @@ async def test_a_body_that_is_made_once_is_sent_once() -> None:
     assert served.requests == 1
 
 
-async def test_an_error_of_the_body_itself_is_raised_as_it_is_and_no_fault_of_the_upstream() -> (
-    None
-):
+async def test_an_error_of_the_body_is_raised_and_does_not_open_the_breaker() -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"one"
         message = "the disk is full"
@@ -150,7 +148,7 @@ HEADERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS.keys())
-async def test_headers_are_those_of_httpx(headers: Any) -> None:  # noqa: ANN401
+async def test_headers_are_accepted_in_every_form_of_httpx(headers: Any) -> None:  # noqa: ANN401
     async with serve() as served, calling(served) as upstream:
         await upstream.get("/", headers=headers)
 
@@ -160,7 +158,7 @@ async def test_headers_are_those_of_httpx(headers: Any) -> None:  # noqa: ANN401
 # Timeouts
 
 
-async def test_a_timeout_of_its_own_ends_a_call_and_is_told_to_the_upstream() -> None:
+async def test_the_timeout_of_a_call_ends_it_and_is_sent_to_the_upstream() -> None:
     async with serve() as served, calling(served, timeout=60) as upstream:
         with pytest.raises(UpstreamTimeout):
             await upstream.get("/hang", timeout=0.05)
@@ -171,7 +169,7 @@ async def test_a_timeout_of_its_own_ends_a_call_and_is_told_to_the_upstream() ->
     told = [int(value or "") for value in served.headers(BUDGET_HEADER)]
     assert 20_000 < told[-2] <= 30_000
     assert told[-1] <= 10_000
-    assert all(each <= 50 for each in told[:-2]), "the first, if it came that far in its time"
+    assert all(each <= 50 for each in told[:-2]), "the first call's budget, if it was sent in time"
 
 
 async def test_short_timeouts_of_some_calls_do_not_open_the_breaker_or_count_as_latencies() -> None:
@@ -186,7 +184,7 @@ async def test_short_timeouts_of_some_calls_do_not_open_the_breaker_or_count_as_
 
 
 @pytest.mark.parametrize(("timeout", "connect"), [(0.01, 30), (None, 30), (60, 30), (100, 50)])
-def test_a_short_timeout_leaves_the_upstream_its_time_to_connect(
+def test_a_short_timeout_does_not_shorten_the_connect_timeout(
     timeout: float | None, connect: float
 ) -> None:
     upstream = stubbed(httpx.MockTransport(lambda _: httpx.Response(200)), timeout=60)
@@ -207,7 +205,7 @@ async def test_calls_with_different_timeouts_are_not_shared() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
-async def test_a_timeout_that_is_no_time_is_refused(timeout: float) -> None:  # noqa: ASYNC109
+async def test_an_invalid_timeout_is_refused(timeout: float) -> None:  # noqa: ASYNC109
     upstream = stubbed(httpx.MockTransport(lambda _: httpx.Response(200)))
     with pytest.raises(ValueError, match="a timeout is a number of seconds above 0"):
         await upstream.get("/", timeout=timeout)
@@ -229,7 +227,7 @@ async def test_an_accepted_status_is_a_reply_like_any_other(status: int) -> None
         assert served.requests == 2
 
 
-async def test_an_accepted_status_is_an_answer_for_the_breaker() -> None:
+async def test_an_accepted_status_counts_as_an_answer_for_the_breaker() -> None:
     async with serve() as served, calling(served, breaker_failures=2, max_retries=0) as upstream:
         for _ in range(4):
             with pytest.raises(UpstreamUnavailable):
@@ -239,7 +237,7 @@ async def test_an_accepted_status_is_an_answer_for_the_breaker() -> None:
         assert upstream.breaker.state == "closed"
 
 
-async def test_others_are_still_raised_and_the_two_are_never_one_request() -> None:
+async def test_other_statuses_are_raised_and_calls_with_different_accept_are_not_shared() -> None:
     async with serve() as served, calling(served) as upstream:
         served.plan.extend(["404", "404"])
         accepting, raising = await asyncio.gather(
@@ -252,7 +250,7 @@ async def test_others_are_still_raised_and_the_two_are_never_one_request() -> No
     assert isinstance(raising, UpstreamRejected)
 
 
-async def test_a_reply_has_its_body_and_knows_its_request() -> None:
+async def test_an_accepted_reply_has_its_body_and_its_request() -> None:
     missing = http_reply(b'{"error": "none"}', status=404)
     async with serve(missing) as served, calling(served) as upstream:
         response = await upstream.get("/", accept={404})

@@ -30,7 +30,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["the environment", ".env"])
 def give(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Give:
-    """What sets a variable, in either place."""
+    """Return a function that sets a variable in the environment or in `.env`."""
 
     def write(name: str, value: str) -> None:
         with Path(".env").open("a", encoding="utf-8") as file:
@@ -42,14 +42,14 @@ def give(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Giv
 # Where settings come from
 
 
-def test_without_any_the_defaults_hold() -> None:
+def test_without_variables_the_defaults_hold() -> None:
     settings = Shop.load()
 
     assert (settings.environment, settings.port) == ("development", 8000)
     assert settings.orders.max_retries == UpstreamSettings().max_retries
 
 
-def test_the_environment_goes_before_the_env_file(
+def test_the_environment_overrides_the_env_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / ".env").write_text(
@@ -66,14 +66,14 @@ def test_the_environment_goes_before_the_env_file(
     assert str(settings.orders.base_url) == "https://orders.example/v1"
 
 
-def test_overrides_go_before_both_and_are_checked(give: Give) -> None:
+def test_arguments_of_load_override_variables_and_are_checked(give: Give) -> None:
     give("PORT", "8002")
 
     assert Shop.load(port="8003").port == 8003
     assert refused(port="-1")[0].startswith("PORT should be greater than or equal to 0 (the TCP ")
 
 
-def test_an_override_leaves_the_other_parts_of_a_group_as_they_are(give: Give) -> None:
+def test_an_override_keeps_the_other_parts_of_a_group(give: Give) -> None:
     give("ORDERS__MAX_RETRIES", "7")
 
     orders = Shop.load(orders={"hedge": True}).orders
@@ -82,12 +82,12 @@ def test_an_override_leaves_the_other_parts_of_a_group_as_they_are(give: Give) -
 
 
 class Patient(ServiceSettings):
-    """An upstream with a default of its own."""
+    """A service that changes a default of its upstream."""
 
     orders: UpstreamSettings = UpstreamSettings(timeout_seconds=5)
 
 
-def test_a_part_that_is_set_leaves_the_defaults_of_the_others(give: Give) -> None:
+def test_a_set_part_keeps_the_defaults_of_the_others(give: Give) -> None:
     give("ORDERS__MAX_RETRIES", "7")
 
     orders = Patient.load().orders
@@ -128,7 +128,7 @@ def test_an_env_file_may_be_written_in_many_ways(folder: Path, text: str) -> Non
     assert Shop.load().port == 8001
 
 
-def test_a_folder_in_the_place_of_the_env_file_is_passed_over(folder: Path) -> None:
+def test_a_folder_named_like_the_env_file_is_ignored(folder: Path) -> None:
     (folder / ".env").mkdir()
 
     assert Shop.load().port == 8000
@@ -154,7 +154,7 @@ def test_an_env_file_in_another_encoding_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_certificates_that_are_missing_are_a_wrong_setting(
+def test_missing_certificates_are_a_wrong_setting(
     variable: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, str(folder / "s3cret"))
@@ -164,7 +164,7 @@ def test_certificates_that_are_missing_are_a_wrong_setting(
     assert said.startswith(f"{variable} must be a ")
 
 
-# Names that are not those of settings
+# Unknown names
 
 
 @pytest.mark.parametrize(("name", "meant"), [("PROT", "PORT"), ("deubg", "DEBUG"), ("KYE", "KEY")])
@@ -177,7 +177,7 @@ def test_a_misspelt_name_in_the_env_file_is_refused_with_a_hint(
 
 
 @pytest.mark.parametrize("name", ["PROT", "DEUBG", "KYE", "PORT2", "ORDER"])
-def test_one_in_the_environment_may_be_another_programs(
+def test_a_misspelt_name_in_the_environment_is_ignored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = Shop.load()
@@ -207,13 +207,13 @@ def test_a_part_with_one_underscore_is_refused(give: Give, name: str) -> None:
         ("STOCKS__CACHE", "STOCK__CACHE"),
     ],
 )
-def test_a_slip_in_a_part_is_refused_wherever_it_is(give: Give, name: str, meant: str) -> None:
+def test_a_misspelt_part_is_refused_in_both_places(give: Give, name: str, meant: str) -> None:
     give(name, "s3cret")
 
     assert refused() == [f"{name.upper()} is not a setting of this service; did you mean {meant}?"]
 
 
-def test_it_is_refused_beside_the_right_one_too(give: Give) -> None:
+def test_a_misspelt_part_is_refused_even_if_the_right_name_is_set(give: Give) -> None:
     give("ORDERS__BASE_URL", "https://orders.example")
     give("ORDERS_BASE_URL", "s3cret")
 
@@ -221,7 +221,7 @@ def test_it_is_refused_beside_the_right_one_too(give: Give) -> None:
 
 
 @pytest.mark.parametrize("name", ["ORDERS__UNKNOWN", "ORDERS__", "ORDERS__MAX_RETRIES__X"])
-def test_a_part_that_is_none_is_refused(give: Give, name: str) -> None:
+def test_an_unknown_part_is_refused(give: Give, name: str) -> None:
     give(name, "s3cret")
     give("ORDERS__MAX_RETRIES", "1")
 
@@ -231,7 +231,7 @@ def test_a_part_that_is_none_is_refused(give: Give, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["ORDERS_PORT", "ORDERS_SERVICE_HOST", "ORDERS_PORT_80_TCP", "ORDERS_DB", "ORDERS2"]
 )
-def test_names_of_other_programs_are_passed_over(give: Give, name: str) -> None:
+def test_names_of_other_programs_are_ignored(give: Give, name: str) -> None:
     without = Shop.load()
     give(name, "tcp://10.0.0.1:80")
 
@@ -241,7 +241,7 @@ def test_names_of_other_programs_are_passed_over(give: Give, name: str) -> None:
 @pytest.mark.parametrize(
     "value", ['{"base_url": "https://s3cret.example"}', '{"s3cret', "null", "[]", "1", "s3cret"]
 )
-def test_a_group_is_not_set_at_once(give: Give, value: str) -> None:
+def test_a_group_that_is_set_as_a_whole_is_refused(give: Give, value: str) -> None:
     give("ORDERS", value)
     give("ORDERS__MAX_RETRIES", "1")
 
@@ -256,7 +256,7 @@ def test_a_group_is_not_set_at_once(give: Give, value: str) -> None:
         *[("PROT", False), ("PATH", False), ("ORDERS_PORT", False), ("STOCKS__X", False)],
     ],
 )
-def test_what_the_settings_depend_on_is_known(
+def test_reads_names_every_variable_that_has_an_effect(
     name: str, *, is_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Shop.reads(name) is is_read
@@ -267,7 +267,7 @@ def test_what_the_settings_depend_on_is_known(
     assert is_read or Shop.load() == without
 
 
-def test_the_variables_are_those_of_settings_and_of_parts() -> None:
+def test_variables_has_the_names_of_settings_and_of_parts() -> None:
     assert {"port", "environment", "orders__base_url", "stock__cache"} <= {*Shop.variables()}
     assert "orders" not in Shop.variables()
 
@@ -275,7 +275,7 @@ def test_the_variables_are_those_of_settings_and_of_parts() -> None:
 # Values
 
 
-def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_variables_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ENVIRONMENT", "DEBUG", "PORT"):
         monkeypatch.setenv(name, "s3cret")
 
@@ -295,12 +295,12 @@ def by_environment(values: dict[str, object]) -> str:
 
 
 class Dependent(ServiceSettings):
-    """A setting whose default needs another."""
+    """A service with a default that needs another setting."""
 
     log_format: str = Field(default_factory=by_environment)
 
 
-def test_a_default_that_needs_a_wrong_setting_is_no_mistake_of_its_own() -> None:
+def test_a_default_that_needs_a_wrong_setting_is_not_reported_as_well() -> None:
     assert Dependent.load(environment="production").log_format == "json"
 
     [said] = refused(Dependent, environment="s3cret")
@@ -319,7 +319,7 @@ def test_production_needs_the_address_of_every_upstream(give: Give) -> None:
     ]
 
 
-def test_production_names_everything_that_it_refuses(give: Give) -> None:
+def test_production_names_every_refused_variable(give: Give) -> None:
     for name in ("ENVIRONMENT", "DEBUG", "ORDERS__TIMEOUT_SECONDS", "ORDERS__CACHE_REDIS_URL"):
         give(name, {"ENVIRONMENT": "production"}.get(name, "s3cret"))
 
@@ -340,7 +340,7 @@ def test_production_takes_upstreams_with_addresses(give: Give) -> None:
     assert str(settings.stock.base_url) == "https://stock.example/"
 
 
-def test_a_whole_group_in_an_override_is_taken_as_it_is() -> None:
+def test_a_whole_group_can_be_overridden() -> None:
     stock = UpstreamSettings.model_validate({"base_url": URLS["STOCK__BASE_URL"]})
 
     [said] = refused(environment="production", stock=stock)
@@ -349,11 +349,11 @@ def test_a_whole_group_in_an_override_is_taken_as_it_is() -> None:
 
 
 class Strict(Shop):
-    """A service that is in production unless it is told otherwise."""
+    """A service whose default environment is production."""
 
     environment: Literal["development", "production"] = "production"
 
 
-def test_production_by_default_is_production() -> None:
+def test_production_as_the_default_has_the_same_checks() -> None:
     assert [said.split()[0] for said in refused(Strict)] == ["ORDERS__BASE_URL", "STOCK__BASE_URL"]
     assert Strict.load(environment="development").orders.base_url is None

@@ -42,7 +42,7 @@ async def calling(served: FakeUpstream, spans: Spans, **policy: Any) -> AsyncIte
 
 
 def outcome(span: ReadableSpan) -> str:
-    """Name a span by its outcome, and how often its call had been sent before."""
+    """Name a span by its outcome and by the number of earlier attempts."""
     known = attributes(span)
     what = known.get("error.type") or known.get("http.response.status_code") or span.name
     again = known.get("http.request.resend_count")
@@ -55,7 +55,7 @@ def header(head: str, name: str) -> str | None:
     return found and found[1]
 
 
-# What it says
+# Names and attributes
 
 
 async def test_an_attempt_is_a_client_span_without_secrets(spans: Spans) -> None:
@@ -91,7 +91,7 @@ async def test_an_attempt_is_a_client_span_without_secrets(spans: Spans) -> None
     ],
 )
 @pytest.mark.parametrize("through", ["get", "stream", "client"])
-async def test_how_an_attempt_ended_is_in_its_span(
+async def test_the_outcome_of_an_attempt_is_in_its_span(
     spans: Spans, path: str, expected: str | None, status: int | None, through: str
 ) -> None:
     async with serve() as served, calling(served, spans, max_retries=0) as upstream:
@@ -112,7 +112,7 @@ async def test_how_an_attempt_ended_is_in_its_span(
     assert span.status.status_code is failed
 
 
-async def test_a_method_of_a_clients_own_is_named_as_the_conventions_say(spans: Spans) -> None:
+async def test_an_unknown_method_is_named_as_the_conventions_say(spans: Spans) -> None:
     async with serve() as served, calling(served, spans) as upstream:
         await upstream.request("BREW", "/200")
 
@@ -125,12 +125,12 @@ async def test_a_method_of_a_clients_own_is_named_as_the_conventions_say(spans: 
 
 @asynccontextmanager
 async def request_span(spans: Spans, name: str = "request") -> AsyncIterator[None]:
-    """Let a span be current, as that of a request is."""
+    """Make a span current, as the span of a request is."""
     with spans.provider.get_tracer("tests").start_as_current_span(name):
         yield
 
 
-async def test_calls_at_once_are_below_their_request(spans: Spans) -> None:
+async def test_concurrent_calls_are_children_of_their_request(spans: Spans) -> None:
     async with serve() as served, calling(served, spans) as upstream, request_span(spans):
         await asyncio.gather(*(upstream.get(f"/200?{number}") for number in range(3)))
         await fan_out(upstream.get, ["/200?4", "/200?5"], deadline=20, max_concurrency=2)
@@ -140,7 +140,7 @@ async def test_calls_at_once_are_below_their_request(spans: Spans) -> None:
     assert spans.trees(outcome) == [("request", [("200", [])] * 6)]
 
 
-async def test_a_retry_is_beside_the_first_attempt(spans: Spans) -> None:
+async def test_a_retry_is_a_sibling_of_the_first_attempt(spans: Spans) -> None:
     async with serve() as served, calling(served, spans, retry_share=1) as upstream:
         served.plan.extend([http_reply(status=503), OK])
         async with request_span(spans):
@@ -151,7 +151,7 @@ async def test_a_retry_is_beside_the_first_attempt(spans: Spans) -> None:
     assert header(served.heads[0], "traceparent") != header(served.heads[1], "traceparent")
 
 
-async def test_a_hedge_is_beside_the_slower_attempt(
+async def test_a_hedge_is_a_sibling_of_the_slower_attempt(
     spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("upstreams._hedging.ENOUGH", 1)
@@ -164,7 +164,7 @@ async def test_a_hedge_is_beside_the_slower_attempt(
     assert spans.trees(outcome)[1:] == [("request", [("200 again 1", []), ("CancelledError", [])])]
 
 
-async def test_a_shared_call_is_below_its_first_caller(spans: Spans) -> None:
+async def test_a_shared_call_is_a_child_of_its_first_caller(spans: Spans) -> None:
     async with serve() as served, calling(served, spans) as upstream:
 
         async def call(name: str) -> None:
@@ -189,7 +189,9 @@ async def test_a_shared_call_is_below_its_first_caller(spans: Spans) -> None:
         ("timeout", "UpstreamTimeout"),
     ],
 )
-async def test_an_attempt_that_is_cut_off_says_why(spans: Spans, how: str, expected: str) -> None:
+async def test_the_span_of_a_cut_off_attempt_has_the_reason(
+    spans: Spans, how: str, expected: str
+) -> None:
     async with serve() as served, calling(served, spans) as upstream:
 
         async def call() -> None:
@@ -222,7 +224,7 @@ async def test_the_span_of_an_attempt_is_the_upstreams_parent(spans: Spans) -> N
     assert header(served.heads[0], "X-Request-ID") == "abc"
 
 
-async def test_baggage_and_the_decision_not_to_sample_go_along() -> None:
+async def test_baggage_and_the_sampling_decision_are_passed_on() -> None:
     spans = Spans(ALWAYS_OFF)
     token = otel.attach(baggage.set_baggage("tenant", "acme"))
     try:

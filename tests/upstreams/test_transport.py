@@ -21,11 +21,11 @@ from .helpers import free_port
 
 pytestmark = pytest.mark.anyio
 
-NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager
-async def connections(tls: ssl.SSLContext = NOBODY) -> AsyncIterator[AiohttpTransport]:
+async def connections(tls: ssl.SSLContext = NO_TRUST) -> AsyncIterator[AiohttpTransport]:
     async with AiohttpTransport(tls=tls) as transport:
         yield transport
 
@@ -47,7 +47,7 @@ async def test_a_refused_connection_is_a_connect_error(scheme: str) -> None:
             await get(transport, f"{scheme}://127.0.0.1:{free_port()}/")
 
 
-async def test_a_name_that_does_not_exist_is_a_connect_error(
+async def test_an_unknown_host_name_is_a_connect_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def unknown(*_: object, **__: object) -> None:
@@ -75,7 +75,7 @@ def certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
-async def test_a_certificate_that_nobody_trusts_is_a_connect_error(
+async def test_an_untrusted_certificate_is_a_connect_error(
     certified: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     async with serve(tls=certified[0]) as upstream, connections() as transport:
@@ -114,10 +114,10 @@ async def test_a_failure_after_the_request_was_sent_is_never_a_connect_error(
         assert b"price" in await get(transport, upstream.base_url)
 
     assert error is caught.type
-    assert upstream.requests == 2, "sent it once more by itself"
+    assert upstream.requests == 2, "the transport sent a request again"
 
 
-async def test_a_kept_connection_that_breaks_is_not_used_for_the_same_request_again() -> None:
+async def test_a_request_on_a_broken_kept_connection_is_not_retried() -> None:
     async with serve() as upstream, connections() as transport:
         await get(transport, upstream.base_url)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -126,7 +126,7 @@ async def test_a_kept_connection_that_breaks_is_not_used_for_the_same_request_ag
     assert (upstream.requests, upstream.connections) == (2, 1)
 
 
-async def test_a_reason_that_is_no_text_is_no_error_and_keeps_no_connection() -> None:
+async def test_a_reason_phrase_that_is_not_ascii_is_accepted() -> None:
     async with serve() as upstream, connections() as transport:
         for _ in range(3):
             assert await get(transport, f"{upstream.base_url}/odd-phrase") == b""
@@ -134,7 +134,7 @@ async def test_a_reason_that_is_no_text_is_no_error_and_keeps_no_connection() ->
     assert upstream.connections == 1
 
 
-async def test_a_reply_that_is_not_read_closes_its_connection() -> None:
+async def test_an_unread_reply_closes_its_connection() -> None:
     async with serve() as upstream, connections() as transport:
         request = httpx.Request("GET", f"{upstream.base_url}/endless")
         response = await transport.handle_async_request(request)
@@ -157,7 +157,7 @@ async def test_an_error_holds_no_address_and_nothing_of_aiohttp(fault: str) -> N
     assert "127.0.0.1" not in str(caught.value)
 
 
-# What a reply may be
+# Accepted and refused replies
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_an_error_holds_no_address_and_nothing_of_aiohttp(fault: str) -> N
     ],
     ids=["9 KB", "60 KB", "150 fields", "50 cookies"],
 )
-async def test_a_header_may_be_as_long_as_real_ones_are(fields: list[str]) -> None:
+async def test_long_headers_are_accepted(fields: list[str]) -> None:
     async with serve(http_reply(b"hello", *fields)) as upstream, connections() as transport:
         assert await get(transport, upstream.base_url) == b"hello"
 
@@ -180,7 +180,7 @@ async def test_a_header_may_be_as_long_as_real_ones_are(fields: list[str]) -> No
     [["X: " + "x" * 70_000], [f"X-{number}: 1" for number in range(600)]],
     ids=["70 KB", "600 fields"],
 )
-async def test_a_header_has_bounds(fields: list[str]) -> None:
+async def test_headers_over_the_limits_are_refused(fields: list[str]) -> None:
     async with serve(http_reply(b"hello", *fields)) as upstream, connections() as transport:
         with pytest.raises(NotHTTP):
             await get(transport, upstream.base_url)
@@ -197,7 +197,7 @@ BODILESS = {
 
 
 @pytest.mark.parametrize("reply", BODILESS.values(), ids=BODILESS.keys())
-async def test_what_follows_a_reply_without_a_body_ends_the_connection_and_no_more(
+async def test_bytes_after_a_reply_without_a_body_only_close_the_connection(
     reply: bytes,
 ) -> None:
     async with serve(http_reply(b"hello")) as upstream, connections() as transport:
@@ -208,7 +208,7 @@ async def test_what_follows_a_reply_without_a_body_ends_the_connection_and_no_mo
     assert upstream.connections == 2
 
 
-async def test_a_body_behind_a_reply_to_head_ends_the_connection_and_no_more() -> None:
+async def test_a_body_after_a_reply_to_head_only_closes_the_connection() -> None:
     async with serve(http_reply(b"hello")) as upstream, connections() as transport:
         request = httpx.Request("HEAD", upstream.base_url)
         response = await transport.handle_async_request(request)
@@ -231,7 +231,7 @@ async def test_a_reply_without_a_body_keeps_its_connection(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
 @pytest.mark.parametrize("times", [1, 3])
-async def test_a_reply_that_announces_another_is_not_the_reply(status: str, times: int) -> None:
+async def test_an_informational_reply_is_skipped(status: str, times: int) -> None:
     announced = f"HTTP/1.1 {status}\r\nLink: <a>\r\n\r\n".encode() * times
     async with serve(announced + http_reply(b"hello")) as upstream, connections() as transport:
         for _ in range(2):
@@ -240,21 +240,21 @@ async def test_a_reply_that_announces_another_is_not_the_reply(status: str, time
     assert upstream.connections == 1
 
 
-async def test_a_reply_that_nobody_asked_for_is_no_reply_to_the_next_request() -> None:
+async def test_an_unsolicited_reply_does_not_answer_the_next_request() -> None:
     stray = http_reply(b"another's")
     async with serve(http_reply(b"hello")) as upstream, connections() as transport:
         assert await get(transport, upstream.base_url) == b"hello"
         [connection] = upstream.open
         connection.write(stray)
         [[(kept, _)]] = transport._connector._conns.values()  # noqa: SLF001
-        while not kept.should_close:  # noqa: ASYNC110 - nothing else tells that it arrived
+        while not kept.should_close:  # noqa: ASYNC110 - no event says that it arrived
             await asyncio.sleep(0)
         assert await get(transport, upstream.base_url) == b"hello"
 
     assert upstream.connections == 2
 
 
-async def test_a_request_that_is_cancelled_closes_its_connection() -> None:
+async def test_a_cancelled_request_closes_its_connection() -> None:
     async with serve() as upstream, connections() as transport:
         waiting = asyncio.create_task(get(transport, f"{upstream.base_url}/held"))
         await upstream.reached(1)
@@ -266,14 +266,14 @@ async def test_a_request_that_is_cancelled_closes_its_connection() -> None:
     assert upstream.connections == 2
 
 
-def test_aiohttp_still_has_the_attributes_that_this_takes_from_it() -> None:
+def test_aiohttp_still_has_the_attributes_that_the_transport_uses() -> None:
     source = inspect.getsource(aiohttp.connector) + inspect.getsource(aiohttp.client_proto)
 
     for attribute in ("_factory", "_wrap_create_connection", "_skip_payload", "_should_close"):
         assert f"self.{attribute}" in source
 
 
-def test_aiohttp_still_has_the_methods_that_this_calls_without_a_session() -> None:
+def test_aiohttp_still_has_the_methods_that_the_transport_calls() -> None:
     connect = inspect.signature(aiohttp.TCPConnector.connect).parameters
     expect = inspect.signature(ResponseHandler.set_response_params).parameters
 
@@ -284,7 +284,7 @@ def test_aiohttp_still_has_the_methods_that_this_calls_without_a_session() -> No
         assert hasattr(ResponseHandler, name)
 
 
-def test_httpx_still_has_the_attributes_that_this_takes_from_it() -> None:
+def test_httpx_still_has_the_attributes_that_the_transport_uses() -> None:
     assert vars(httpx.Response(200, content=b"a"))["_content"] == b"a"
     assert vars(httpx.URL("http://a/b"))["_uri_reference"].path == "/b"
 

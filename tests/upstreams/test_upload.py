@@ -1,4 +1,4 @@
-"""Bodies that are sent as they are made."""
+"""Streamed request bodies."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ from .fake_upstream import OK, Connection, FakeUpstream, serve
 
 pytestmark = pytest.mark.anyio
 
-NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def test_an_error_of_a_body_is_raised_as_it_is(error: Exception, after: in
             yield b"part"
         raise error
 
-    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+    async with serve() as upstream, AiohttpTransport(tls=NO_TRUST) as transport:
         request = httpx.Request("POST", upstream.base_url, content=body())
         with pytest.raises(type(error)) as caught:
             await transport.handle_async_request(request)
@@ -69,7 +69,7 @@ async def test_a_body_that_raises_system_exit_ends_its_own_request_only() -> Non
         yield b"part"
         raise SystemExit
 
-    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+    async with serve() as upstream, AiohttpTransport(tls=NO_TRUST) as transport:
         request = httpx.Request("POST", upstream.base_url, content=body())
         with pytest.raises(RuntimeError, match="SystemExit"):
             await transport.handle_async_request(request)
@@ -88,7 +88,7 @@ async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection
     async with (
         serve() as upstream,
         serve_early(upstream) as url,
-        AiohttpTransport(tls=NOBODY) as transport,
+        AiohttpTransport(tls=NO_TRUST) as transport,
     ):
         for expected in (1, 2):
             ended.clear()
@@ -108,7 +108,7 @@ async def test_a_body_that_is_not_as_long_as_it_says_ends_its_connection(
         for part in parts:
             yield part
 
-    async with serve() as upstream, AiohttpTransport(tls=NOBODY) as transport:
+    async with serve() as upstream, AiohttpTransport(tls=NO_TRUST) as transport:
 
         def request(parts: list[bytes]) -> httpx.Request:
             headers = {"Content-Length": "3"}
@@ -134,7 +134,7 @@ async def test_a_reply_before_the_end_of_a_body_that_is_too_short_ends_the_conne
     async with (
         serve() as upstream,
         serve_early(upstream) as url,
-        AiohttpTransport(tls=NOBODY) as transport,
+        AiohttpTransport(tls=NO_TRUST) as transport,
     ):
         for expected in (1, 2):
             may_end.clear()

@@ -21,7 +21,7 @@ from .helpers import calling, connect
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_call_that_gets_no_connection_times_out_without_reaching_anybody() -> None:
+async def test_a_call_without_a_free_connection_is_not_sent() -> None:
     async with (
         serve() as served,
         calling(served, max_connections=1, breaker_failures=1) as upstream,
@@ -37,7 +37,7 @@ async def test_a_call_that_gets_no_connection_times_out_without_reaching_anybody
     assert served.requests == 1
 
 
-async def test_a_fault_that_passes_is_not_seen() -> None:
+async def test_a_transient_fault_is_retried() -> None:
     async with serve() as served, calling(served) as upstream:
         served.plan.extend(["reset", "503"])
         response = await upstream.get("/")
@@ -49,7 +49,7 @@ async def test_a_fault_that_passes_is_not_seen() -> None:
 @pytest.mark.parametrize(
     ("method", "requests"), [("PUT", 3), ("DELETE", 3), ("POST", 1), ("PATCH", 1)]
 )
-async def test_what_is_not_idempotent_is_tried_once(method: str, requests: int) -> None:
+async def test_only_idempotent_methods_are_retried(method: str, requests: int) -> None:
     async with serve() as served, calling(served) as upstream:
         with pytest.raises(UpstreamUnavailable):
             await upstream.request(method, "/503", json={"a": 1})
@@ -58,7 +58,7 @@ async def test_what_is_not_idempotent_is_tried_once(method: str, requests: int) 
 
 
 @pytest.mark.parametrize("hedge", [False, True])
-async def test_an_outage_never_gets_more_than_a_fifth_of_the_calls_on_top(hedge: object) -> None:
+async def test_retries_and_hedges_add_less_than_a_fifth_in_an_outage(hedge: object) -> None:
     async with (
         serve() as served,
         calling(served, breaker_failures=10_000, max_connections=50) as upstream,
@@ -77,7 +77,7 @@ async def test_an_outage_never_gets_more_than_a_fifth_of_the_calls_on_top(hedge:
     assert 520 * 1.15 < served.requests <= 520 * 1.19 + 10
 
 
-async def test_an_upstream_that_only_fails_is_left_alone_until_a_probe_succeeds() -> None:
+async def test_a_failing_upstream_is_not_called_until_a_probe_succeeds() -> None:
     async with (
         serve() as served,
         calling(served, breaker_failures=3, max_retries=0) as upstream,
@@ -108,7 +108,7 @@ async def test_calls_that_hang_for_their_whole_timeout_open_the_breaker() -> Non
     ):
         calls = [
             asyncio.create_task(upstream.get(f"/hang?{number}"), context=Context())
-            for number in range(3)  # each of a request of its own
+            for number in range(3)  # each in a separate request
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -116,8 +116,10 @@ async def test_calls_that_hang_for_their_whole_timeout_open_the_breaker() -> Non
     assert upstream.breaker.state == "open"
 
 
-@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
-async def test_calls_that_their_requests_deadline_cuts_off_do_not(coalesce: object) -> None:
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_calls_cut_off_by_their_requests_deadline_do_not_open_the_breaker(
+    coalesce: object,
+) -> None:
     async with (
         serve() as served,
         calling(served, breaker_failures=3, coalesce=bool(coalesce)) as upstream,
@@ -131,7 +133,7 @@ async def test_calls_that_their_requests_deadline_cuts_off_do_not(coalesce: obje
     assert upstream.breaker.state == "closed"
 
 
-async def test_clients_that_leave_do_not_open_the_breaker() -> None:
+async def test_cancelled_calls_do_not_open_the_breaker() -> None:
     async with serve() as served, calling(served, breaker_failures=3) as upstream:
         calls = [asyncio.create_task(upstream.get(f"/hang?{number}")) for number in range(5)]
         await served.reached(5)
@@ -142,7 +144,7 @@ async def test_clients_that_leave_do_not_open_the_breaker() -> None:
     assert upstream.breaker.state == "closed"
 
 
-async def test_a_call_that_hangs_is_made_once_more_and_the_first_one_ended() -> None:
+async def test_a_hanging_call_is_hedged_and_then_cancelled() -> None:
     async with serve() as served, calling(served) as upstream:
         for _ in range(20):
             await upstream.get("/")
@@ -156,7 +158,7 @@ async def test_a_call_that_hangs_is_made_once_more_and_the_first_one_ended() -> 
     assert served.requests == 22
 
 
-async def test_identical_calls_at_once_are_one_request() -> None:
+async def test_concurrent_identical_calls_are_one_request() -> None:
     async with serve() as served, calling(served) as upstream:
         calls = [asyncio.create_task(upstream.get("/held")) for _ in range(10)]
         calls.append(asyncio.create_task(upstream.get("/held", headers={"Authorization": "a"})))
@@ -178,7 +180,7 @@ async def test_sharing_can_be_switched_off() -> None:
         await asyncio.gather(*calls)
 
 
-async def test_a_call_gets_what_its_request_has_left_and_says_so_to_the_upstream() -> None:
+async def test_a_call_gets_and_sends_the_remaining_time_of_its_request() -> None:
     async with serve() as served, calling(served, timeout=60) as upstream:
         await upstream.get("/")
         with within(5):
@@ -213,7 +215,7 @@ async def test_a_parameter_may_have_several_values() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_header_that_is_given_takes_the_place_of_the_usual_one(method: str) -> None:
+async def test_a_given_header_replaces_the_default(method: str) -> None:
     given = {"Host": "prices.example.com", "accept": "text/csv"}
     async with serve(http_reply(b"")) as served:
         upstream = connect(served)
@@ -229,7 +231,7 @@ async def test_a_header_that_is_given_takes_the_place_of_the_usual_one(method: s
     ]
 
 
-async def test_a_call_never_has_a_cookie_of_an_earlier_one() -> None:
+async def test_a_call_never_has_a_cookie_of_an_earlier_call() -> None:
     async with serve(http_reply(b"", "Set-Cookie: user=alice; Path=/")) as served:
         # By name, because aiohttp's jar never takes a cookie from an address.
         served.base_url = served.base_url.replace("127.0.0.1", "localhost")
