@@ -30,7 +30,7 @@ async def test_an_async_view_runs_on_the_servers_loop_and_a_sync_view_does_not(a
     assert (200, here) != await ask(bridge, http_scope("/sync"))
 
 
-async def test_async_code_met_in_a_thread_is_awaited_on_the_servers_loop(app: Flask) -> None:
+async def test_async_code_called_in_a_thread_is_awaited_on_the_servers_loop(app: Flask) -> None:
     loops = []
 
     @app.before_request
@@ -49,7 +49,9 @@ async def test_async_code_met_in_a_thread_is_awaited_on_the_servers_loop(app: Fl
 
 
 @on_both_paths
-async def test_what_an_async_hook_sets_is_there_in_the_view(app: Flask, path: str) -> None:
+async def test_a_context_variable_of_an_async_hook_is_set_in_the_view(
+    app: Flask, path: str
+) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
     @app.before_request
@@ -71,7 +73,7 @@ async def test_a_blocking_call_in_an_async_view_is_caught(app: Flask) -> None:
         await ask(bridge, http_scope("/async"))
 
 
-async def test_a_context_of_one_request_is_not_the_servers(app: Flask) -> None:
+async def test_context_variables_of_a_request_are_not_set_in_the_server(app: Flask) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     both_kinds(app, lambda: [variable.set("set"), "ok"][1])
     bridge = FlaskToAsgi(app)
@@ -139,7 +141,7 @@ async def test_a_failing_shutdown_says_why(app: Flask) -> None:
     assert {"type": "lifespan.shutdown.failed", "message": message} == await server.next_sent()
 
 
-async def test_without_a_lifespan_there_is_nothing_to_do(app: Flask) -> None:
+async def test_startup_and_shutdown_complete_without_a_lifespan(app: Flask) -> None:
     server = Client(FlaskToAsgi(app), {"type": "lifespan"})
     server.received.put_nowait({"type": "lifespan.startup"})
 

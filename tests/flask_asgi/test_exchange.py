@@ -49,7 +49,7 @@ async def test_a_response_is_closed_exactly_once(app: Flask, path: str) -> None:
     assert [path] == closed
 
 
-async def test_an_error_while_closing_does_not_spoil_the_response(app: Flask) -> None:
+async def test_an_error_while_closing_does_not_change_the_response(app: Flask) -> None:
     def answer() -> Response:
         response = Response("ok")
         response.call_on_close(lambda: 1 / 0)
@@ -62,7 +62,7 @@ async def test_an_error_while_closing_does_not_spoil_the_response(app: Flask) ->
 
 @on_both_paths
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-async def test_no_more_is_sent_than_content_length_says(app: Flask, path: str, method: str) -> None:
+async def test_a_body_is_cut_off_at_its_content_length(app: Flask, path: str, method: str) -> None:
     both_kinds(app, lambda: Response(iter(["abc", "def"]), headers={"Content-Length": "4"}))
 
     status, body = await ask(app, http_scope(path, method=method))
@@ -102,7 +102,7 @@ async def test_start_response_raises_once_the_response_has_begun(app: Flask) -> 
 # Time
 
 
-async def test_an_async_view_that_takes_too_long_is_cancelled_and_answered_504(
+async def test_a_timed_out_async_view_is_cancelled_and_answered_504(
     app: Flask,
 ) -> None:
     cancelled = []
@@ -122,7 +122,7 @@ async def test_an_async_view_that_takes_too_long_is_cancelled_and_answered_504(
     assert b"longer than 0.3 s" in body
 
 
-async def test_a_short_body_that_takes_too_long_is_answered_408(app: Flask) -> None:
+async def test_a_slow_short_body_is_answered_408(app: Flask) -> None:
     both_kinds(app, lambda: request.data, methods=["POST"])
     scope = http_scope("/sync", (b"content-length", b"9"), method="POST")
     client = Client(FlaskToAsgi(app, request_timeout=0.3), scope)
@@ -136,7 +136,7 @@ async def test_a_short_body_that_takes_too_long_is_answered_408(app: Flask) -> N
     assert b"longer than 0.3 s to arrive" in body
 
 
-async def test_a_stream_may_last_longer_than_the_time_to_respond(app: Flask) -> None:
+async def test_a_stream_may_last_longer_than_the_request_timeout(app: Flask) -> None:
     @app.get("/")
     async def view() -> AsyncIterator[str]:
         await asyncio.sleep(0)
@@ -159,7 +159,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 async def back_to_back(server: Server, paths: list[str]) -> set[tuple[int, bytes]]:
     """Return the distinct answers to requests on one connection.
 
-    Each is sent the instant the last body byte of the response before it has arrived.
+    Each request is sent as soon as the last byte of the previous response has arrived.
     """
     answers = set()
     async with connect(server.url) as connection:
@@ -195,7 +195,7 @@ async def test_pipelined_requests_are_answered_and_isolated(server: Server) -> N
     assert {b"nobody"} == bodies
 
 
-async def test_an_http_1_0_client_is_answered_and_let_go(server: Server) -> None:
+async def test_an_http_1_0_connection_is_closed_after_its_response(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.writer.write(b"GET /status/200/async HTTP/1.0\r\n\r\n")
         answer = await connection.reader.read()
@@ -223,7 +223,7 @@ async def test_responses_without_a_body_have_none(server: Server, kind: str) -> 
 
 
 @each_kind
-async def test_a_latin_1_header_is_sent_as_it_is(server: Server, kind: str) -> None:
+async def test_a_latin_1_header_is_sent_unchanged(server: Server, kind: str) -> None:
     assert "Zo\xeb" == (await get(server.url, f"/latin-1/{kind}")).headers["x-name"]
 
 

@@ -44,7 +44,7 @@ async def ask(asgi: FlaskToAsgi, path: str, host: str = "localhost") -> tuple[in
 
 
 class CountingFlask(Flask):
-    """Counts the calls of the methods that are replaced, beneath the replacements."""
+    """Counts the calls that reach the replaced methods."""
 
     def __init__(self) -> None:
         super().__init__(__name__)
@@ -108,7 +108,7 @@ def test_methods_are_replaced_the_first_time_only(times: int) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_of_several_answers_as_the_only_one_does(path: str) -> None:
+def test_each_of_several_bridges_answers_like_a_single_bridge(path: str) -> None:
     only, twice = make_app(), make_app()
     alone = FlaskToAsgi(only)
     several = [FlaskToAsgi(twice, threads=number) for number in (1, 2)]
@@ -121,13 +121,13 @@ def test_each_of_several_answers_as_the_only_one_does(path: str) -> None:
         assert only.calls == twice.calls
 
 
-def test_each_has_threads_and_limits_of_its_own() -> None:
+def test_each_bridge_has_its_own_threads_and_limits() -> None:
     app = make_app()
     first, second = FlaskToAsgi(app, threads=1), FlaskToAsgi(app, max_in_flight=0)
 
     async def check() -> None:
         assert ((await ask(second, "/sync"))[0], (await ask(first, "/sync"))[0]) == (503, 200)
-        # The second one has no thread yet, and must not need those of the first.
+        # The third bridge has no thread yet, and must not need the threads of the first.
         first.engine.threads.close()
         third = FlaskToAsgi(app)
         assert await asyncio.wait_for(ask(third, "/stream"), 10) == (200, b"view")
@@ -135,7 +135,7 @@ def test_each_has_threads_and_limits_of_its_own() -> None:
     asyncio.run(check())
 
 
-def test_a_stream_is_read_in_a_thread_of_the_server_that_has_the_request() -> None:
+def test_a_stream_is_read_in_a_thread_of_its_requests_bridge() -> None:
     app = make_app()
     used, idle = FlaskToAsgi(app), FlaskToAsgi(app)
 
@@ -189,7 +189,7 @@ KINDS: list[Callable[..., Any]] = [
 
 
 @pytest.mark.parametrize("function", KINDS, ids=range(len(KINDS)))
-def test_a_function_is_asynchronous_where_flask_says_so(function: Callable[..., Any]) -> None:
+def test_a_function_counts_as_async_if_flask_says_so(function: Callable[..., Any]) -> None:
     app, plain = Flask("served"), Flask("plain")
     FlaskToAsgi(app)
     handed: list[Callable[..., Any]] = []
@@ -203,7 +203,7 @@ def test_a_function_is_asynchronous_where_flask_says_so(function: Callable[..., 
     assert handed in ([], [function, function])
 
 
-def test_a_subclass_of_flask_that_ensures_by_itself_is_asked() -> None:
+def test_an_overridden_ensure_sync_is_used() -> None:
     class Own(Flask):
         def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
             return lambda: ("ensured", func)

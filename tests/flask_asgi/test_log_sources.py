@@ -35,13 +35,13 @@ config = dict(port=0, log_config=None, lifespan="on", http=HttpProtocol, access_
 
 @pytest.fixture(scope="module")
 def python() -> Iterator[Forking]:
-    """Return what runs code after `SETUP`."""
+    """Return a runner of code after `SETUP`."""
     with forking(SETUP, "-W", "default") as python:
         yield python
 
 
 def lines_of(python: Forking, code: str, *, status: int) -> list[dict[str, Any]]:
-    """Return what the code writes to stderr, all of which has to be JSON."""
+    """Return the lines that the code writes to stderr, all of which must be JSON."""
     done = python.run(code)
     assert done.returncode == status, done.stderr
     return [json.loads(line) for line in done.stderr.splitlines()]
@@ -93,7 +93,7 @@ def lines_of(python: Forking, code: str, *, status: int) -> list[dict[str, Any]]
         ),
     ],
 )
-def test_what_nobody_caught_is_one_record(
+def test_an_uncaught_error_or_warning_is_one_record(
     python: Forking, code: str, logger: str, level: str, message: str
 ) -> None:
     [line] = lines_of(python, code, status=int(code.startswith("raise")))
@@ -104,11 +104,11 @@ def test_what_nobody_caught_is_one_record(
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit", "threading.Thread(target=sys.exit).start()"])
-def test_an_orderly_end_is_none(python: Forking, code: str) -> None:
+def test_an_orderly_exit_is_not_logged(python: Forking, code: str) -> None:
     assert lines_of(python, code, status=0) == []
 
 
-def test_a_hook_of_somebody_else_stays(python: Forking) -> None:
+def test_hooks_of_other_programs_are_kept(python: Forking) -> None:
     code = """
 hooks = ("excepthook", "unraisablehook")
 for name in hooks: setattr(sys, name, print)
@@ -130,7 +130,7 @@ def test_a_failed_start_is_one_error_with_a_traceback_for_a_bug_only(
     code = SERVE.format(f"raise {error}\n    yield")
     if workers == 1:
         code += "run(uvicorn.Config(asgi, **config))"
-    else:  # what a worker runs; its parent only starts it
+    else:  # the code of a worker; its parent only starts it
         code += "uvicorn.Server(uvicorn.Config(asgi, **config)).run(); sys.exit(3)"
 
     lines = lines_of(python, code, status=3)

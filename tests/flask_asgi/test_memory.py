@@ -24,8 +24,8 @@ pytestmark = pytest.mark.anyio
 
 TIMES = 10
 
-# What `StateMachineMatcher.match` of Werkzeug leaves whenever a URL is not known by heart: a
-# function that refers to itself. It holds nothing of the request but its method.
+# Werkzeug's `StateMachineMatcher.match` leaves a function that refers to itself for each URL that
+# is not cached. The function holds nothing of the request but its method.
 MATCHED = {"cell": 5, "function": 1, "set": 1, "tuple": 1}
 
 LONG = 150_000
@@ -39,7 +39,7 @@ def server() -> Iterator[Server]:
 
 
 async def left_behind(server: Server) -> dict[str, int]:
-    """Return what is found, by type, once nothing is under way any more."""
+    """Return the garbage by type, once no request is in flight."""
     await until_in_flight(server, 0)
     await asyncio.sleep(0.1)  # the connections of clients that have left are closed by then
     found: dict[str, int] = await get_json(server.url, "/garbage")
@@ -57,13 +57,13 @@ class Request(NamedTuple):
 
 
 async def send(server: Server, request: Request) -> int:
-    """Return the status of the answer on a connection of its own, which then ends."""
+    """Return the status of the answer on a separate connection, which then ends."""
     async with connect(server.url) as connection:
         close = "Connection: close\r\n" if request.status else ""
         connection.send(request.path, request.method, close + request.headers)
         connection.writer.write(request.body)
         if not request.status:
-            await asyncio.sleep(0.15)  # longer than a view waits before the bridge looks around
+            await asyncio.sleep(0.15)  # until the bridge watches for a disconnect
             return 0
         reply = await connection.reply()
         await connection.reader.read()
@@ -71,7 +71,7 @@ async def send(server: Server, request: Request) -> int:
 
 
 async def check(server: Server, request: Request, allowed: dict[str, int]) -> None:
-    """Send the request some times over, and look at what is left."""
+    """Send the request `TIMES` times, and check the garbage."""
     await send(server, request)
     await left_behind(server)
     answers = await asyncio.gather(*(send(server, request) for _ in range(TIMES)))
@@ -131,7 +131,7 @@ async def test_a_request_leaves_no_cycle(server: Server, kind: str, name: str) -
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
 @pytest.mark.parametrize("name", UNKNOWN_URLS)
-async def test_a_url_that_is_matched_leaves_werkzeugs_cycle_alone(
+async def test_a_matched_url_leaves_only_werkzeugs_cycle(
     server: Server, kind: str, name: str
 ) -> None:
     request = UNKNOWN_URLS[name]
@@ -144,7 +144,7 @@ async def test_a_view_that_waits_leaves_no_cycle(server: Server, name: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/async", "/at-once", "/sync"])
-def test_nothing_of_a_request_outlives_it(app: Flask, path: str) -> None:
+def test_no_body_outlives_its_request(app: Flask, path: str) -> None:
     bodies: list[weakref.ref[object]] = []
 
     def note() -> str:
@@ -165,7 +165,7 @@ def test_nothing_of_a_request_outlives_it(app: Flask, path: str) -> None:
 
     gc.disable()
     try:
-        # A thread of its own has no greenlet and no thread yet that has served a request.
+        # A new thread has no greenlet yet, and no thread that has served a request.
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, requests()).result()
     finally:
@@ -175,7 +175,7 @@ def test_nothing_of_a_request_outlives_it(app: Flask, path: str) -> None:
 
 
 def uncontained(source: Path) -> Iterator[str]:
-    """Find the tasks that a `SystemExit` inside would take the event loop along with."""
+    """Find the tasks in which a `SystemExit` would end the event loop."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -185,10 +185,10 @@ def uncontained(source: Path) -> Iterator[str]:
             yield f"{source.name}:{node.lineno}"
 
 
-def test_every_task_contains_what_would_end_the_server() -> None:
+def test_every_task_contains_a_system_exit() -> None:
     # `Incoming._receive_in_background` runs nothing of the application.
     # `Server.run` makes the task that is the server.
-    folder = Path(flask_asgi.__file__).parents[1]  # that of the other library and the service too
+    folder = Path(flask_asgi.__file__).parents[1]  # also has the other libraries and the service
     sources = [each for each in folder.rglob("*.py") if each.name != "_server.py"]
 
     assert [found for source in sources for found in uncontained(source)] == []

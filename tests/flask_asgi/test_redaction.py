@@ -48,7 +48,7 @@ FORMS: list[Callable[[str, str], str]] = [
     lambda name, value: f"line 1\n{name}: {value}\r\nline 3",
 ]
 
-# A secret is told from the rest of the line by what it has inside.
+# Every secret contains `S3CR3T`, which the tests look for in a line.
 PARTS = st.text(r"abcXYZ019-._~+/\\([{}])!:@$%", max_size=20)
 SECRETS = st.builds("{}S3CR3T{}".format, PARTS, PARTS)
 
@@ -59,7 +59,7 @@ def cased(name: str, how: int) -> str:
 
 
 def lines_of(text: str, value: Any = None) -> list[str]:
-    """Return what is logged where `text` is in each place of a record, and `value` is a field."""
+    """Return the log lines with `text` in each place of a record, and with `value` in a field."""
     try:
         raise ValueError(text)  # noqa: TRY301 - for its traceback
     except ValueError:
@@ -82,7 +82,7 @@ def lines_of(text: str, value: Any = None) -> list[str]:
     form=st.sampled_from(FORMS),
     secret=SECRETS,
 )
-def test_no_secret_is_logged_by_its_name(
+def test_no_secret_after_its_name_is_logged(
     name: str, how: int, form: Callable[[str, str], str], secret: str
 ) -> None:
     text = form(cased(name, how), secret)
@@ -93,7 +93,7 @@ def test_no_secret_is_logged_by_its_name(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_field_whose_name_is_a_secrets_is_not_logged(name: str) -> None:
+def test_a_field_with_a_secrets_name_is_not_logged(name: str) -> None:
     formatter = JsonFormatter()
     number = 71_200_217  # longer than any number in the time of a line
     values: list[Any] = ["S3CR3T", ["S3CR3T"], {"a": "S3CR3T"}, b"S3CR3T", number]
@@ -111,7 +111,7 @@ def test_a_field_whose_name_is_a_secrets_is_not_logged(name: str) -> None:
         assert written[name] == REDACTED
 
 
-def test_a_field_with_a_secrets_name_and_no_value_tells_that() -> None:
+def test_none_and_booleans_in_a_field_with_a_secrets_name_are_logged() -> None:
     record = logging.makeLogRecord({"msg": "x", "token": None, "has_password": True})
 
     written = json.loads(JsonFormatter().format(record))
@@ -142,7 +142,7 @@ def test_short_names_are_secrets_in_the_query_of_a_url(name: str, separator: str
     secret=st.text("abcXYZ019-._~+/", max_size=20).map("S3CR3T".__add__),
     scheme=st.sampled_from(["Bearer", "bearer", "BEARER", "Basic", "basic"]),
 )
-def test_credentials_are_known_by_their_scheme(scheme: str, secret: str) -> None:
+def test_credentials_after_an_auth_scheme_are_not_logged(scheme: str, secret: str) -> None:
     if scheme.lower() == "basic":
         secret = b64encode(f"ann:{secret}".encode()).decode()
 
@@ -150,7 +150,7 @@ def test_credentials_are_known_by_their_scheme(scheme: str, secret: str) -> None
         assert secret not in line
 
 
-def test_a_json_web_token_is_known_by_itself() -> None:
+def test_a_json_web_token_is_redacted_without_a_name() -> None:
     known = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
 
     assert redacted(f"got {known}!") == f"got {REDACTED}!"
@@ -170,5 +170,5 @@ def test_a_json_web_token_is_known_by_itself() -> None:
         "exit code=3 with key=value",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     assert redacted(text) == text

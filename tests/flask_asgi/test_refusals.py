@@ -23,9 +23,9 @@ TIMEOUT = 0.5
 
 
 @pytest.mark.parametrize(
-    ("cause", "status"), [("leaves", CLIENT_CLOSED_REQUEST), ("waits", 504), ("stops", 503)]
+    ("cause", "status"), [("disconnect", CLIENT_CLOSED_REQUEST), ("timeout", 504), ("stop", 503)]
 )
-async def test_what_a_cancelled_view_put_off_is_done_once_and_before_teardown(
+async def test_deferred_functions_of_a_cancelled_view_run_once_before_teardown(
     app: Flask, cause: str, status: int
 ) -> None:
     entered = asyncio.Event()
@@ -47,20 +47,20 @@ async def test_what_a_cancelled_view_put_off_is_done_once_and_before_teardown(
     def note_teardown(error: BaseException | None) -> None:
         done.append(type(error))
 
-    bridge = FlaskToAsgi(app, request_timeout=0.5 if cause == "waits" else None)
+    bridge = FlaskToAsgi(app, request_timeout=0.5 if cause == "timeout" else None)
     client = Client(bridge, http_scope())
     client.send_body()
     await entered.wait()
-    if cause == "leaves":
+    if cause == "disconnect":
         client.received.put_nowait({"type": "http.disconnect"})
-    elif cause == "stops":
+    elif cause == "stop":
         client.done.cancel()
     await asyncio.wait([client.done])
 
     assert [status, asyncio.CancelledError] == done
 
 
-async def test_a_cancelled_view_is_torn_down_even_if_what_it_put_off_fails(
+async def test_a_cancelled_view_is_torn_down_even_if_a_deferred_function_fails(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     torn_down: list[object] = []
@@ -131,7 +131,7 @@ def crowded_server() -> Iterator[Server]:
 
 
 async def check(server: Server, reply: Reply, status: int, name: str) -> None:
-    """Check what the application adds to every answer, its header and its log line."""
+    """Check the header and the log line that the application adds to every answer."""
     assert (status, name) == (reply.status, reply.headers["x-request-id"])
     assert "application/problem+json" == reply.headers["content-type"]
     log = await log_of(server)
@@ -139,7 +139,7 @@ async def check(server: Server, reply: Reply, status: int, name: str) -> None:
     assert f"answered {name} with {status}" in log
 
 
-async def test_a_body_that_takes_too_long_is_answered_like_any_request(server: Server) -> None:
+async def test_a_408_has_the_applications_header_and_log_line(server: Server) -> None:
     async with connect(server.url) as connection:
         headers = announced(9, "length") + "X-Request-ID: slow-body\r\n"
         connection.send("/length/async", "POST", headers)
@@ -149,7 +149,7 @@ async def test_a_body_that_takes_too_long_is_answered_like_any_request(server: S
     assert "close" == reply.headers["connection"]
 
 
-async def test_a_view_that_takes_too_long_is_answered_like_any_request(server: Server) -> None:
+async def test_a_504_has_the_applications_header_and_log_line(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/hang", headers="X-Request-ID: slow-view\r\n")
         reply = await connection.reply()
@@ -157,7 +157,7 @@ async def test_a_view_that_takes_too_long_is_answered_like_any_request(server: S
     await check(server, reply, 504, "slow-view")
 
 
-async def test_a_request_that_is_one_too_many_is_answered_like_any_request(
+async def test_a_503_has_the_applications_header_and_log_line(
     crowded_server: Server,
 ) -> None:
     async with connect(crowded_server.url) as one, connect(crowded_server.url) as other:
@@ -173,7 +173,7 @@ async def test_a_request_that_is_one_too_many_is_answered_like_any_request(
     assert "1" == reply.headers["retry-after"]
 
 
-async def test_a_repeated_header_is_answered_like_any_request(server: Server) -> None:
+async def test_a_400_has_the_applications_header_and_log_line(server: Server) -> None:
     async with connect(server.url) as connection:
         headers = "X-Many: 1\r\n" * 101 + "X-Request-ID: many\r\n"
         connection.send("/status/200/async", headers=headers)

@@ -17,7 +17,7 @@ from .asgi_client import ask, http_scope
 
 Rendered = tuple[str, list[tuple[str, str]], bytes]
 
-# What a response is made of: two of the same parts are two equal responses.
+# Bodies of responses. They are functions, so that two equal responses can be made.
 BODIES: dict[str, Callable[[], Any]] = {
     "bytes": lambda: b"abc",
     "text": lambda: "é",
@@ -84,7 +84,7 @@ def rendered(response: Response, method: str = "GET") -> Rendered:
     st.booleans(),
     st.booleans(),
 )
-def test_it_is_rendered_as_werkzeug_does(
+def test_every_response_is_rendered_as_by_werkzeug(
     parts: dict[str, Any],
     method: str,
     corrects: bool,  # noqa: FBT001
@@ -104,7 +104,7 @@ def test_it_is_rendered_as_werkzeug_does(
 
 
 @pytest.mark.parametrize("body", ["several parts", "a part of bytes"])
-def test_a_body_that_is_passed_through_is_rendered_as_werkzeug_does(body: str) -> None:
+def test_a_direct_passthrough_body_is_rendered_as_by_werkzeug(body: str) -> None:
     parts = PLAIN | {"body": body, "direct": True}
     response = made(**parts)
     render_plainly(response)
@@ -124,7 +124,7 @@ def test_the_body_of_a_plain_response_is_not_wrapped(body: str) -> None:
 
 @pytest.mark.parametrize("name", _OF_WERKZEUG)
 @pytest.mark.parametrize("of", ["class", "object"])
-def test_what_a_class_or_an_object_replaces_is_not_passed_over(name: str, of: str) -> None:
+def test_a_response_with_overridden_members_is_not_rendered_plainly(name: str, of: str) -> None:
     class Own(Response):
         pass
 
@@ -216,7 +216,7 @@ async def test_a_test_client_in_a_view_has_its_own_response(app: Flask) -> None:
 
 
 @pytest.mark.anyio
-async def test_outside_of_a_server_responses_are_left_alone(app: Flask) -> None:
+async def test_outside_a_server_responses_are_unchanged(app: Flask) -> None:
     app.add_url_rule("/x", "x", lambda: "abc")
 
     await ask(app, http_scope("/x"))  # the methods of the application are replaced now

@@ -31,7 +31,7 @@ TRACE, ABOVE = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 
 
 class Ids(RandomIdGenerator):
-    """Ids of which the same come each time, a sampled and an unsampled one of a half in turn."""
+    """Ids that are the same each time; a ratio of 0.5 samples some and does not sample others."""
 
     def __init__(self) -> None:
         self._made = 0
@@ -46,7 +46,7 @@ class Ids(RandomIdGenerator):
 
 
 class Asked(Sampler):
-    """Keeps what it is asked, and gives these answers one after another."""
+    """A sampler that records its arguments, and returns the given answers in order."""
 
     def __init__(self, *answers: SamplingResult) -> None:
         self.asked: list[tuple[Any, ...]] = []
@@ -65,7 +65,7 @@ def provider(sampler: Sampler) -> TracerProvider:
 
 
 def below(flags: int | None) -> Context:
-    """Return the context of a caller that says so, or that says nothing."""
+    """Return the context of a caller that sends these flags, or none."""
     if flags is None:
         return Context()
     above = SpanContext(TRACE, ABOVE, True, TraceFlags(flags), TraceState([("v", "1")]))  # noqa: FBT003
@@ -99,7 +99,7 @@ ANSWERS = [
         *(lambda answer=answer: Asked(*[answer] * 4) for answer in ANSWERS),
     ],
 )
-def test_a_span_is_as_the_sdk_makes_it(sampler: Any, flags: int | None) -> None:
+def test_a_span_equals_the_span_of_the_sdk(sampler: Any, flags: int | None) -> None:
     parent = below(flags)
     sdks, asked = provider(sampler()).get_tracer("a"), provider(sampler()).get_tracer("a")
 
@@ -112,7 +112,7 @@ def test_a_span_is_as_the_sdk_makes_it(sampler: Any, flags: int | None) -> None:
 
 @pytest.mark.parametrize("flags", [None, 1])
 @pytest.mark.parametrize("decision", list(Decision))
-def test_a_sampler_is_asked_once_and_told_what_the_sdk_tells_it(
+def test_a_sampler_is_asked_once_with_the_arguments_of_the_sdk(
     decision: Decision, flags: int | None
 ) -> None:
     parent = below(flags)
@@ -124,7 +124,7 @@ def test_a_sampler_is_asked_once_and_told_what_the_sdk_tells_it(
     assert of_sdk.asked == ours.asked
 
 
-def test_a_tracer_of_others_is_asked_as_it_is() -> None:
+def test_a_tracer_of_another_library_is_used_unchanged() -> None:
     tracer = trace.NoOpTracer()
 
     span = Spans(tracer).start("GET", below(1), dict(ATTRIBUTES))
@@ -143,7 +143,7 @@ def test_a_tracer_that_is_switched_off_makes_no_span() -> None:
     assert found.start("GET", below(1), dict(ATTRIBUTES)).get_span_context().span_id == ABOVE
 
 
-def test_the_sdks_own_count_of_spans_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_internal_metrics_of_the_sdk_still_count_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
     tracer = provider(ALWAYS_OFF).get_tracer("a")
     started = []
@@ -156,7 +156,7 @@ def test_the_sdks_own_count_of_spans_goes_on(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.anyio
 @on_both_paths
-async def test_a_sampler_that_fails_fails_no_request_and_is_one_line(
+async def test_a_failing_sampler_fails_no_request_and_logs_one_line(
     app: Flask, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = spans.Spans(sampler=Asked())  # it has no answer

@@ -1,6 +1,6 @@
 """Sentry's SDK with the engine, as `docs/observing.md` of a service says; its transport is ours.
 
-The SDK changes classes of Flask for good, so each test has a process of its own.
+The SDK changes Flask's classes permanently, so each test runs in a new process.
 """
 
 import json
@@ -20,7 +20,7 @@ from sentry_sdk.integrations import iter_default_integrations
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.transport import Transport
 
-list(iter_default_integrations(True))  # what `init` imports, so that it is done once
+list(iter_default_integrations(True))  # imports the modules of `init` once
 
 events = []
 
@@ -85,13 +85,13 @@ async def ask(url, *paths):
 
 @pytest.fixture(scope="module")
 def python() -> Iterator[Forking]:
-    """Return what runs code after `SETUP`."""
+    """Return a runner of code after `SETUP`."""
     with forking(SETUP) as python:
         yield python
 
 
 def result(python: Forking, code: str) -> Any:
-    """Return what the code prints as JSON."""
+    """Return the JSON that the code prints."""
     done = python.run(code)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -100,10 +100,10 @@ def result(python: Forking, code: str) -> Any:
 @pytest.mark.parametrize(
     ("options", "on_loop"), [("on_loop=['sentry_sdk']", True), ("on_loop=[]", False)]
 )
-def test_its_receivers_keep_async_views_on_the_loop_if_they_are_named(
+def test_async_views_need_no_thread_if_the_receivers_of_the_sdk_are_named(
     python: Forking, options: str, *, on_loop: bool
 ) -> None:
-    """The view itself is on the loop in either case; the request holds a thread or does not."""
+    """The view runs on the loop in both cases; otherwise the request also holds a thread."""
     answer = result(
         python,
         f"""
@@ -118,7 +118,7 @@ print(json.dumps([status, places, asgi.engine.placement.is_free_of_blocking(), l
     assert answer == [[200], ["server"], on_loop, 0]
 
 
-def test_each_error_of_requests_at_once_is_one_event_with_what_is_its_own(python: Forking) -> None:
+def test_each_error_of_concurrent_requests_is_one_event_with_its_own_data(python: Forking) -> None:
     found = result(
         python,
         """
@@ -165,7 +165,7 @@ print(json.dumps([shown(each) for each in events]))
 
 
 def test_an_event_is_sent_by_a_thread_of_the_sdk_and_not_by_the_loop(python: Forking) -> None:
-    """A tracker that does not answer delays nobody."""
+    """A tracker that does not answer delays no request."""
     status = result(
         python,
         """

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Fake(SpanExporter):
-    """An exporter that does what a test tells it."""
+    """An exporter whose behaviour a test sets."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -52,7 +52,7 @@ def span(export: SpanExport, name: str) -> None:
     export.provider.get_tracer("tests").start_span(name).end()
 
 
-async def test_spans_are_sent_by_the_end_of_the_lifespan_and_each_time_it_is_open(
+async def test_spans_are_sent_by_the_end_of_each_lifespan(
     app: Flask, export: SpanExport, fake: Fake
 ) -> None:
     span(export, "before")
@@ -64,7 +64,7 @@ async def test_spans_are_sent_by_the_end_of_the_lifespan_and_each_time_it_is_ope
     assert fake.names == ["first", "second"]
 
 
-async def test_a_collector_that_never_answers_does_not_hold_up_a_stop(
+async def test_a_collector_that_never_answers_does_not_delay_a_stop(
     app: Flask,
     export: SpanExport,
     fake: Fake,
@@ -90,7 +90,7 @@ async def test_a_collector_that_never_answers_does_not_hold_up_a_stop(
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """Give what reaches the handlers of a program; pytest's own is given more."""
+    """Give the messages that reach a program's handlers; pytest's own handler gets more."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
@@ -115,14 +115,14 @@ def explode() -> SpanExportResult:
 @pytest.mark.parametrize(
     ("failing", "reason"), [(refuse, "no answer from a"), (explode, "ConnectionError")]
 )
-def test_lost_spans_are_one_line_and_their_end_another(
+def test_the_beginning_and_the_end_of_lost_spans_are_logged_once(
     fake: Fake,
     failing: Callable[[], SpanExportResult],
     reason: str,
     logged: list[str],
 ) -> None:
     SpanExport()
-    reporting = module._Reporting(fake)  # noqa: SLF001 - what a thread of OpenTelemetry calls
+    reporting = module._Reporting(fake)  # noqa: SLF001 - a thread of OpenTelemetry calls it
     spans: list[Any] = [trace.INVALID_SPAN] * 2
     fake.act = failing
     for _ in range(3):
@@ -159,7 +159,7 @@ def collector() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-async def test_spans_of_the_program_itself_are_sent_too(
+async def test_the_provider_becomes_the_global_provider(
     app: Flask, export: SpanExport, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen: list[object] = []
@@ -201,7 +201,7 @@ async def test_the_exporter_of_the_extra_is_configured_by_its_variables(
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many", "a variable OTEL_"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_one_sentence(
+def test_an_unusable_variable_is_reported_in_one_sentence(
     name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)

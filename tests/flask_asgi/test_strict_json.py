@@ -36,26 +36,26 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "minus infinity": (b"-Infinity", "-Infinity is no number in JSON at line 1, column 1"),
     "large": (b"[1e400]", "A number is too large at line 1, column 2"),
     "large with a point": (b"[-1.5E+400]", "A number is too large at line 1, column 2"),
-    "half a pair": (b'"a\\ud83d"', "Half of a surrogate pair at line 1, column 3"),
+    "half a surrogate pair": (b'"a\\ud83d"', "Half of a surrogate pair at line 1, column 3"),
     "the other half": (b'"\\uDE00"', "Half of a surrogate pair at line 1, column 2"),
     "turned pair": (b'"\\ude00\\ud83d"', "Half of a surrogate pair at line 1, column 2"),
     "surrogate in a name": (b'{"\\uD83D": 1}', "Half of a surrogate pair at line 1, column 3"),
     "surrogate as bytes": (b'"\xed\xa0\xbd"', "Not UTF-8 at byte 2"),
     "latin-1": (b'"caf\xe9"', "Not UTF-8 at byte 5"),
     "UTF-16": ('{"a": 1}'.encode("utf-16"), "Not UTF-8 at byte 1"),
-    "UTF-16 without a mark": ('"é"'.encode("utf-16-le"), "Not UTF-8 at byte 3"),
+    "UTF-16 without a byte order mark": ('"é"'.encode("utf-16-le"), "Not UTF-8 at byte 3"),
     "UTF-32": ("[1]".encode("utf-32-be"), "Expecting value at line 1, column 1"),
 }  # fmt: skip
 
 ACCEPTED: dict[str, tuple[bytes, Any]] = {
-    "a mark": (b"\xef\xbb\xbf[1]", [1]),
+    "a byte order mark": (b"\xef\xbb\xbf[1]", [1]),
     "many brackets": (b"[" + b",".join(1000 * [b"[[]]"]) + b"]", 1000 * [[[]]]),
     "brackets in a text": (b'"' + 1000 * b"[" + b'\\"{"', 1000 * "[" + '"{'),
-    "a pair": (b'"\\ud83c\\udf4f"', "\N{GREEN APPLE}"),
+    "a surrogate pair": (b'"\\ud83c\\udf4f"', "\N{GREEN APPLE}"),
     "a backslash before ud": (b'"\\\\ud83d"', "\\ud83d"),
     "a small number": (b"1e-400", 0.0),
     "the largest number": (b"1.7976931348623157e308", 1.7976931348623157e308),
-    "as many digits as may be": (4300 * b"1", int(4300 * "1")),
+    "the most digits": (4300 * b"1", int(4300 * "1")),
     "a name twice": (b'{"a": 1, "a": 2}', {"a": 2}),
 }  # fmt: skip
 
@@ -91,7 +91,7 @@ def echo(app: Flask) -> FlaskClient:
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("debug", [True, False])
-def test_what_is_no_json_is_refused_and_the_answer_says_where(
+def test_invalid_json_is_refused_and_the_answer_says_where(
     app: Flask, echo: FlaskClient, name: str, *, debug: bool
 ) -> None:
     body, reason = REFUSED[name]
@@ -104,14 +104,14 @@ def test_what_is_no_json_is_refused_and_the_answer_says_where(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_view_that_does_not_mind_gets_nothing(echo: FlaskClient, name: str) -> None:
+def test_get_json_with_silent_gives_none_for_invalid_json(echo: FlaskClient, name: str) -> None:
     response = echo.post("/silent", data=REFUSED[name][0], content_type="application/json")
 
     assert (response.status_code, response.get_json()) == (200, None)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_what_is_json_is_read_and_can_be_written_again(echo: FlaskClient, name: str) -> None:
+def test_valid_json_is_read_and_can_be_written_again(echo: FlaskClient, name: str) -> None:
     body, value = ACCEPTED[name]
 
     response = echo.post("/echo", data=body, content_type="application/json")
@@ -121,7 +121,7 @@ def test_what_is_json_is_read_and_can_be_written_again(echo: FlaskClient, name: 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 @pytest.mark.parametrize("levels", [1, 50, 99, 100, 101, 333, 900, 995, 1000, 5000, 100_000])
-def test_no_depth_is_an_accident(
+def test_no_depth_of_nesting_causes_a_500(
     echo: FlaskClient, opening: bytes, closing: bytes, levels: int
 ) -> None:
     body = levels * opening + b"1" + levels * closing
@@ -131,7 +131,7 @@ def test_no_depth_is_an_accident(
     assert response.status_code == (200 if levels <= MAX_DEPTH else 400)
 
 
-def test_another_content_type_is_told_which_is_accepted(echo: FlaskClient) -> None:
+def test_another_content_type_is_answered_415_with_the_accepted_type(echo: FlaskClient) -> None:
     response = echo.post("/echo", data=b"{}", content_type="text/plain")
 
     assert response.status_code == 415
@@ -139,7 +139,7 @@ def test_another_content_type_is_told_which_is_accepted(echo: FlaskClient) -> No
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [{"a": math.nan}]])
-def test_no_answer_is_what_others_cannot_read(app: Flask, value: object) -> None:
+def test_a_response_with_nan_or_infinity_is_an_error(app: Flask, value: object) -> None:
     app.add_url_rule("/value", "value", lambda: jsonify(value))
 
     response = app.test_client().get("/value")
@@ -147,7 +147,7 @@ def test_no_answer_is_what_others_cannot_read(app: Flask, value: object) -> None
     assert response.status_code == 500
 
 
-def test_another_parser_in_its_place_is_asked(app: Flask, echo: FlaskClient) -> None:
+def test_an_overridden_parser_is_used(app: Flask, echo: FlaskClient) -> None:
     class Other(type(app.json)):  # type: ignore[misc] # the class is found at run time
         def loads(self, s: str | bytes, **kwargs: Any) -> Any:
             if s == b"wrong":
@@ -163,9 +163,9 @@ def test_another_parser_in_its_place_is_asked(app: Flask, echo: FlaskClient) -> 
     assert response.text == "The body is not valid JSON: It cannot be read."
 
 
-# Whatever a client sends
+# Any body that a client may send
 
-# What has a meaning in JSON or nearly has one, for texts that are almost JSON.
+# Parts of JSON, and parts that are nearly JSON, for texts that are almost JSON.
 PARTS = [
     *("{", "}", "[", "]", ",", ":", '"', "\\", "\n", " ", "-", ".", "e", "E", "+", "0", "7"),
     *('"a"', '"a":', "null", "true", "NaN", "Infinity", "-Infinity", "1e999", "-0.0", "9" * 4301),
@@ -187,7 +187,7 @@ json_values = st.recursive(
 @given(body=st.binary() | (almost_json | almost_json.map("[{}]".format)).map(str.encode))
 @example(body=b"[" * 100_000)
 @example(body=b'{"a":' * 100_000)
-def test_every_body_has_a_value_that_can_be_written_or_is_a_value_error(
+def test_every_body_gives_a_writable_value_or_a_value_error(
     body: bytes,
 ) -> None:
     provider = StrictProvider(Flask("any"))
@@ -195,7 +195,7 @@ def test_every_body_has_a_value_that_can_be_written_or_is_a_value_error(
     try:
         value = provider.loads(body)
     except ValueError as error:
-        reason = _reason(error)  # what the client is told
+        reason = _reason(error)  # sent to the client
         assert reason != "It cannot be read"
         assert reason.isprintable()
         return
@@ -206,7 +206,7 @@ def test_every_body_has_a_value_that_can_be_written_or_is_a_value_error(
 
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(value=json_values)
-def test_everything_that_is_json_is_read(value: object) -> None:
+def test_all_valid_json_is_read(value: object) -> None:
     provider = StrictProvider(Flask("any"))
 
     for ascii_only in (True, False):

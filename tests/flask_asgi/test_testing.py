@@ -53,7 +53,7 @@ def get(server: RunningServer, path: str) -> str:
         return connection.getresponse().read().decode()
 
 
-def test_requests_run_at_once_on_one_loop_while_the_lifespan_is_open() -> None:
+def test_requests_run_concurrently_on_one_loop_while_the_lifespan_is_open() -> None:
     application = Application()
 
     async def loop() -> asyncio.AbstractEventLoop:
@@ -67,7 +67,7 @@ def test_requests_run_at_once_on_one_loop_while_the_lifespan_is_open() -> None:
     assert not [each for each in threading.enumerate() if each.name == "server"]
 
 
-def test_what_a_coroutine_raises_is_raised_to_the_test_and_the_server_goes_on() -> None:
+def test_an_error_of_a_coroutine_is_raised_in_the_test_and_the_server_runs_on() -> None:
     async def fail(error: BaseException) -> None:
         raise error
 
@@ -95,8 +95,8 @@ def test_a_stopped_server_runs_nothing() -> None:
         socket.create_connection((address.hostname, address.port), timeout=5)
 
 
-@pytest.mark.timeout(60)  # less than each of these waits
-def test_the_end_of_the_block_waits_for_no_tick_and_no_client_to_come(
+@pytest.mark.timeout(60)  # less than each of the waits below
+def test_the_end_of_the_block_does_not_wait_for_ticks_or_clients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def tick_once(_server: uvicorn.Server) -> None:
@@ -122,7 +122,7 @@ def test_the_error_of_a_test_ends_the_server() -> None:
     assert not application.is_open
 
 
-def test_a_lifespan_that_fails_is_an_error_of_the_test() -> None:
+def test_a_failed_lifespan_is_an_error_in_the_test() -> None:
     @asynccontextmanager
     async def fails(_app: Flask) -> AsyncIterator[None]:
         raise OSError

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.anyio
         ("trickle", UpstreamTimeout, 1),
     ],
 )
-async def test_each_fault_has_its_error_and_is_tried_again_only_if_that_may_help(
+async def test_each_fault_has_its_error_and_only_a_transient_fault_is_retried(
     fault: str, error: type[UpstreamError], requests: int
 ) -> None:
     timeout = 0.1 if error is UpstreamTimeout else None
@@ -61,7 +61,7 @@ async def test_each_fault_has_its_error_and_is_tried_again_only_if_that_may_help
     ):
         with pytest.raises(error) as raised:
             await upstream.get(f"/{fault}?secret", timeout=timeout)
-        # Whatever it was, the one connection is free again.
+        # After any fault the only connection is free again.
         await upstream.get("/")
 
     assert served.requests == requests + 1
@@ -81,7 +81,7 @@ async def test_a_silent_tls_server_times_out() -> None:
 SECRETS = ("s3cret", "p4ssword")
 
 
-@pytest.mark.parametrize("kind", ["not HTTP", "refused", "cut off", "503", "no gzip", "silent"])
+@pytest.mark.parametrize("kind", ["not HTTP", "refused", "cut off", "503", "not gzip", "silent"])
 async def test_no_error_repr_or_log_line_holds_a_secret_of_the_address(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,7 +89,7 @@ async def test_no_error_repr_or_log_line_holds_a_secret_of_the_address(
         "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
         "cut off": truncate,
         "503": http_reply(b"", status="503 Oh"),
-        "no gzip": http_reply(b"hello", "Content-Encoding: gzip"),
+        "not gzip": http_reply(b"hello", "Content-Encoding: gzip"),
         "silent": hang,
     }
     caplog.set_level(logging.DEBUG)
@@ -117,7 +117,7 @@ async def test_no_error_repr_or_log_line_holds_a_secret_of_the_address(
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError])
-async def test_a_cancellation_of_something_else_is_no_cancellation_of_the_call(
+async def test_a_stray_cancellation_does_not_cancel_the_call(
     error: type[BaseException],
 ) -> None:
     def explode(_: httpx.Request) -> httpx.Response:
@@ -149,16 +149,14 @@ async def test_a_compressed_reply_is_decoded_once() -> None:
         ("503 Service Unavailable", UpstreamUnavailable),
     ],
 )
-async def test_a_reply_that_is_no_success_is_an_error(
-    status: str, error: type[UpstreamError]
-) -> None:
+async def test_an_unsuccessful_status_is_an_error(status: str, error: type[UpstreamError]) -> None:
     async with serve(http_reply(b"secret", "Location: /elsewhere", status=status)) as served:
         with pytest.raises(error) as caught:
             await connect(served).get("/")
 
     assert str(caught.value) == f"fake answered {status[:3]}"
     assert caught.value.upstream == "fake"
-    assert len(served.heads) == 1, "followed the redirect, or asked again"
+    assert len(served.heads) == 1, "the redirect was followed, or the call was retried"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -171,7 +169,7 @@ async def test_a_refused_connection_is_unavailable_and_no_timeout(scheme: str) -
         await upstream.get("/")
 
 
-async def test_a_reply_within_the_limit_is_whole_though_compressed() -> None:
+async def test_a_compressed_reply_within_the_limit_is_complete() -> None:
     async with serve() as served, calling(served, max_response_bytes=BOMB) as upstream:
         response = await upstream.get("/bomb")
 
@@ -179,7 +177,7 @@ async def test_a_reply_within_the_limit_is_whole_though_compressed() -> None:
     assert response.headers.get("content-length", str(BOMB)) == str(BOMB)
 
 
-async def test_the_caller_learns_when_a_busy_upstream_wants_to_be_asked_again() -> None:
+async def test_the_error_has_the_retry_after_of_a_busy_upstream() -> None:
     async with serve() as served, calling(served) as upstream:
         with pytest.raises(UpstreamUnavailable) as raised:
             await upstream.get("/try-later")
@@ -187,7 +185,7 @@ async def test_the_caller_learns_when_a_busy_upstream_wants_to_be_asked_again() 
     assert raised.value.retry_after == 60
 
 
-async def test_a_bug_in_the_transport_is_not_taken_for_a_failing_upstream() -> None:
+async def test_a_bug_in_the_transport_is_raised_unchanged() -> None:
     def explode(_: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError
 

@@ -45,7 +45,7 @@ async def test_credentials_are_sent(auth: Any, sent: str | None) -> None:  # noq
     assert served.headers("Authorization") == [sent] * 3
 
 
-async def test_they_take_the_place_of_those_in_the_base_url() -> None:
+async def test_credentials_of_a_call_replace_those_of_the_base_url() -> None:
     async with serve() as served:
         served.base_url = served.base_url.replace("http://", "http://base:b@")
         async with calling(served) as upstream:
@@ -82,7 +82,7 @@ class Token(httpx.Auth):
         self.address = address
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Ask for a token, then with it."""
+        """Request a token, then send the request with it."""
         response = yield httpx.Request("POST", f"{self.address}/token")
         request.headers["Authorization"] = f"Bearer {response.text}"
         yield request
@@ -101,10 +101,10 @@ async def test_a_flow_may_read_a_reply_and_ask_another_host() -> None:
 
     assert response.content == BODY
     assert served.headers("Authorization") == ["Bearer t"] * 2
-    assert issuer.headers("Authorization") == [None] * 2, "got the credentials of the upstream"
+    assert issuer.headers("Authorization") == [None] * 2, "the issuer got credentials"
 
 
-async def test_a_token_that_is_a_bomb_is_refused() -> None:
+async def test_a_decompression_bomb_of_an_issuer_is_refused() -> None:
     bomb = http_reply(gzip.compress(bytes(10_000_000)), "Content-Encoding: gzip")
     async with (
         serve(bomb) as issuer,
@@ -117,7 +117,7 @@ async def test_a_token_that_is_a_bomb_is_refused() -> None:
     assert served.requests == 0
 
 
-async def test_an_asynchronous_flow_is_used() -> None:
+async def test_an_async_flow_is_used() -> None:
     class Later(httpx.Auth):
         async def async_auth_flow(
             self, request: httpx.Request
@@ -132,7 +132,7 @@ async def test_an_asynchronous_flow_is_used() -> None:
     assert served.headers("Authorization") == ["Bearer later"]
 
 
-async def test_a_flow_for_synchronous_clients_alone_is_refused_and_not_skipped() -> None:
+async def test_a_flow_for_sync_clients_only_is_refused_and_not_skipped() -> None:
     class Blocking(httpx.Auth):
         def sync_auth_flow(
             self, request: httpx.Request
@@ -149,7 +149,7 @@ async def test_a_flow_for_synchronous_clients_alone_is_refused_and_not_skipped()
     assert served.requests == 0
 
 
-async def test_every_retry_begins_the_flow_again_from_the_same_request() -> None:
+async def test_every_retry_restarts_the_flow_with_the_original_request() -> None:
     seen: list[list[str]] = []
 
     def note(request: httpx.Request) -> httpx.Request:
@@ -165,7 +165,7 @@ async def test_every_retry_begins_the_flow_again_from_the_same_request() -> None
     assert served.requests == 3
 
 
-async def test_a_bug_in_a_flow_is_raised_as_it_is_and_leaves_the_pool_whole() -> None:
+async def test_a_bug_in_a_flow_is_raised_unchanged_and_releases_its_slot() -> None:
     class Broken(httpx.Auth):
         def auth_flow(
             self, request: httpx.Request

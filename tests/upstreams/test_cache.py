@@ -46,7 +46,7 @@ def calling(served: FakeUpstream, redis_url: str | None) -> AbstractAsyncContext
     return helpers.calling(served, max_retries=0, breaker_failures=1, cache=cache)
 
 
-async def test_a_reply_is_used_again_for_as_long_as_it_allows(redis_url: str | None) -> None:
+async def test_a_reply_is_reused_within_its_max_age(redis_url: str | None) -> None:
     async with (
         serve(http_reply(b"hello", FOR_A_MINUTE)) as served,
         calling(served, redis_url) as upstream,
@@ -61,7 +61,7 @@ async def test_a_reply_is_used_again_for_as_long_as_it_allows(redis_url: str | N
 @pytest.mark.parametrize(
     "cache_control", ["no-store", "private, max-age=60", "max-age=0", "no-cache"]
 )
-async def test_a_reply_that_may_not_be_used_again_is_not(
+async def test_a_reply_that_forbids_reuse_is_not_reused(
     redis_url: str | None, cache_control: str
 ) -> None:
     async with (
@@ -74,7 +74,7 @@ async def test_a_reply_that_may_not_be_used_again_is_not(
     assert len(served.heads) == 2
 
 
-async def test_what_was_meant_for_one_user_is_not_given_to_another(redis_url: str | None) -> None:
+async def test_a_reply_to_a_request_with_authorization_is_not_reused(redis_url: str | None) -> None:
     async with (
         serve(http_reply(b"hello", FOR_A_MINUTE)) as served,
         calling(served, redis_url) as upstream,
@@ -85,7 +85,7 @@ async def test_what_was_meant_for_one_user_is_not_given_to_another(redis_url: st
     assert len(served.heads) == 3
 
 
-async def test_what_differs_by_a_header_is_kept_apart(redis_url: str | None) -> None:
+async def test_replies_that_vary_by_a_header_are_cached_separately(redis_url: str | None) -> None:
     async with (
         serve(http_reply(b"hello", FOR_A_MINUTE, "Vary: X-Tenant")) as served,
         calling(served, redis_url) as upstream,
@@ -96,7 +96,7 @@ async def test_what_differs_by_a_header_is_kept_apart(redis_url: str | None) -> 
     assert len(served.heads) == 2
 
 
-async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str | None) -> None:
+async def test_a_stale_reply_is_revalidated(redis_url: str | None) -> None:
     replies = [
         http_reply(b"hello", "Cache-Control: no-cache", 'ETag: "1"'),
         http_reply(b"", 'ETag: "1"', status="304 Not Modified"),
@@ -110,7 +110,7 @@ async def test_a_stale_reply_is_confirmed_instead_of_sent_again(redis_url: str |
     assert 'if-none-match: "1"' in served.heads[1].lower()
 
 
-async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | None) -> None:
+async def test_a_cached_reply_is_used_while_the_breaker_is_open(redis_url: str | None) -> None:
     async with serve(b"") as served, calling(served, redis_url) as upstream:
         served.plan.extend([http_reply(b"hello", FOR_A_MINUTE), http_reply(b"", status="503 Oh")])
         await upstream.get("/")
@@ -121,7 +121,7 @@ async def test_what_is_kept_answers_for_an_upstream_that_fails(redis_url: str | 
         assert (await upstream.get("/")).text == "hello"
 
 
-async def test_an_error_is_not_kept(redis_url: str | None) -> None:
+async def test_an_error_is_not_cached(redis_url: str | None) -> None:
     async with serve(b"") as served, calling(served, redis_url) as upstream:
         failed = http_reply(b"", FOR_A_MINUTE, status="404 Not Found")
         served.plan.extend([failed, http_reply(b"hello", FOR_A_MINUTE)])
@@ -131,7 +131,7 @@ async def test_an_error_is_not_kept(redis_url: str | None) -> None:
         assert (await upstream.get("/")).text == "hello"
 
 
-async def test_replicas_share_what_redis_keeps(redis: str) -> None:
+async def test_replicas_share_the_replies_in_redis(redis: str) -> None:
     async with serve(http_reply(b"hello", FOR_A_MINUTE)) as served:
         for _ in range(2):
             async with calling(served, redis) as upstream:
@@ -140,7 +140,7 @@ async def test_replicas_share_what_redis_keeps(redis: str) -> None:
     assert len(served.heads) == 1
 
 
-async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_once(
+async def test_without_redis_calls_go_to_the_upstream_and_one_line_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with (
@@ -158,7 +158,7 @@ async def test_without_its_redis_a_call_goes_to_the_upstream_and_that_is_said_on
     assert "s3cret" not in shown + caplog.text
 
 
-async def test_a_redis_that_comes_and_goes_is_said_each_time(
+async def test_each_failure_and_each_return_of_redis_is_logged(
     caplog: pytest.LogCaptureFixture, redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real: Callable[..., Awaitable[object]] = Redis.execute_command
@@ -181,7 +181,7 @@ async def test_a_redis_that_comes_and_goes_is_said_each_time(
     ]
 
 
-async def test_what_else_goes_wrong_with_it_is_still_logged(
+async def test_other_warnings_of_the_redis_storage_are_still_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serve(http_reply(b"hello")) as served, calling(served, "redis://127.0.0.1:1"):

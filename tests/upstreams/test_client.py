@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Shop:
-    """What an SDK looks like: it takes a client, and knows nothing of upstreams."""
+    """An SDK: it takes a client, and knows nothing of upstreams."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -79,10 +79,10 @@ async def test_an_sdk_pages_streams_and_handles_errors() -> None:
     assert served.targets[:3] == ["/items", "/items?page=2", "/items?page=3"]
     assert served.bodies[4] == b'{"item":"a"}'
     assert served.connections == 1
-    assert served.requests == 7, "an SDK makes its own retries"
+    assert served.requests == 7, "a call of the SDK was retried"
 
 
-async def test_it_has_the_base_url_its_query_and_its_credentials_on_every_page() -> None:
+async def test_a_client_sends_the_query_and_credentials_of_the_base_url_with_every_page() -> None:
     async with serve() as served:
         origin = served.base_url
         served.base_url = origin.replace("http://", "http://user:pass@") + "/v1?key=1"
@@ -123,7 +123,7 @@ async def test_another_host_gets_neither_query_nor_credentials() -> None:
         ("cut-gzip", httpx.DecodingError),
     ],
 )
-async def test_a_fault_is_the_error_that_httpx_has_for_it(
+async def test_a_fault_raises_the_matching_error_of_httpx(
     fault: str, error: type[httpx.HTTPError]
 ) -> None:
     async with (
@@ -133,11 +133,11 @@ async def test_a_fault_is_the_error_that_httpx_has_for_it(
     ):
         with pytest.raises(error):
             await client.get(f"/{fault}", timeout=httpx.Timeout(20, read=0.2))
-        assert (await client.get("/")).content == BODY, "its slot is not free again"
+        assert (await client.get("/")).content == BODY, "the slot was not released"
         assert upstream.breaker.state == "closed"
 
 
-async def test_its_calls_and_the_upstreams_share_slots_and_connections() -> None:
+async def test_a_client_shares_slots_and_connections_with_its_upstream() -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         client = upstream.client()
         async with client.stream("GET", "/endless"):
@@ -149,13 +149,13 @@ async def test_its_calls_and_the_upstreams_share_slots_and_connections() -> None
     assert served.connections == 2
 
 
-async def test_the_deadline_of_the_request_holds_for_it() -> None:
+async def test_the_deadline_of_the_request_applies_to_a_client() -> None:
     async with serve() as served, calling(served) as upstream:
         with within(0.05), pytest.raises(httpx.ReadTimeout, match="deadline"):
             await upstream.client().get("/hang")
 
 
-async def test_it_stores_no_cookies_and_closing_it_leaves_the_pool_open() -> None:
+async def test_a_client_stores_no_cookies_and_closing_it_leaves_the_pool_open() -> None:
     async with (
         serve(http_reply(b"", "Set-Cookie: user=alice")) as served,
         calling(served) as upstream,
@@ -169,7 +169,7 @@ async def test_it_stores_no_cookies_and_closing_it_leaves_the_pool_open() -> Non
     assert served.connections == 1
 
 
-async def test_it_uploads_as_it_makes_the_body() -> None:
+async def test_a_client_streams_its_uploads() -> None:
     async def made() -> AsyncIterator[bytes]:
         yield b"one"
         yield b"two"
@@ -182,7 +182,7 @@ async def test_it_uploads_as_it_makes_the_body() -> None:
     assert b"hello" in served.bodies[1]
 
 
-async def test_a_size_of_its_own_and_a_reply_larger_than_the_upstreams() -> None:
+async def test_a_client_may_have_a_larger_limit_of_size_than_its_upstream() -> None:
     async with serve() as served, calling(served, max_response_bytes=1000) as upstream:
         response = await upstream.client(max_bytes=10**9).get("/huge")
 
@@ -199,7 +199,7 @@ async def test_without_a_pool_a_connection_lives_as_long_as_its_reply() -> None:
     assert served.connections == 2
 
 
-async def test_calls_that_are_cancelled_leave_the_pool_whole() -> None:
+async def test_cancelled_calls_release_their_slots() -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         client = upstream.client()
         for turns in range(30):
@@ -211,7 +211,7 @@ async def test_calls_that_are_cancelled_leave_the_pool_whole() -> None:
         await client.get("/")
 
 
-async def test_its_transport_can_be_that_of_a_library() -> None:
+async def test_a_library_can_wrap_the_transport_of_a_client() -> None:
     hits = 0
 
     async def count(connection: Connection) -> None:

@@ -14,7 +14,7 @@ BUSY = UpstreamUnavailable("prices", "answered 503", retry_after=3, status=503)
 
 
 class Call:
-    """A call that answers when it is let go, and what it saw."""
+    """A call that answers once `go_on` is set; it counts its beginnings and cancellations."""
 
     def __init__(self) -> None:
         self.begun = self.cancelled = 0
@@ -63,7 +63,7 @@ async def test_a_call_that_has_ended_is_not_shared() -> None:
     assert [await join(shared, call), await join(shared, call)] == ["answer 1", "answer 2"]
 
 
-async def test_one_that_leaves_does_not_take_the_call_from_the_others() -> None:
+async def test_a_cancelled_caller_does_not_end_the_call_of_the_others() -> None:
     shared, call = SharedCalls[str](), Call()
     first, second = join(shared, call), join(shared, call)
     await settle()
@@ -76,7 +76,7 @@ async def test_one_that_leaves_does_not_take_the_call_from_the_others() -> None:
     assert call.cancelled == 0
 
 
-async def test_the_last_one_to_leave_ends_the_call_before_it_is_gone() -> None:
+async def test_the_last_cancelled_caller_ends_the_call_before_it_returns() -> None:
     shared, call = SharedCalls[str](), Call()
     before = asyncio.all_tasks()
     waiting = [join(shared, call), join(shared, call)]
@@ -92,7 +92,7 @@ async def test_the_last_one_to_leave_ends_the_call_before_it_is_gone() -> None:
     assert await join(shared, call) == "answer 2"
 
 
-async def test_a_newcomer_does_not_join_a_call_that_is_being_ended() -> None:
+async def test_a_new_caller_does_not_join_a_call_that_is_being_cancelled() -> None:
     shared, call = SharedCalls[str](), Call()
     first = join(shared, call)
     await settle()
@@ -104,7 +104,7 @@ async def test_a_newcomer_does_not_join_a_call_that_is_being_ended() -> None:
     assert await second == "answer 2"
 
 
-async def test_a_caller_in_a_hurry_leaves_the_call_its_whole_timeout() -> None:
+async def test_a_short_deadline_of_a_caller_does_not_shorten_the_timeout_of_the_call() -> None:
     shared, call = SharedCalls[str](), Call()
     with within(10):
         hurried = join(shared, call, seconds=60)
@@ -115,8 +115,8 @@ async def test_a_caller_in_a_hurry_leaves_the_call_its_whole_timeout() -> None:
     await hurried
 
 
-async def test_a_caller_with_time_does_not_depend_on_one_in_a_hurry() -> None:
-    # The upstream is told the time of whoever starts a call, and may give up on it after that.
+async def test_a_patient_caller_does_not_share_the_call_of_an_impatient_caller() -> None:
+    # The upstream gets the remaining time of the first caller, and may give up when it is over.
     shared, call = SharedCalls[str](), Call()
     with within(1):
         hurried = [join(shared, call, seconds=60), join(shared, call, seconds=60)]
@@ -128,7 +128,7 @@ async def test_a_caller_with_time_does_not_depend_on_one_in_a_hurry() -> None:
     with within(1):
         hurried.append(join(shared, call, seconds=60))
         await settle()
-    assert call.begun == 2, "one in a hurry may share what has more time"
+    assert call.begun == 2, "an impatient caller may share a call that has more time"
 
     for each in hurried:
         each.cancel()
@@ -138,13 +138,13 @@ async def test_a_caller_with_time_does_not_depend_on_one_in_a_hurry() -> None:
     assert call.cancelled == 1
 
 
-async def test_a_call_that_hangs_does_not_hold_those_who_came_later() -> None:
+async def test_a_hanging_call_does_not_hold_later_callers() -> None:
     shared, call = SharedCalls[str](), Call()
     first = join(shared, call, seconds=0.05)
     await asyncio.sleep(0.02)
     second = asyncio.create_task(shared.join("same", Deadline(60), call))
     async with asyncio.timeout(5):
-        while call.begun < 2:  # noqa: ASYNC110 - when the first has had its time
+        while call.begun < 2:  # noqa: ASYNC110 - when the first has timed out
             await asyncio.sleep(0.001)
     call.go_on.set()
 
@@ -154,7 +154,7 @@ async def test_a_call_that_hangs_does_not_hold_those_who_came_later() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-async def test_what_would_end_the_loop_or_cancels_nobody_is_an_error(
+async def test_an_exit_or_a_stray_cancellation_is_an_error(
     error: type[BaseException],
 ) -> None:
     async def fail(_: Deadline) -> str:
@@ -166,7 +166,7 @@ async def test_what_would_end_the_loop_or_cancels_nobody_is_an_error(
     assert isinstance(raised.value.__cause__, error)
 
 
-async def test_each_gets_an_error_of_its_own() -> None:
+async def test_each_caller_gets_its_own_error_object() -> None:
     async def fail(_: Deadline) -> str:
         await asyncio.sleep(0)
         raise BUSY.again()
@@ -182,14 +182,14 @@ async def test_each_gets_an_error_of_its_own() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has eager tasks")
-async def test_tasks_that_run_at_once_are_shared_as_well() -> None:
+async def test_calls_are_shared_with_eager_tasks() -> None:
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
     await test_identical_calls_share_one_and_others_do_not()
     await test_a_call_that_has_ended_is_not_shared()
-    await test_the_last_one_to_leave_ends_the_call_before_it_is_gone()
+    await test_the_last_cancelled_caller_ends_the_call_before_it_returns()
 
 
-async def test_all_get_its_error() -> None:
+async def test_all_callers_get_the_error_of_their_call() -> None:
     async def fail(_: Deadline) -> str:
         raise ConnectionError
 

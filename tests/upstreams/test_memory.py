@@ -54,7 +54,7 @@ KINDS = [
 
 @asynccontextmanager
 async def calling(**policy: Any) -> AsyncIterator[Upstream]:  # noqa: ANN401 - its options
-    """Serve the upstream, and open a client that counts every call as one of many."""
+    """Serve the upstream, and open a client whose breaker stays closed."""
     usual: dict[str, Any] = {"max_response_bytes": 10_000, "breaker_failures": 10**9}
     async with serve() as served, helpers.calling(served, **(usual | policy)) as upstream:
         yield upstream
@@ -72,15 +72,15 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
-async def test_a_reply_of_any_kind(kind: str, coalesce: object) -> None:
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_a_reply_of_any_kind_leaves_no_garbage(kind: str, coalesce: object) -> None:
     async with calling(coalesce=bool(coalesce), retry_share=0) as upstream:
         assert_nothing(await left_by(lambda: upstream.get(f"/{kind}")))
 
 
 @pytest.mark.parametrize("kind", ["404", "503", "hang-up", "reset", "truncate", "bomb"])
 @pytest.mark.parametrize("trace", [None, Traced()], ids=["plain", "traced"])
-async def test_each_shape_of_a_call(kind: str, trace: Traced | None) -> None:
+async def test_each_shape_of_a_call_leaves_no_garbage(kind: str, trace: Traced | None) -> None:
     async with calling(trace=trace) as upstream:
         shapes: dict[str, Callable[[], Awaitable[object]]] = {
             "retried": lambda: upstream.get(f"/{kind}"),
@@ -97,10 +97,10 @@ async def test_each_shape_of_a_call(kind: str, trace: Traced | None) -> None:
             "one of several": lambda: several(upstream, kind),
             "streamed": lambda: streamed(upstream, kind),
             "with credentials": lambda: upstream.get(f"/{kind}", auth=("user", "p")),
-            "with a body as it is made": lambda: upstream.put(f"/{kind}", content=made()),
+            "with a streamed body": lambda: upstream.put(f"/{kind}", content=made()),
         }
         for shape, call in shapes.items():
-            upstream._budget._tokens = 1000  # noqa: SLF001 - so that there are retries
+            upstream._budget._tokens = 1000  # noqa: SLF001 - so that calls are retried
             left = await left_by(call)
             assert left.total() < REPEATS, (shape, left.most_common(12))
 
@@ -122,8 +122,8 @@ async def several(upstream: Upstream, kind: str) -> None:
     assert good.value.status_code == 200
 
 
-@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
-async def test_a_call_that_runs_out_of_time(coalesce: object) -> None:
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_a_timed_out_call_leaves_no_garbage(coalesce: object) -> None:
     async def hurried() -> None:
         with within(0.01):
             await upstream.get("/hang")
@@ -138,8 +138,8 @@ async def test_a_call_that_runs_out_of_time(coalesce: object) -> None:
         )
 
 
-@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "alone"])
-async def test_a_call_that_is_cancelled(coalesce: object) -> None:
+@pytest.mark.parametrize("coalesce", [True, False], ids=["shared", "not shared"])
+async def test_a_cancelled_call_leaves_no_garbage(coalesce: object) -> None:
     async def cancelled() -> None:
         task = asyncio.create_task(upstream.get("/hang"))
         for _ in range(10):
@@ -151,7 +151,7 @@ async def test_a_call_that_is_cancelled(coalesce: object) -> None:
         assert_nothing(await left_by(cancelled))
 
 
-async def test_a_call_that_gets_no_connection() -> None:
+async def test_a_call_without_a_free_connection_leaves_no_garbage() -> None:
     async with calling(max_connections=1, timeout=60) as upstream:
         busy = asyncio.create_task(upstream.get("/hang"))
         await asyncio.sleep(0.01)
@@ -160,7 +160,7 @@ async def test_a_call_that_gets_no_connection() -> None:
         await asyncio.wait([busy])
 
 
-async def test_a_call_that_the_breaker_refuses() -> None:
+async def test_a_call_refused_by_the_breaker_leaves_no_garbage() -> None:
     async with calling(breaker_failures=1, breaker_seconds=60, retry_share=0) as upstream:
         with suppress(UpstreamError):
             await upstream.get("/reset")
@@ -168,7 +168,7 @@ async def test_a_call_that_the_breaker_refuses() -> None:
         assert_nothing(await left_by(lambda: upstream.get("/200")))
 
 
-async def test_a_call_that_is_hedged() -> None:
+async def test_a_hedged_call_leaves_no_garbage() -> None:
     async with calling(timeout=0.02) as upstream:
         for _ in range(20):
             upstream._latencies.note(0.001)  # noqa: SLF001
@@ -179,7 +179,7 @@ async def test_a_call_that_is_hedged() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
-async def test_an_upstream_that_is_not_there(host: str) -> None:
+async def test_an_unreachable_upstream_leaves_no_garbage(host: str) -> None:
     upstream = Upstream(
         "prices",
         f"http://{host}:{free_port()}",

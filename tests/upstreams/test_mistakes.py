@@ -20,7 +20,7 @@ from upstreams._mistakes import sentence
 
 
 def refuse(value: str) -> str:
-    """Refuse it, as a validator of somebody's own does."""
+    """Refuse a value, as a validator of a service does."""
     if value:
         message = f"must be another one{'.' if value == 'with a full stop' else ''}"
         raise ValueError(message)
@@ -28,7 +28,7 @@ def refuse(value: str) -> str:
 
 
 def refuse_with_an_assertion(value: str) -> str:
-    """Refuse it, as others do."""
+    """Refuse a value with an `AssertionError`, as other validators do."""
     if value != "another":
         message = "must be another one"
         raise AssertionError(message)
@@ -47,7 +47,7 @@ class Pair(UpstreamSettings):
 
 
 class Odd(ServiceSettings):
-    """Settings of odd kinds."""
+    """Settings of unusual types."""
 
     described: Count = Field(default=1, description="a number")
     bare: Count = 1
@@ -109,11 +109,11 @@ def test_a_mistake_is_one_sentence_about_its_variable(
     assert sentence.startswith(expected)
 
 
-def test_of_a_value_that_no_kind_takes_each_says_why() -> None:
+def test_a_value_that_fits_no_type_of_a_union_has_a_sentence_for_each_type() -> None:
     assert [each.split()[0] for each in said(Odd, {"either": "maybe"})] == ["EITHER", "EITHER"]
 
 
-def test_what_is_not_set_is_asked_for() -> None:
+def test_a_missing_setting_is_named() -> None:
     assert said(Needy, {}) == [
         "KEY must be set (what opens the till).",
         "ORDERS must be set by its parts, such as ORDERS__BASE_URL.",
@@ -132,7 +132,7 @@ def test_what_is_not_set_is_asked_for() -> None:
     )
 )
 @example({"names": {}, "pair": {"base_url": "//s3cret@host", "hedge": "s3cret"}})
-def test_whatever_is_wrong_is_said_without_the_value(values: dict[str, Any]) -> None:
+def test_no_sentence_has_the_wrong_value(values: dict[str, Any]) -> None:
     try:
         Odd(**values)
     except ValidationError as error:

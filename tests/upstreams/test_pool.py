@@ -54,7 +54,7 @@ async def test_another_event_loop_does_not_get_the_pooled_client() -> None:
     assert served.connections == 2
 
 
-async def test_opening_twice_is_refused_because_one_pool_would_be_lost() -> None:
+async def test_opening_twice_is_refused() -> None:
     upstream = Upstream("fake", "http://127.0.0.1", timeout=1, max_connections=1)
     async with upstream.open():
         with pytest.raises(RuntimeError, match="fake is open already"):
@@ -62,7 +62,7 @@ async def test_opening_twice_is_refused_because_one_pool_would_be_lost() -> None
                 pass
 
 
-async def test_the_pool_never_opens_more_connections_than_it_may() -> None:
+async def test_the_pool_never_exceeds_its_limit_of_connections() -> None:
     inside = most = 0
 
     async def count(writer: Connection) -> None:
@@ -81,7 +81,7 @@ async def test_the_pool_never_opens_more_connections_than_it_may() -> None:
     assert most == 2
 
 
-async def test_cancelled_calls_leave_the_pool_whole() -> None:
+async def test_cancelled_calls_release_their_connections() -> None:
     stuck = True
     both = asyncio.Barrier(2)
 
@@ -106,7 +106,7 @@ async def test_cancelled_calls_leave_the_pool_whole() -> None:
     assert [each.text for each in replies] == ["hello", "hello"]
 
 
-async def test_thousands_of_cancelled_fan_outs_leave_the_pool_whole() -> None:
+async def test_thousands_of_cancelled_calls_of_fan_outs_release_their_connections() -> None:
     async with (
         serve() as served,
         calling(served, max_connections=3, max_retries=0, coalesce=False) as upstream,
@@ -132,7 +132,7 @@ async def test_thousands_of_cancelled_fan_outs_leave_the_pool_whole() -> None:
     assert [reply.status_code for reply in replies] == [200] * 3
 
 
-async def test_without_a_pool_it_fails_and_tries_again_in_the_same_way() -> None:
+async def test_a_call_without_a_pool_is_retried() -> None:
     async with serve() as served:
         upstream = connect(served, max_retries=2)
         served.plan.extend(["reset", "503"])

@@ -38,7 +38,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def tries(
     *errors: UpstreamError | None, most: int = 9, share: float = 1, left: float = 60
 ) -> int:
-    """Return how many tries a call makes that meets these errors, and raise the last, if any."""
+    """Return the number of tries of a call that meets these errors, or raise the last error."""
     waiting = list(errors)
 
     async def attempt() -> None:
@@ -49,7 +49,7 @@ async def tries(
     return len(errors) - len(waiting)
 
 
-async def test_a_transient_error_is_tried_again() -> None:
+async def test_a_transient_error_is_retried() -> None:
     assert await tries(BUSY, BUSY, None) == 3
 
 
@@ -61,9 +61,9 @@ async def test_a_transient_error_is_tried_again() -> None:
         (BUSY, {"share": 0}),
         (BUSY, {"left": 0}),
     ],
-    ids=["an error that stays", "no retries", "no budget", "no time"],
+    ids=["a permanent error", "no retries", "no budget", "no time"],
 )
-async def test_an_error_is_raised_when_trying_again_is_no_use_or_not_allowed(
+async def test_an_error_is_raised_if_a_retry_is_useless_or_not_allowed(
     error: UpstreamError, limits: dict[str, int], pauses: list[float]
 ) -> None:
     with pytest.raises(UpstreamUnavailable) as raised:
@@ -95,14 +95,14 @@ async def test_backoff_doubles_to_a_bound_with_full_jitter(
     assert lows == [0] * 7
 
 
-async def test_the_upstream_says_when_it_may_be_tried_again(pauses: list[float]) -> None:
+async def test_a_retry_waits_for_the_retry_after_of_the_upstream(pauses: list[float]) -> None:
     wait = UpstreamUnavailable("prices", "answered 429", transient=True, retry_after=7)
     await tries(wait, None)
 
     assert pauses == [7]
 
 
-async def test_a_retry_that_would_come_too_late_is_not_waited_for(pauses: list[float]) -> None:
+async def test_a_retry_after_the_deadline_is_not_waited_for(pauses: list[float]) -> None:
     wait = UpstreamUnavailable("prices", "answered 429", transient=True, retry_after=60)
     with pytest.raises(UpstreamUnavailable):
         await tries(wait, None, left=59)
@@ -121,7 +121,7 @@ def test_retries_are_a_share_of_the_calls_after_a_first_burst() -> None:
     assert granted == 3 + 1000 * 0.25 - 1  # the first call finds the bucket full
 
 
-def test_a_budget_that_is_not_spent_does_not_grow_beyond_the_burst() -> None:
+def test_an_unspent_budget_does_not_grow_beyond_the_burst() -> None:
     budget = RetryBudget(1, burst=2)
     for _ in range(100):
         budget.note_call()
@@ -168,13 +168,13 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
     assert retry_after(value) == seconds
 
 
-def test_a_date_is_as_far_away_as_it_says() -> None:
+def test_a_retry_after_date_gives_the_seconds_until_then() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
     assert retry_after(date) == pytest.approx(100, abs=5)
 
 
-def test_no_text_makes_it_raise_or_wait_longer_than_it_may() -> None:
+def test_no_retry_after_text_raises_or_exceeds_the_longest_wait() -> None:
     dates = random.Random(11)  # noqa: S311 - no secret
     pieces = ["Fri", ",", " ", "31", "Dec", "9" * 30, "1999", "23:59:59", "GMT", "+9999", "-", ":"]
     for _ in range(5000):

@@ -45,7 +45,7 @@ class Requests:
         return asyncio.create_task(take())
 
 
-async def test_as_many_as_there_are_slots_need_not_wait() -> None:
+async def test_calls_with_a_free_slot_do_not_wait() -> None:
     two = slots(2)
     await two.take(60)
     await two.take(60)
@@ -53,7 +53,7 @@ async def test_as_many_as_there_are_slots_need_not_wait() -> None:
         await two.take(0.001)
 
 
-async def test_the_request_that_began_first_is_next_whenever_its_call_came() -> None:
+async def test_calls_of_the_oldest_request_get_the_next_slot() -> None:
     requests = Requests(slots())
     taken_at = await requests.slots.take(60)
     calls = [
@@ -92,7 +92,7 @@ async def test_whole_requests_finish_one_after_another_under_overload() -> None:
     assert all(abs(number - place) <= 2 for place, number in enumerate(finished)), finished
 
 
-async def test_no_more_may_wait_than_the_bound_and_the_youngest_makes_room() -> None:
+async def test_above_max_waiting_the_call_of_the_youngest_request_is_refused() -> None:
     requests = Requests(slots(max_waiting=2))
     taken_at = await requests.slots.take(60)
     first = requests.call("first", began=20)
@@ -113,7 +113,7 @@ async def test_no_more_may_wait_than_the_bound_and_the_youngest_makes_room() -> 
     await asyncio.gather(first, older)
 
 
-async def test_nobody_need_wait_where_nobody_may() -> None:
+async def test_without_a_queue_a_free_slot_is_given_and_a_taken_slot_refused() -> None:
     none = slots(max_waiting=0)
     taken_at = await none.take(60)
     with pytest.raises(UpstreamBusy):
@@ -122,7 +122,7 @@ async def test_nobody_need_wait_where_nobody_may() -> None:
     await none.take(60)
 
 
-async def test_one_that_would_wait_too_long_fails_at_once() -> None:
+async def test_a_call_that_would_wait_too_long_fails_at_once() -> None:
     requests = Requests(slots())
     for _ in range(100):  # each takes a second
         requests.slots.release(await requests.slots.take(60) - 1)
@@ -132,7 +132,7 @@ async def test_one_that_would_wait_too_long_fails_at_once() -> None:
     with pytest.raises(UpstreamBusy):
         async with asyncio.timeout(5):
             await requests.call("sixth", began=20, patience=3)
-    older = requests.call("older", began=5, patience=3)  # has none before it
+    older = requests.call("older", began=5, patience=3)  # is first in the queue
     await settle()
     for _ in range(6):
         requests.slots.release(taken_at)
@@ -142,7 +142,7 @@ async def test_one_that_would_wait_too_long_fails_at_once() -> None:
     await asyncio.gather(older, *waiting)
 
 
-async def test_no_place_is_lost_whoever_gives_up_and_when() -> None:
+async def test_no_slot_is_lost_at_timeouts_and_cancellations() -> None:
     chance = random.Random(11)  # noqa: S311 - no secret
     three = slots(3, max_waiting=20)
     inside = most = 0
@@ -173,7 +173,7 @@ async def test_no_place_is_lost_whoever_gives_up_and_when() -> None:
     assert not three._waiting  # noqa: SLF001
 
 
-async def test_one_that_is_cancelled_as_it_gets_its_slot_hands_it_on() -> None:
+async def test_a_call_that_is_cancelled_as_it_gets_its_slot_passes_it_on() -> None:
     requests = Requests(slots())
     taken_at = await requests.slots.take(60)
     first, second = requests.call("first", began=10), requests.call("second", began=20)
@@ -188,7 +188,7 @@ async def test_one_that_is_cancelled_as_it_gets_its_slot_hands_it_on() -> None:
 # In an upstream
 
 
-async def test_too_many_calls_fail_at_once_and_are_not_held_against_the_upstream() -> None:
+async def test_too_many_calls_fail_at_once_and_do_not_open_the_breaker() -> None:
     async with serve() as served:
         upstream = Upstream(
             "faulty",

@@ -67,7 +67,7 @@ async def test_a_bomb_is_decoded_in_small_parts() -> None:
     assert max(sizes) <= 64 * 1024
 
 
-async def test_a_limit_of_size_may_be_given() -> None:
+async def test_a_stream_may_have_a_limit_of_size() -> None:
     async with serve() as served, calling(served) as upstream:
         for path in ("/huge", "/bomb", "/endless"):
             with pytest.raises(UpstreamInvalid, match="sent more than 1000 bytes"):
@@ -89,19 +89,19 @@ async def test_a_limit_of_size_may_be_given() -> None:
         ("not-http", UpstreamInvalid),
     ],
 )
-async def test_a_fault_is_a_typed_error_wherever_it_happens(
+async def test_a_fault_in_the_header_or_in_the_body_is_a_typed_error(
     fault: str, error: type[UpstreamError]
 ) -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         with pytest.raises(error) as raised:
             await read(upstream, f"/{fault}?secret")
-        assert await read(upstream, "/") == BODY, "its slot is not free again"
+        assert await read(upstream, "/") == BODY, "the slot was not released"
 
     assert raised.value.upstream == "fake"
     assert "secret" not in str(vars(raised.value))
 
 
-async def test_the_deadline_holds_until_the_header_and_then_a_read_timeout() -> None:
+async def test_the_deadline_applies_to_the_header_and_the_read_timeout_to_the_body() -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def late(connection: Connection) -> None:
@@ -140,7 +140,7 @@ async def leave_early(upstream: Upstream) -> None:
         raise ZeroDivisionError
 
 
-async def test_a_stream_that_is_left_early_closes_its_connection_and_frees_its_slot() -> None:
+async def test_an_early_exit_from_a_stream_closes_its_connection_and_frees_its_slot() -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
@@ -150,7 +150,7 @@ async def test_a_stream_that_is_left_early_closes_its_connection_and_frees_its_s
     assert served.connections == 4
 
 
-async def test_a_stream_is_tried_again_until_its_header_is_there() -> None:
+async def test_a_stream_is_retried_until_its_header_arrives() -> None:
     async with serve() as served, calling(served) as upstream:
         served.plan.extend(["503", "reset"])
         assert await read(upstream, "/") == BODY
@@ -165,7 +165,7 @@ async def test_a_stream_is_tried_again_until_its_header_is_there() -> None:
         assert served.requests == 4
 
 
-async def test_a_cancelled_stream_leaves_the_pool_whole() -> None:
+async def test_a_cancelled_stream_releases_its_slot() -> None:
     async with serve() as served, calling(served, max_connections=1) as upstream:
         for turns in range(30):
             task = asyncio.create_task(read(upstream, "/endless"))
@@ -176,7 +176,7 @@ async def test_a_cancelled_stream_leaves_the_pool_whole() -> None:
         await upstream.get("/")
 
 
-async def test_streams_are_never_shared_and_an_accepted_status_is_given() -> None:
+async def test_streams_are_never_shared_and_an_accepted_status_is_returned() -> None:
     async with serve() as served, calling(served) as upstream:
         await asyncio.gather(*(read(upstream, "/") for _ in range(3)))
         assert served.requests == 3

@@ -19,7 +19,7 @@ NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 @asynccontextmanager
 async def serve_early(upstream: FakeUpstream) -> AsyncIterator[str]:
-    """Serve what answers each connection once, at its first bytes; yield its address."""
+    """Answer each connection once, at its first bytes; yield the address."""
 
     class Early(Connection):
         has_answered = False
@@ -48,7 +48,7 @@ async def serve_early(upstream: FakeUpstream) -> AsyncIterator[str]:
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("after", [0, 1])
-async def test_an_error_of_a_body_is_raised_as_it_is(error: Exception, after: int) -> None:
+async def test_an_error_of_a_body_is_raised_unchanged(error: Exception, after: int) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(after):
             yield b"part"
@@ -101,7 +101,7 @@ async def test_a_reply_before_the_body_was_sent_ends_the_body_and_its_connection
 
 
 @pytest.mark.parametrize("parts", [[], [b"ab"], [b"abcd"], [b"ab", b"cd"], [b"a", b"", b"bcd"]])
-async def test_a_body_that_is_not_as_long_as_it_says_ends_its_connection(
+async def test_a_body_of_the_wrong_length_closes_its_connection(
     parts: list[bytes],
 ) -> None:
     async def body(parts: list[bytes]) -> AsyncIterator[bytes]:
@@ -124,7 +124,7 @@ async def test_a_body_that_is_not_as_long_as_it_says_ends_its_connection(
     assert upstream.connections == 2
 
 
-async def test_a_reply_before_the_end_of_a_body_that_is_too_short_ends_the_connection() -> None:
+async def test_a_reply_before_the_end_of_a_short_body_closes_its_connection() -> None:
     may_end = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -144,6 +144,6 @@ async def test_a_reply_before_the_end_of_a_body_that_is_too_short_ends_the_conne
             assert isinstance(response.stream, httpx.AsyncByteStream)
             assert [part async for part in response.stream]
             may_end.set()
-            await asyncio.sleep(0)  # the body has ended, and nobody was told yet
+            await asyncio.sleep(0)  # the body has ended, but no callback has run yet
             await response.aclose()
             assert upstream.connections == expected

@@ -73,14 +73,14 @@ async def test_a_path_that_could_change_the_host_or_is_cut_off_is_refused(path: 
         "",
     ],
 )
-def test_a_base_url_that_is_none_is_refused_without_showing_it(base_url: str) -> None:
+def test_an_invalid_base_url_is_refused_without_being_shown(base_url: str) -> None:
     with pytest.raises(ValueError, match="the base URL of raw must be http") as error:
         Upstream("raw", base_url, timeout=5, max_connections=1)
 
     assert "s3cret" not in "".join(traceback.format_exception(error.value))
 
 
-async def test_long_urls_are_not_kept() -> None:
+async def test_long_urls_are_not_cached() -> None:
     before = module._known_url.cache_info().currsize  # noqa: SLF001
     upstream = Upstream("fake", "http://fake.invalid", timeout=5, max_connections=1)
     for number in range(10):
@@ -105,7 +105,7 @@ async def test_a_user_in_the_base_url_is_sent_as_basic_authorization() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "logged"),
     [
         ({"HTTP_PROXY": "http://127.0.0.1:1"}, True),
         ({"http_proxy": "http://user:s3cret@127.0.0.1:1"}, True),
@@ -114,11 +114,11 @@ async def test_a_user_in_the_base_url_is_sent_as_basic_authorization() -> None:
         ({}, False),
     ],
 )
-async def test_a_proxy_in_the_environment_is_not_used_and_that_is_said(
+async def test_a_proxy_in_the_environment_is_not_used_but_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     variables: dict[str, str],
-    said: object,
+    logged: object,
 ) -> None:
     for name in [*os.environ]:
         if name.lower().endswith("_proxy"):
@@ -131,7 +131,7 @@ async def test_a_proxy_in_the_environment_is_not_used_and_that_is_said(
         async with upstream.open():
             assert (await upstream.get("/")).text == "hello"
 
-    assert ("HTTP_PROXY is not used: fake is called directly" in caplog.text) is said
+    assert ("HTTP_PROXY is not used: fake is called directly" in caplog.text) is logged
     assert "s3cret" not in caplog.text
 
 
@@ -146,7 +146,7 @@ CHARACTERS = st.sampled_from("/abz19._~!$&'()*+,;=:@-%2Ff[]|^`{}\"<> \\ü") | st
 @example(address="http://h", path="/prices/AAPL", params=None)
 @example(address="http://h/v1", path="/a/../b", params=(("a", "b c"), ("d", ""), ("a", "ü")))
 @example(address="http://h", path="//evil.example/", params=None)
-def test_a_url_that_is_not_parsed_is_the_one_that_httpx_parses(
+def test_a_url_that_is_not_parsed_equals_the_url_that_httpx_parses(
     address: str, path: str, params: tuple[tuple[str, str], ...] | None
 ) -> None:
     try:
