@@ -92,5 +92,5 @@ async def ask(
 async def until_freed(references: Iterable[weakref.ref[Any]]) -> None:
     """Wait until the objects of a request are freed; a thread does so soon after its response."""
     async with asyncio.timeout(10):
-        while any(each() is not None for each in references):  # noqa: ASYNC110 - nobody tells
+        while any(each() is not None for each in references):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 
 from tests.serving import LIBRARIES, PATIENCE
 
-# Each line that it reads is code, which a child of it runs as the rest of the main program.
+# Reads a line of code at a time; a forked child runs it as the rest of the main program.
 LOOP = """
 import json as _json, os as _os, sys as _sys
 for _line in _sys.stdin:
@@ -47,7 +47,7 @@ class Forking:
             each.write_text("", encoding="utf-8")
         self._process.stdin.write(json.dumps([code, *map(str, files)]) + "\n")
         self._process.stdin.flush()
-        assert select.select([self._process.stdout], [], [], PATIENCE)[0], f"it goes on:\n{code}"
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0], f"it runs on:\n{code}"
         status = int(self._process.stdout.readline())
         return CompletedProcess(code, status, *(each.read_text("utf-8") for each in files))
 

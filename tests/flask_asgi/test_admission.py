@@ -66,7 +66,7 @@ async def test_requests_begin_at_once_while_the_loop_keeps_up(admission: Admissi
     assert all(admission.is_open() for _ in range(500))
 
 
-async def test_requests_wait_for_the_next_turn_when_this_one_is_long(
+async def test_requests_wait_for_the_next_turn_if_this_turn_is_long(
     admission: Admission, clock: Clock
 ) -> None:
     fall_behind(admission, clock)

@@ -36,7 +36,7 @@ async def test_a_call_in_a_request_waits_for_the_loop_of_the_server(app: Flask, 
 
 
 @on_both_paths
-async def test_so_does_what_was_made_before_the_application_was_served(
+async def test_a_function_made_before_the_bridge_waits_for_the_loop_of_the_server(
     app: Flask, path: str
 ) -> None:
     captured = app.ensure_sync(which_loop)
@@ -45,7 +45,7 @@ async def test_so_does_what_was_made_before_the_application_was_served(
     assert await ask(app, http_scope(path)) == (200, str(await which_loop()).encode())
 
 
-async def test_a_hook_that_calls_it_works_beside_async_views(app: Flask) -> None:
+async def test_a_hook_may_call_async_to_sync_before_an_async_view(app: Flask) -> None:
     loops: list[int] = []
 
     @app.before_request
@@ -59,7 +59,7 @@ async def test_a_hook_that_calls_it_works_beside_async_views(app: Flask) -> None
 
 
 @on_both_paths
-async def test_an_error_comes_back(app: Flask, path: str) -> None:
+async def test_an_error_of_async_code_is_raised_in_sync_code(app: Flask, path: str) -> None:
     async def fail() -> None:
         raise LookupError
 
@@ -74,11 +74,11 @@ async def test_an_error_comes_back(app: Flask, path: str) -> None:
 
 
 @on_both_paths
-async def test_a_loop_of_its_own_can_still_be_asked_for(app: Flask, path: str) -> None:
+async def test_force_new_loop_never_uses_the_loop_of_the_server(app: Flask, path: str) -> None:
     def view() -> str:
         try:
             return str(async_to_sync(which_loop, force_new_loop=True)())
-        except RuntimeError:  # asgiref cannot where a loop runs
+        except RuntimeError:  # asgiref cannot do so in a thread with a running loop
             return "refused"
 
     both_kinds(app, view)
@@ -89,7 +89,7 @@ async def test_a_loop_of_its_own_can_still_be_asked_for(app: Flask, path: str) -
     assert body != str(await which_loop()).encode()
 
 
-def test_outside_of_a_request_nothing_changes(app: Flask) -> None:
+def test_outside_a_request_async_to_sync_still_works(app: Flask) -> None:
     FlaskToAsgi(app)
 
     assert async_to_sync(which_loop)() != 0
@@ -98,7 +98,7 @@ def test_outside_of_a_request_nothing_changes(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_it_is_taught_once_and_can_be_undone(app: Flask, times: int) -> None:
+def test_async_to_sync_is_replaced_once_and_can_be_restored(app: Flask, times: int) -> None:
     for _ in range(times):
         FlaskToAsgi(app)
     taught: Any = AsyncToSync.__call__
@@ -110,7 +110,7 @@ def test_it_is_taught_once_and_can_be_undone(app: Flask, times: int) -> None:
     assert AsyncToSync.__call__ is ORIGINAL
 
 
-def test_it_can_be_left_alone(app: Flask) -> None:
+def test_async_to_sync_can_be_left_unchanged(app: Flask) -> None:
     FlaskToAsgi(app, teach_asgiref=False)
 
     assert AsyncToSync.__call__ is ORIGINAL

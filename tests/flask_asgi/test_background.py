@@ -17,7 +17,7 @@ async def background() -> Background:
     return background
 
 
-async def test_closing_waits_for_what_is_under_way(background: Background) -> None:
+async def test_closing_waits_for_running_work(background: Background) -> None:
     release = asyncio.Event()
     done = []
 
@@ -36,7 +36,7 @@ async def test_closing_waits_for_what_is_under_way(background: Background) -> No
     assert [True] == done
 
 
-async def test_closing_cancels_what_takes_too_long_and_says_so(
+async def test_closing_cancels_work_after_the_grace_and_logs_it(
     background: Background, caplog: pytest.LogCaptureFixture
 ) -> None:
     cancelled = []
@@ -68,7 +68,7 @@ async def test_a_failure_is_logged(
     assert "background work failed" in caplog.text
 
 
-async def test_a_thread_can_start_it(background: Background) -> None:
+async def test_a_thread_can_start_background_work(background: Background) -> None:
     done = asyncio.Event()
 
     async def work() -> None:
@@ -95,11 +95,11 @@ async def test_closing_does_not_wait_for_work_that_ignores_its_cancellation(
     ended.set()
 
 
-async def test_without_anything_under_way_closing_is_over_at_once(background: Background) -> None:
+async def test_closing_without_running_work_returns_at_once(background: Background) -> None:
     await background.close(grace=10)
 
 
-async def test_it_is_accepted_within_a_block_and_waited_for_at_its_end() -> None:
+async def test_work_is_accepted_within_a_running_block_and_awaited_at_its_end() -> None:
     background = Background()
     release = asyncio.Event()
     done = []
@@ -119,6 +119,6 @@ async def test_it_is_accepted_within_a_block_and_waited_for_at_its_end() -> None
         background.start(asyncio.sleep(0))
 
 
-async def test_without_a_server_it_is_refused() -> None:
+async def test_without_a_server_work_is_refused() -> None:
     with pytest.raises(RuntimeError, match="needs an ASGI server"):
         Background().start(asyncio.sleep(0))

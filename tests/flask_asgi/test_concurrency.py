@@ -54,17 +54,17 @@ async def test_a_hundred_requests_are_inside_the_view_at_once(server: Server, ki
 async def test_the_same_requests_never_meet_under_plain_wsgi_to_asgi(
     plain_server: Server, kind: str
 ) -> None:
-    # The published recipe. Should this fail one day, asgiref has lifted the limit by itself.
+    # The documented recipe. If this test fails, asgiref has removed its limit.
     statuses = await meet(plain_server, kind, clients=20, patience=1)
 
     assert 504 in statuses
 
 
-# Clients that go away
+# Disconnects
 
 
 async def hang_up(server: Server, already: int) -> None:
-    """Begin requests that never end, leave them all at once, and wait until they are cancelled."""
+    """Begin requests that never end, disconnect all, and wait until they are cancelled."""
     async with asyncio.TaskGroup() as group:
         opening = [group.create_task(begin(server, number)) for number in range(CLIENTS)]
     await until_event(server, "hang-began", already + CLIENTS)
@@ -82,7 +82,7 @@ async def begin(server: Server, number: int) -> Connection:
 
 
 @needs_proc
-async def test_clients_that_go_away_leave_nothing_behind(server: Server) -> None:
+async def test_disconnects_leave_no_objects_behind(server: Server) -> None:
     await hang_up(server, already=0)
     before = await held(server)
     for already in range(CLIENTS, ABORTED + CLIENTS, CLIENTS):
@@ -92,14 +92,14 @@ async def test_clients_that_go_away_leave_nothing_behind(server: Server) -> None
 
     for what in ("tasks", "files", "greenlets", "threads"):
         assert after[what] <= before[what] + 2, f"{what}: {before[what]}, then {after[what]}"
-    assert after["resident"] - before["resident"] < 6 * 1024  # 4,000 abort to the same 4 MiB
+    assert after["resident"] - before["resident"] < 6 * 1024  # 4,000 also end at 4 MiB
     assert ABORTED + CLIENTS == await event(server, "after-request")
 
 
 # Clients that share a server
 
 
-async def test_no_request_sees_anything_of_another(server: Server) -> None:
+async def test_no_request_sees_data_of_another_request(server: Server) -> None:
     dice = random.Random(3)  # noqa: S311 - reproducible, not secret
     names = iter(range(10_000))
 

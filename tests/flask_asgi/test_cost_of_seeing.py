@@ -28,7 +28,7 @@ def traced(sampler: Sampler, excluded: str = "") -> Callable[[Flask], None]:
 
 
 def calls(prepare: Callable[[Flask], None], **options: Any) -> int:
-    """Return how many functions a request to a view that does nothing calls."""
+    """Return the number of function calls of a request to a no-op view."""
     app = Flask("tested")
     app.add_url_rule("/noop", "noop", noop)
     prepare(app)
@@ -69,7 +69,7 @@ async def ask(bridge: FlaskToAsgi, scope: dict[str, Any]) -> None:
     await bridge(dict(scope), receive, send)  # type: ignore[arg-type] # plain dicts
 
 
-# The most calls that each way of seeing may add. A no-op has 162.
+# The most calls that each sampler may add. A request to a no-op view has 162.
 @pytest.mark.parametrize(
     ("most", "prepare"),
     [
@@ -87,7 +87,7 @@ def test_a_span_that_is_not_recorded_costs_few_calls(
     assert without < calls(prepare) <= without + most
 
 
-def test_metrics_cost_few_calls_beside_the_end_of_a_request_that_is_watched_anyway() -> None:
+def test_metrics_cost_few_calls_in_an_application_with_watched_requests() -> None:
     def watched(app: Flask) -> None:
         watch_requests(app, lambda _: None)
 

@@ -26,7 +26,7 @@ each_kind = pytest.mark.parametrize("kind", ["async", "sync"])
         ({"path": "/async", "root_path": "/v1"}, b"/v1 /async "),
         ({"path": "/async", "root_path": "/as"}, b"/as /async "),
     ],
-    ids=["odd bytes", "root path", "root path left out", "root path that is no segment"],
+    ids=["odd bytes", "root path", "root path left out", "root path that is not a segment"],
 )
 async def test_the_path_and_the_query_arrive_as_they_were_sent(
     app: Flask, scope: dict[str, Any], expected: bytes
@@ -67,7 +67,7 @@ async def seen(connection: Connection, path: str, headers: str = "") -> dict[str
 
 
 @each_kind
-async def test_headers_arrive_as_they_were_meant(server: Server, kind: str) -> None:
+async def test_repeated_and_latin_1_headers_arrive(server: Server, kind: str) -> None:
     lines = [
         "Cookie: a=1",
         "Cookie: b=2",
@@ -85,7 +85,7 @@ async def test_headers_arrive_as_they_were_meant(server: Server, kind: str) -> N
     assert "Zo\xeb" == what["headers"]["X-Odd"]
 
 
-async def test_a_header_repeated_too_often_is_refused_and_the_connection_goes_on(
+async def test_a_header_repeated_too_often_is_refused_and_the_connection_stays_open(
     server: Server,
 ) -> None:
     async with connect(server.url) as connection:
@@ -119,14 +119,14 @@ async def test_a_target_may_be_a_whole_url(server: Server) -> None:
     assert b"q=1" == bytes.fromhex(what["query"])
 
 
-async def test_a_target_that_is_no_path_is_not_found(server: Server) -> None:
+async def test_an_asterisk_as_the_target_is_answered_404(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("*", "OPTIONS")
 
         assert 404 == (await connection.reply()).status
 
 
-def test_a_root_path_is_taken_off_the_path() -> None:
+def test_a_root_path_is_removed_from_the_path() -> None:
     with serve(f"{APPLICATION}:asgi", "--root-path", "/v1") as server:
         what = server.get("/seen/async/%C3%AB").json()
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 COMPACT = {"separators": (",", ":")}
 FAST, STRICT = FastProvider(Flask("fast")), StrictProvider(Flask("strict"))
 
-# orjson may write others in other digits.
+# orjson may write other numbers with different digits.
 USUAL = st.floats(1e-4, 1e15) | st.floats(-1e15, -1e-4)
 TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 LEAVES = (
@@ -38,7 +38,7 @@ VALUES = st.recursive(
 
 
 class Text(str):
-    """A text of a class of its own."""
+    """A subclass of `str`."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ def written(provider: StrictProvider, value: object, **kwargs: Any) -> str | typ
 @example({"a": None})
 @example(2**64)
 @example(-(2**63) - 1)
-def test_it_writes_what_the_strict_one_writes(value: object) -> None:
+def test_both_providers_write_the_same_text(value: object) -> None:
     assert written(FAST, value) == written(STRICT, value)
 
 
@@ -94,7 +94,7 @@ def test_it_writes_what_the_strict_one_writes(value: object) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_kinds_of_values_are_written_the_same(value: object) -> None:
+def test_both_providers_write_each_type_in_the_same_way(value: object) -> None:
     assert written(FAST, [value]) == written(STRICT, [value])
     assert written(FAST, value) == written(STRICT, value)
 
@@ -104,19 +104,19 @@ def test_any_number_keeps_its_value(number: float) -> None:
     assert json.loads(FAST.dumps([number], **COMPACT)) == [number]
 
 
-def test_a_circle_is_refused_in_the_same_way() -> None:
+def test_a_circular_value_is_refused() -> None:
     circle: list[Any] = []
     circle.append(circle)
 
     assert written(FAST, circle) is ValueError
 
 
-def test_an_enumeration_is_its_value() -> None:
+def test_an_enumeration_is_written_as_its_value() -> None:
     assert (written(FAST, Plain.ONE), written(STRICT, Plain.ONE)) == ('"one"', TypeError)
 
 
 @pytest.mark.parametrize("name", ["sort_keys", "ensure_ascii"])
-def test_an_applications_settings_hold(name: str) -> None:
+def test_the_settings_of_an_application_apply(name: str) -> None:
     fast, strict = FastProvider(Flask("fast")), StrictProvider(Flask("strict"))
     for each in (fast, strict):
         setattr(each, name, False)
@@ -126,7 +126,7 @@ def test_an_applications_settings_hold(name: str) -> None:
 
 
 @pytest.mark.parametrize("kwargs", [{"indent": 2}, {"separators": (", ", ": ")}, {"cls": None}])
-def test_what_is_asked_for_in_another_way_is_written_so(kwargs: dict[str, Any]) -> None:
+def test_the_arguments_of_dumps_apply(kwargs: dict[str, Any]) -> None:
     value = {"b": 1, "a": "é"}
 
     assert written(FAST, value, **kwargs) == written(STRICT, value, **kwargs)

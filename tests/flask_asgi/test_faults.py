@@ -48,11 +48,11 @@ async def test_sys_exit_ends_its_request_and_not_the_server(
 
 
 @pytest.mark.parametrize("kind", ["awaited", "gathered", "raised", "in-a-thread"])
-async def test_a_cancellation_of_something_else_is_a_500(server: Server, kind: str) -> None:
+async def test_a_stray_cancellation_is_a_500(server: Server, kind: str) -> None:
     async with connect(server.url) as connection:
         connection.send(f"/cancelled/{kind}", headers=f"X-Request-ID: {kind}\r\n")
         reply = await connection.reply()
 
-    # And not the 499 of a client that has left.
+    # Not 499, which is for a disconnect.
     assert (500, kind) == (reply.status, reply.headers["x-request-id"])
     assert 1 == (await log_of(server)).count(f"answered {kind} with ")

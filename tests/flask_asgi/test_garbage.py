@@ -50,7 +50,7 @@ async def test_garbage_is_collected_before_the_process_has_grown_much() -> None:
     watch.stop()
 
 
-async def test_memory_that_is_in_use_is_searched_seldom() -> None:
+async def test_growth_without_garbage_causes_few_collections() -> None:
     process = Process(SMALL)
     watch = watched(process)
     while process.resident < 64 * SMALL:
@@ -61,7 +61,7 @@ async def test_memory_that_is_in_use_is_searched_seldom() -> None:
     watch.stop()
 
 
-async def test_memory_that_was_given_back_does_not_hide_new_growth() -> None:
+async def test_freed_memory_does_not_hide_new_growth() -> None:
     process = Process(64 * SMALL)
     watch = watched(process)
     process.resident = SMALL
@@ -73,7 +73,7 @@ async def test_memory_that_was_given_back_does_not_hide_new_growth() -> None:
     watch.stop()
 
 
-async def test_collections_are_rare_and_leave_out_what_start_up_has_made() -> None:
+async def test_collections_are_rare_and_skip_objects_of_the_start_up() -> None:
     before = gc.get_threshold()
     with tuned_garbage_collector():
         assert gc.get_freeze_count() > 10_000
@@ -83,6 +83,6 @@ async def test_collections_are_rare_and_leave_out_what_start_up_has_made() -> No
     assert gc.get_freeze_count() == 0
 
 
-async def test_it_looks_at_this_process_and_stops() -> None:
+async def test_the_watch_of_this_process_starts_and_stops() -> None:
     with _collecting_as_memory_grows():
         pass

@@ -21,20 +21,20 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the filters are Linu
 
 
 def begin(client: socket, address: Any) -> None:
-    """Send the SYN of a connection, and do not wait for what becomes of it."""
+    """Send the SYN of a connection without waiting for the outcome."""
     client.settimeout(0)
     assert client.connect_ex(address) in {0, errno.EINPROGRESS}
 
 
 def outcome(client: socket) -> int:
     """Return the error that a connection ended in, as soon as the kernel knows."""
-    assert select([], [client], [], PATIENCE)[1], "nothing became of it"
+    assert select([], [client], [], PATIENCE)[1], "the connection has no outcome"
     return client.getsockopt(SOL_SOCKET, SO_ERROR)
 
 
 @linux
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_new_connections_are_refused_once_the_socket_closes_and_older_ones_kept(
+def test_a_closed_socket_refuses_new_connections_and_keeps_older_connections(
     address: str,
 ) -> None:
     try:
@@ -60,7 +60,7 @@ def test_new_connections_are_refused_once_the_socket_closes_and_older_ones_kept(
             assert before.recv(10) == b"kept"
 
 
-def test_a_kernel_without_such_filters_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_filters_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Without(socket):
         def setsockopt(self, *_: object) -> None:
             raise OSError(errno.ENOPROTOOPT, "Protocol not available")
@@ -77,7 +77,7 @@ Make = Callable[[uvicorn.Config], Server]
 
 
 async def application(_scope: object, _receive: object, _send: object) -> None:
-    """Answer nothing: no test here asks."""
+    """Never answer; the tests send no request."""
 
 
 def serve_and_stop(make: Make, sockets: list[socket] | None, *, reload: bool = False) -> None:
@@ -138,7 +138,7 @@ def test_a_connection_that_begins_after_the_last_accept_is_refused_and_not_reset
     [(Server, True), (replaced_worker, False)],
     ids=["the parent of --reload", "other workers"],
 )
-def test_a_socket_that_others_serve_on_still_takes_connections(make: Make, *, reload: bool) -> None:
+def test_a_shared_socket_still_takes_connections(make: Make, *, reload: bool) -> None:
     with create_server(("127.0.0.1", 0)) as listener:
         serve_and_stop(make, [listener.dup()], reload=reload)
 

@@ -21,14 +21,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 every_matching = pytest.mark.parametrize("matching", OPTIONS)
 
 
-# Werkzeug's, which then answers 404.
+# Werkzeug warns of a host that does not match, and answers 404.
 pytestmark = pytest.mark.filterwarnings("ignore:Current server name:UserWarning")
 
 
 def make_app(
     matching: str, *, trusted: bool = False
 ) -> tuple[FlaskToAsgi, list[weakref.ref[object]]]:
-    """Return an application with an async view, and what holds its requests weakly."""
+    """Return an application with an async view, and weak references to its requests."""
     app = Flask(__name__, **OPTIONS[matching])
     app.config["TRUSTED_HOSTS"] = ["example.com", ".example.com"] if trusted else None
     app.config["SERVER_NAME"] = "example.com" if matching == "subdomains" else None
@@ -49,7 +49,7 @@ def make_app(
 
 
 @every_matching
-def test_nothing_of_a_request_outlives_it(matching: str) -> None:
+def test_no_request_outlives_its_response(matching: str) -> None:
     asgi, requests = make_app(matching)
 
     async def check() -> None:
@@ -63,12 +63,12 @@ def test_nothing_of_a_request_outlives_it(matching: str) -> None:
 
 
 @every_matching
-def test_a_known_request_is_not_matched_again(
+def test_a_cached_request_is_not_matched_again(
     matching: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asgi, _ = make_app(matching)
     look_ups: list[object] = []
-    cache = asgi.engine.placement._names_of_async_view  # noqa: SLF001 - what is spared
+    cache = asgi.engine.placement._names_of_async_view  # noqa: SLF001 - the cache that is tested
     look_up = cache._match  # noqa: SLF001 - the same
 
     def count(environ: dict[str, Any], key: Any) -> Any:

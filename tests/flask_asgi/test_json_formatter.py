@@ -45,7 +45,7 @@ def test_anything_is_one_line_of_json(message: str, value: object, name: str) ->
     assert members.keys() >= {"time", "level", "logger", "message", "what"}
 
 
-def test_a_circle_is_written_as_text() -> None:
+def test_a_circular_value_is_written_as_text() -> None:
     circle: list[Any] = ["token=S3CR3T"]
     circle.append(circle)
 
@@ -70,12 +70,12 @@ def test_a_circle_is_written_as_text() -> None:
         ((1, "two", None), [1, "two", None]),
     ],
 )
-def test_what_json_does_not_know_is_its_text(value: object, written: object) -> None:
+def test_a_value_that_is_not_json_is_written_as_text(value: object, written: object) -> None:
     assert formatted(what=value)["what"] == written
 
 
 @pytest.mark.parametrize("name", ["time", "level", "logger"])
-def test_no_field_takes_the_place_of_another(name: str) -> None:
+def test_no_field_replaces_a_standard_member(name: str) -> None:
     members = formatted(**{name: "forged"})
 
     assert members[name] != "forged"
@@ -84,7 +84,7 @@ def test_no_field_takes_the_place_of_another(name: str) -> None:
 
 @settings(deadline=None)
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001 - hypothesis asks
-def test_the_time_is_that_of_the_record_in_utc(time: datetime) -> None:
+def test_the_time_of_the_record_is_written_in_utc(time: datetime) -> None:
     time = time.replace(tzinfo=UTC, microsecond=0)
     created = time.timestamp() + 0.25
 
@@ -104,7 +104,7 @@ def test_an_exception_and_a_stack_are_members() -> None:
     assert members["message"] == "x"
 
 
-def test_uvicorns_copy_with_colours_is_left_out() -> None:
+def test_uvicorns_coloured_message_is_left_out() -> None:
     members: Mapping[str, Any] = formatted(color_message="\x1b[31m")
 
     assert "color_message" not in members

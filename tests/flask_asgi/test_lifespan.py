@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 
 class Log:
-    """What has happened, in order, and the resources that it happens to."""
+    """Makes resources, and records their events in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
@@ -63,7 +63,7 @@ def test_resources_open_in_order_and_close_in_reverse_each_time(number: int, tim
 
 
 @given(number=st.integers(1, 6), data=st.data())
-def test_a_failed_resource_leaves_no_other_open(number: int, data: st.DataObject) -> None:
+def test_a_failed_resource_leaves_no_other_resource_open(number: int, data: st.DataObject) -> None:
     failing = data.draw(st.integers(0, number - 1))
     fails_to = data.draw(st.sampled_from(["open", "close"]))
     log = Log()
@@ -96,12 +96,12 @@ def test_add_is_a_decorator() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "database", Log().resource(1)(app)])
-def test_a_resource_that_is_no_function_is_refused(wrong: Any) -> None:
+def test_a_resource_that_is_not_a_function_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="a resource is a function that takes the Flask app"):
         Lifespan().add(wrong)
 
 
-def test_a_resource_that_comes_too_late_is_refused() -> None:
+def test_a_resource_that_is_added_after_the_start_is_refused() -> None:
     lifespan = Lifespan()
 
     async def add_late() -> None:
@@ -113,7 +113,7 @@ def test_a_resource_that_comes_too_late_is_refused() -> None:
     lifespan.add(Log().resource(1))
 
 
-def test_it_is_the_lifespan_of_an_application() -> None:
+def test_a_failed_resource_fails_the_startup_of_an_application() -> None:
     log = Log()
     asgi = FlaskToAsgi(app, lifespan=Lifespan(log.resource(1), log.resource(2, fails_to="open")))
     sent: list[Any] = []

@@ -29,7 +29,7 @@ class User(UserMixin):  # type: ignore[misc] # untyped
 
 
 @pytest.mark.parametrize("registered", ["before", "after"])
-async def test_loaders_of_several_requests_run_at_once(app: Flask, registered: str) -> None:
+async def test_loaders_of_several_requests_run_concurrently(app: Flask, registered: str) -> None:
     barrier = threading.Barrier(CLIENTS)
     manager = LoginManager(app)
     loop_thread = threading.get_ident()
@@ -77,7 +77,7 @@ async def start(bridge: FlaskToAsgi) -> None:
     await bridge({"type": "lifespan"}, receive, send)  # type: ignore[arg-type]
 
 
-def test_a_marked_loader_stays_as_it_is(app: Flask) -> None:
+def test_a_marked_loader_is_not_wrapped(app: Flask) -> None:
     @on_loop
     def load(number: str) -> User:
         return User(number)
@@ -86,4 +86,4 @@ def test_a_marked_loader_stays_as_it_is(app: Flask) -> None:
     manager.user_loader(load)
     FlaskToAsgi(app)
 
-    assert manager._user_callback is load  # noqa: SLF001 - what Flask-Login calls
+    assert manager._user_callback is load  # noqa: SLF001 - Flask-Login calls it

@@ -144,7 +144,7 @@ def test_a_failed_start_is_one_error_with_a_traceback_for_a_bug_only(
     assert ("exc_info" in line) == has_traceback
 
 
-def test_uvicorns_own_lines_go_to_the_root_and_its_access_log_goes_nowhere(python: Forking) -> None:
+def test_uvicorns_lines_go_to_the_root_and_its_access_log_is_off(python: Forking) -> None:
     lines = lines_of(
         python,
         "handler = logging.StreamHandler()\n"

@@ -9,14 +9,14 @@ from flask_asgi import _memo as module
 from flask_asgi._memo import Memo
 
 
-def test_what_is_kept_is_found() -> None:
+def test_a_kept_value_is_found() -> None:
     memo: Memo[str, int] = Memo(most=2, longest=3)
 
     assert memo.keep("abc", 1) == 1
     assert memo == {"abc": 1}
 
 
-def test_it_is_emptied_when_it_is_full() -> None:
+def test_a_full_memo_is_emptied() -> None:
     memo: Memo[int, int] = Memo(most=2, longest=3)
     for number in range(5):
         memo.keep(number, number)
@@ -43,13 +43,16 @@ def caches(source: Path) -> Iterator[str]:
             yield f"{source.name}: {ast.unparse(node)}"
 
 
-def test_nothing_else_remembers_by_what_clients_choose() -> None:
-    # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB. That
-    # of the upstream's URLs is asked for short ones alone (`tests/upstreams/test_urls.py`), those
-    # of settings for their names, and that of the transport for times that the code sets. Those of
-    # metrics are as few as the series: a method is of a set, and a route is a rule's
-    # (`test_server_metrics.py`). That of pages has no arguments, and those of rate limits and of
-    # JSON have those of the code and the settings.
+def test_no_other_cache_has_keys_that_clients_choose() -> None:
+    # A cache of functools is bounded in number, not in size: 1,024 paths of 60 KB are 60 MB. So
+    # clients must not choose the keys of these caches:
+    # - pages: no key
+    # - rate limits, JSON: values of the code and the settings
+    # - metrics: as few as the series, since methods are a fixed set and routes are rules
+    #   (`test_server_metrics.py`)
+    # - slips, variables: names of settings
+    # - transport: times that the code sets
+    # - URLs: short URLs only (`tests/upstreams/test_urls.py`)
     package = Path(module.__file__).parents[1]
     found = [each for source in package.rglob("*.py") for each in caches(source)]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
-    ("listed", "address", "is_one"),
+    ("listed", "address", "is_listed"),
     [
         ("", "127.0.0.1", False),
         ("*", "203.0.113.9", True),
@@ -28,8 +28,8 @@ from hypothesis import strategies as st
         ("10.0.0.0/8", "unix:", False),
     ],
 )
-def test_a_peer_is_in_its_network(listed: str, address: str | None, *, is_one: bool) -> None:
-    assert is_one is (address in Networks(listed))
+def test_a_peer_is_in_its_network(listed: str, address: str | None, *, is_listed: bool) -> None:
+    assert is_listed is (address in Networks(listed))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_peer_is_in_its_network(listed: str, address: str | None, *, is_one: b
         *("::1,,::2", ",", " , ", " ", "*,", "**", "10.0.0.0/8,s3cret"),
     ],
 )
-def test_what_is_neither_is_refused_without_being_shown(listed: str) -> None:
+def test_an_invalid_entry_is_refused_without_being_shown(listed: str) -> None:
     with pytest.raises(ValueError, match=r"^must be IP addresses, networks or '\*', sep") as error:
         Networks(listed)
 
@@ -51,7 +51,7 @@ ADDRESSES = st.lists(st.ip_addresses(), min_size=1)
 
 
 @given(ADDRESSES, st.ip_addresses())
-def test_it_holds_the_addresses_that_it_lists_and_no_other(
+def test_only_listed_addresses_are_in_the_networks(
     listed: list[IPv4Address | IPv6Address], other: IPv4Address | IPv6Address
 ) -> None:
     networks = Networks(", ".join(map(str, listed)))

@@ -14,7 +14,7 @@ from .wire import announced, connect, framed
 
 pytestmark = pytest.mark.anyio
 
-# Another protocol that nobody speaks
+# Upgrades to other protocols
 
 UPGRADES = [
     "Connection: Upgrade\r\nUpgrade: h2c\r\n",
@@ -38,7 +38,7 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("kind", ["async", "sync"])
 @pytest.mark.parametrize("apart", [True, False], ids=["apart", "together"])
-async def test_a_request_that_asks_for_another_protocol_is_an_ordinary_one(
+async def test_an_upgrade_request_is_answered_as_an_ordinary_request(
     server: Server, upgrade: str, framing: str, kind: str, *, apart: bool
 ) -> None:
     async with connect(server.url) as connection:
@@ -56,7 +56,7 @@ async def test_a_request_that_asks_for_another_protocol_is_an_ordinary_one(
     assert 0 == await event(server, "executed")
 
 
-async def test_many_such_requests_at_once_are_all_answered(server: Server) -> None:
+async def test_many_pipelined_upgrade_requests_are_answered(server: Server) -> None:
     number = 1500  # more than Python's calls may be nested
     async with connect(server.url) as connection:
         for _ in range(number):
@@ -66,7 +66,7 @@ async def test_many_such_requests_at_once_are_all_answered(server: Server) -> No
     assert {200} == set(statuses)
 
 
-async def test_a_get_for_a_websocket_is_an_ordinary_one(server: Server) -> None:
+async def test_a_websocket_upgrade_is_answered_as_an_ordinary_get(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/livez", headers=UPGRADES[5])
         connection.send("/livez")
@@ -75,10 +75,10 @@ async def test_a_get_for_a_websocket_is_an_ordinary_one(server: Server) -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["--http", "h11"]], ids=["httptools", "h11"])
-def test_under_uvicorns_own_command_such_a_request_is_the_connections_last(
+def test_uvicorns_own_command_closes_the_connection_after_an_upgrade_request(
     flags: list[str],
 ) -> None:
-    # With httptools, uvicorn loses the body. The day that this is mended it arrives.
+    # With httptools, uvicorn loses the body. This test fails once uvicorn has fixed that.
     upgrade = f"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: {len(SMUGGLED)}\r\n"
 
     async def ask(url: str) -> tuple[int, bytes]:
@@ -108,11 +108,11 @@ async def test_connect_is_refused_and_ends_the_connection(server: Server) -> Non
     assert 0 == await event(server, "executed")
 
 
-# Clients that leave
+# Disconnects
 
 
 async def reset(server: Server, paths: Sequence[str], after: float) -> None:
-    """Send requests at once, and break the connection off."""
+    """Send several requests, then abort the connection."""
     async with connect(server.url) as connection:
         for path in paths:
             connection.send(path)
@@ -121,7 +121,7 @@ async def reset(server: Server, paths: Sequence[str], after: float) -> None:
         connection.writer.transport.abort()
 
 
-async def test_a_client_that_sends_ahead_and_leaves_is_noticed(server: Server) -> None:
+async def test_a_disconnect_after_a_pipelined_request_is_noticed(server: Server) -> None:
     async with connect(server.url) as connection:
         connection.send("/hang")
         await until_in_flight(server, 1)
@@ -134,7 +134,7 @@ async def test_a_client_that_sends_ahead_and_leaves_is_noticed(server: Server) -
     await until_in_flight(server, 0)
 
 
-async def test_clients_that_break_off_cost_no_traceback(server: Server) -> None:
+async def test_aborted_connections_cause_no_traceback(server: Server) -> None:
     before = (await log_of(server)).count("Traceback")
     paths = ["/hang", "/ping/sync", "/parts/async?number=3", "/parts/sync?number=3", "/endless"]
     for first in range(len(paths)):
@@ -142,5 +142,5 @@ async def test_clients_that_break_off_cost_no_traceback(server: Server) -> None:
         lasts = range(1, 20, 3)
         await asyncio.gather(*(reset(server, rotated[:last], last / 4000) for last in lasts))
 
-    await until_in_flight(server, 0)  # all are cancelled, those that nobody had come to as well
+    await until_in_flight(server, 0)  # all requests are cancelled, including those in the queue
     assert before == (await log_of(server)).count("Traceback")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def heard_by_server() -> Iterator[list[int]]:
-    """Put a server's handlers in place, and note the signals that they are called with."""
+    """Install a server's signal handlers, and record their signals."""
     heard: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, _: heard.append(number)) for number in numbers]
@@ -25,7 +25,7 @@ def heard_by_server() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
-def test_a_process_that_drains_does_not_become_ready_again() -> None:
+def test_a_draining_process_does_not_become_ready_again() -> None:
     readiness = Readiness()
     readiness.draining()
     readiness.ready()
@@ -33,7 +33,7 @@ def test_a_process_that_drains_does_not_become_ready_again() -> None:
     assert readiness.state is State.DRAINING
 
 
-async def test_it_is_ready_within_the_block_that_serves_and_drains_at_its_end(
+async def test_a_process_is_ready_within_the_serving_block_and_drains_at_its_end(
     heard_by_server: list[int],
 ) -> None:
     readiness = Readiness()
@@ -46,7 +46,7 @@ async def test_it_is_ready_within_the_block_that_serves_and_drains_at_its_end(
     assert [signal.SIGTERM] == heard_by_server  # the server's handlers are back
 
 
-async def test_a_signal_drains_what_serves(heard_by_server: list[int]) -> None:
+async def test_a_signal_drains_within_the_serving_block(heard_by_server: list[int]) -> None:
     readiness = Readiness()
     with readiness.serving(delay=60):
         signal.raise_signal(signal.SIGTERM)
@@ -57,7 +57,7 @@ async def test_a_signal_drains_what_serves(heard_by_server: list[int]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_drains_before_the_server_hears_of_it(
+async def test_a_signal_drains_before_it_reaches_the_server(
     heard_by_server: list[int], number: signal.Signals
 ) -> None:
     readiness = Readiness()
@@ -85,7 +85,9 @@ async def test_a_server_without_a_handler_is_ended_by_the_signal(
     assert (ended_by, heard_by_server) == ([signal.SIGTERM], [])
 
 
-async def test_one_stop_that_arrives_twice_is_heard_once(heard_by_server: list[int]) -> None:
+async def test_a_stop_that_arrives_twice_reaches_the_server_once(
+    heard_by_server: list[int],
+) -> None:
     with drain_on_signal(Readiness(), delay=0):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
@@ -98,7 +100,7 @@ async def test_a_worker_expects_its_parent_to_repeat_the_stop(
     heard_by_server: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SAME_STOP_SECONDS", 0)
-    parent = Mock(join=threading.Event().wait)  # lives
+    parent = Mock(join=threading.Event().wait)  # is alive
     monkeypatch.setattr("multiprocessing.parent_process", lambda: parent)
     with drain_on_signal(Readiness(), delay=0):
         signal.raise_signal(signal.SIGINT)
@@ -108,7 +110,9 @@ async def test_a_worker_expects_its_parent_to_repeat_the_stop(
     assert heard_by_server == [signal.SIGINT]
 
 
-async def test_afterwards_the_servers_handlers_are_back(heard_by_server: list[int]) -> None:
+async def test_the_servers_handlers_are_restored_after_the_block(
+    heard_by_server: list[int],
+) -> None:
     with drain_on_signal(Readiness(), delay=60):
         pass
     signal.raise_signal(signal.SIGTERM)
@@ -116,7 +120,7 @@ async def test_afterwards_the_servers_handlers_are_back(heard_by_server: list[in
     assert heard_by_server == [signal.SIGTERM]
 
 
-def test_outside_the_main_thread_it_leaves_signals_alone() -> None:
+def test_outside_the_main_thread_no_handler_is_set() -> None:
     handlers: list[object] = []
 
     def serve_in_a_thread() -> None:

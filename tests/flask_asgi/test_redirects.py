@@ -34,7 +34,7 @@ def client() -> FlaskClient:
     ],
 )
 @pytest.mark.parametrize("root", ["", "/prices"])
-def test_a_slash_at_the_end_leads_to_the_same_host_and_does_not_repeat_it(
+def test_a_redirect_to_a_trailing_slash_has_no_host(
     client: FlaskClient, path: str, location: str, root: str
 ) -> None:
     path, _, query = path.partition("?")
@@ -58,7 +58,7 @@ def test_a_slash_at_the_end_leads_to_the_same_host_and_does_not_repeat_it(
     "host",
     ["A.Example", "a.example:8000", "[::1]", "[", "a@b", "a/b", "a?b", "a#b", "\xe9", "", "a%0d"],
 )
-def test_no_host_gets_into_the_address(client: FlaskClient, host: str) -> None:
+def test_no_host_header_gets_into_a_location(client: FlaskClient, host: str) -> None:
     response = client.get("/text", environ_overrides={"HTTP_HOST": host})
 
     assert response.status_code in {308, 400}
@@ -69,7 +69,7 @@ def test_a_views_own_redirect_is_kept(client: FlaskClient) -> None:
     assert client.get("/elsewhere").headers["Location"] == f"https://{EVIL}/"
 
 
-def test_an_application_whose_routes_have_hosts_may_name_another() -> None:
+def test_a_redirect_with_host_matching_keeps_its_host() -> None:
     app = Flask("tested", host_matching=True, static_folder=None)
     app.after_request(without_host)
     app.add_url_rule("/text/", "text", lambda: "text", host="a.example")

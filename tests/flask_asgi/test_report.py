@@ -40,7 +40,7 @@ def test_a_hidden_view_is_a_warning(app: Flask, caplog: pytest.LogCaptureFixture
     assert said(app, caplog) == [("WARNING", HIDDEN)]
 
 
-def test_a_hidden_method_of_a_class_is_one_too(
+def test_a_hidden_method_of_a_class_is_a_warning(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hidden(MethodView):
@@ -61,7 +61,7 @@ def test_a_hidden_view_can_be_refused(app: Flask, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.anyio
-async def test_a_refusal_fails_the_start(app: Flask) -> None:
+async def test_a_refused_view_fails_the_start(app: Flask) -> None:
     app.add_url_rule("/a", "hidden", wrapping(coroutine))
     client = Client(FlaskToAsgi(app, refuse_hidden_views=True), {"type": "lifespan"})
     client.received.put_nowait({"type": "lifespan.startup"})
@@ -73,7 +73,9 @@ async def test_a_refusal_fails_the_start(app: Flask) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_start_reports(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_report_is_logged_at_the_start(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
     app.add_url_rule("/a", "hidden", wrapping(coroutine))
     client = Client(FlaskToAsgi(app), {"type": "lifespan"})
     for phase in ("startup", "shutdown"):
@@ -101,7 +103,7 @@ def test_code_that_may_block_is_named(app: Flask, caplog: pytest.LogCaptureFixtu
     assert said(app, caplog, on_loop=[__name__]) == []
 
 
-def test_it_does_not_matter_without_async_views(
+def test_without_async_views_nothing_is_reported(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.add_url_rule("/", "sync", lambda: "ok")

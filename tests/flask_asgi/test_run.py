@@ -9,7 +9,7 @@ from flask_asgi import STARTUP_FAILURE, FlaskToAsgi, run
 
 
 @pytest.mark.parametrize(("codes", "ended"), [([0, STARTUP_FAILURE], STARTUP_FAILURE), ([0, 0], 0)])
-def test_a_failed_start_up_of_a_worker_is_that_of_the_whole(
+def test_a_failed_start_up_of_a_worker_sets_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, codes: list[int], ended: int
 ) -> None:
     # In a real process uvicorn's supervisor notices this after 5 seconds.

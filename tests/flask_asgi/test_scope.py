@@ -42,7 +42,7 @@ async def test_each_request_has_one_scope_in_all_its_parts(app: Flask) -> None:
     assert len(set.union(*scopes.values())) == 10
 
 
-def test_outside_of_a_request_it_is_the_thread() -> None:
+def test_outside_a_request_the_scope_is_the_thread() -> None:
     found: list[object] = [request_scope(), request_scope()]
     thread = threading.Thread(target=lambda: found.append(request_scope()))
     thread.start()

@@ -51,10 +51,8 @@ def test_a_request_is_counted_in_seconds_by_method_route_and_status(metrics: Ser
     st.none() | st.just("/ok"),
     st.integers() | st.sampled_from([99, 100, 599, 600]),
 )
-def test_whatever_clients_send_the_labels_stay_few(
-    method: str, route: str | None, status: int
-) -> None:
-    before = [*series()]  # other tests have routes of their own
+def test_clients_cannot_add_values_of_labels(method: str, route: str | None, status: int) -> None:
+    before = [*series()]  # other tests have other routes
     ServerMetrics().request_ended(replace(ENDED, method=method, route=route, status=status))
 
     known = {*map(str, STATUSES), "_OTHER"}
@@ -98,7 +96,7 @@ def test_an_event_changes_its_metric(  # noqa: PLR0913, PLR0917 - a row each
     assert value(name, **labels) - before == pytest.approx(amount)
 
 
-def test_the_load_is_in_the_gauges(metrics: ServerMetrics) -> None:
+def test_the_gauges_show_the_load(metrics: ServerMetrics) -> None:
     metrics.load_sampled(LOAD)
 
     found = {
@@ -120,8 +118,8 @@ def test_every_event_is_counted() -> None:
     assert events <= vars(ServerMetrics).keys()
 
 
-def test_log_lines_that_were_dropped_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    dropped = [3, 5, 4, 6]  # fewer, once a writer has gone
+def test_dropped_log_lines_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped = [3, 5, 4, 6]  # lower once a writer is closed
     monkeypatch.setattr(_server_metrics, "dropped_lines", lambda: dropped.pop(0))
     metrics = ServerMetrics()
     before = value("log_lines_dropped_total")

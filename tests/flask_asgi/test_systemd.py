@@ -39,7 +39,7 @@ def test_a_restart_refuses_no_connection(unit: Unit) -> None:
         assert b"HTTP/1.1 200 OK\r\n" == answer(before)
     unit.stop()
 
-    # Nothing runs now.
+    # No server runs now.
     with create_connection(address, timeout=PATIENCE) as between:
         between.sendall(REQUEST)
         unit.start()
@@ -47,7 +47,7 @@ def test_a_restart_refuses_no_connection(unit: Unit) -> None:
     unit.stop()
 
 
-def test_systemd_hears_of_the_start_the_event_loop_and_the_stop(unit: Unit) -> None:
+def test_systemd_is_notified_of_the_start_the_watchdog_and_the_stop(unit: Unit) -> None:
     unit.start()  # returns at READY=1
     assert b"WATCHDOG=1" == unit.notified.recv(100)
     assert b"WATCHDOG=1" == unit.notified.recv(100)
@@ -59,7 +59,7 @@ def test_systemd_hears_of_the_start_the_event_loop_and_the_stop(unit: Unit) -> N
     assert b"STOPPING=1" == said
 
 
-def test_without_systemd_it_serves_where_it_is_told() -> None:
+def test_without_systemd_the_server_opens_its_own_socket() -> None:
     with serve(APPLICATION) as server:
         assert 200 == server.get("/livez").status
         server.process.terminate()
@@ -67,14 +67,14 @@ def test_without_systemd_it_serves_where_it_is_told() -> None:
         wait_until(lambda: server.process.poll() == 0)
 
 
-def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_for_another_process_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LISTEN_PID", "1")
     monkeypatch.setenv("LISTEN_FDS", "1")
 
     assert [] == inherited_sockets()
 
 
-def test_an_address_without_a_file_is_notified_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abstract_address_is_notified(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket(AF_UNIX, SOCK_DGRAM) as receiver:
         receiver.bind("")  # the kernel chooses an abstract address
         receiver.settimeout(PATIENCE)

@@ -26,13 +26,13 @@ RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (ERROR|WARNING|INFO) ")
 
 
 class HostileError(Exception):
-    """An error whose text is a client's."""
+    """An error with the text of a client."""
 
 
 @pytest.fixture
 def root() -> logging.Logger:
-    """A logger without a parent: pytest cannot keep its lines, as they are no UTF-8."""
-    return logging.Logger(__name__, logging.INFO)  # noqa: LOG001 - one of the hierarchy has a parent
+    """A logger without a parent: pytest cannot keep its lines, as they are not UTF-8."""
+    return logging.Logger(__name__, logging.INFO)  # noqa: LOG001 - without a parent
 
 
 def log_everywhere(logger: logging.Logger, text: str) -> None:
@@ -45,7 +45,7 @@ def log_everywhere(logger: logging.Logger, text: str) -> None:
 
 
 def written_by(logger: logging.Logger, *texts: str) -> str:
-    """What the formatter makes of these texts, each in three records."""
+    """Returns the formatted lines of these texts, each in three records."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -56,8 +56,8 @@ def written_by(logger: logging.Logger, *texts: str) -> str:
     return stream.getvalue()
 
 
-def assert_no_line_is_made_up(written: str, records: int) -> None:
-    """Every line that does not begin with a space is one of the records."""
+def assert_no_line_is_forged(written: str, records: int) -> None:
+    """Checks that every line that does not begin with a space is a record."""
     lines = [line for line in written.split("\n")[:-1] if not line.startswith("  ")]
     assert len(lines) == records
     assert all(map(RECORD.match, lines))
@@ -66,31 +66,31 @@ def assert_no_line_is_made_up(written: str, records: int) -> None:
     assert not TURNS & set(written)
 
 
-def test_no_character_that_breaks_lines_makes_one_up(root: logging.Logger) -> None:
+def test_no_character_that_breaks_lines_forges_a_line(root: logging.Logger) -> None:
     texts = [f"a{each}{FORGED}" for each in BREAKS]
 
-    assert_no_line_is_made_up(written_by(root, *texts), 3 * len(texts))
+    assert_no_line_is_forged(written_by(root, *texts), 3 * len(texts))
 
 
-def test_no_mixture_of_them_makes_one_up(root: logging.Logger) -> None:
+def test_no_mixture_of_such_characters_forges_a_line(root: logging.Logger) -> None:
     chance = random.Random(7)  # noqa: S311 - the same texts in every run
     alphabet = [*BREAKS, FORGED, "a", " ", "\t", "%s", "{}", "é", "\N{GREEN APPLE}"]
     texts = ["".join(chance.choices(alphabet, k=12)) for _ in range(100)]
 
-    assert_no_line_is_made_up(written_by(root, *texts), 3 * len(texts))
+    assert_no_line_is_forged(written_by(root, *texts), 3 * len(texts))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it keeps nothing
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixture has no state
 @given(text=st.text(st.characters(codec=None, exclude_categories=())))
-def test_no_text_at_all_makes_one_up(root: logging.Logger, text: str) -> None:
-    assert_no_line_is_made_up(written_by(root, text), 3)
+def test_no_text_forges_a_line(root: logging.Logger, text: str) -> None:
+    assert_no_line_is_forged(written_by(root, text), 3)
 
 
 class Recording(logging.Handler):
-    """Keeps what the standard library's formatter makes of records."""
+    """Keeps records as the standard library formats them."""
 
     def __init__(self) -> None:
-        """Has seen nothing."""
+        """Starts without records."""
         super().__init__()
         self.seen: list[str] = []
 
@@ -100,7 +100,7 @@ class Recording(logging.Handler):
 
 
 @pytest.mark.parametrize("others_first", [True, False])
-def test_a_traceback_is_indented_for_its_handler_alone(
+def test_a_traceback_is_indented_only_for_its_handler(
     root: logging.Logger, *, others_first: bool
 ) -> None:
     stream = io.StringIO()

@@ -30,7 +30,7 @@ async def test_calls_beyond_the_size_wait_for_a_thread() -> None:
     pool.close()
 
 
-async def test_it_is_full_when_enough_calls_wait() -> None:
+async def test_the_pool_is_full_when_max_waiting_calls_wait() -> None:
     pool = ThreadPool(1, max_waiting=1)
     release = threading.Event()
 
@@ -47,7 +47,7 @@ async def test_it_is_full_when_enough_calls_wait() -> None:
     pool.close()
 
 
-async def test_an_idle_thread_is_used_again() -> None:
+async def test_an_idle_thread_is_reused() -> None:
     pool = ThreadPool(5, max_waiting=1)
 
     names = {await pool.run(threading.get_ident, contextvars.copy_context()) for _ in range(10)}
@@ -56,7 +56,7 @@ async def test_an_idle_thread_is_used_again() -> None:
     pool.close()
 
 
-async def test_any_exception_comes_back() -> None:
+async def test_any_exception_of_a_call_is_raised() -> None:
     pool = ThreadPool(1, max_waiting=1)
 
     def stop() -> None:
@@ -91,7 +91,7 @@ async def test_a_cancellation_waits_for_the_call_to_end() -> None:
     pool.close()
 
 
-async def test_closing_gives_up_a_call_that_does_not_end() -> None:
+async def test_closing_abandons_a_call_that_does_not_end() -> None:
     pool = ThreadPool(1, max_waiting=1)
     release = threading.Event()
     task = asyncio.create_task(pool.run(release.wait, contextvars.copy_context()))
@@ -110,7 +110,7 @@ async def test_a_task_cannot_block_on_its_own_loop() -> None:
         block_on(asyncio.sleep(0))
 
 
-async def test_a_thread_that_waits_for_its_next_call_leaves_its_place_to_another_call() -> None:
+async def test_a_thread_that_waits_for_its_next_call_frees_its_slot() -> None:
     pool = ThreadPool(1, max_waiting=1)
     loop = asyncio.get_running_loop()
     visits = Visits(loop, NoObserver(), pool, keeps_thread=lambda: True)

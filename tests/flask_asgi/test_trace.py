@@ -21,7 +21,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
         (ENDPOINT | {"OTEL_SDK_DISABLED": "false"}, True),
     ],
 )
-def test_traces_are_wanted_where_they_have_somewhere_to_go(
+def test_traces_are_on_if_they_have_a_destination(
     env: dict[str, str], *, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in env.items():

@@ -10,7 +10,7 @@ from tests.loops import anyio_backend, blockbuster
 
 __all__ = ["anyio_backend", "blockbuster"]  # fixtures
 
-# Variables of the developer's that change where and how clients connect.
+# Variables of the developer's environment that change where and how clients connect.
 _NOT_FOR_TESTS = re.compile(
     r"(https?|all|ftp|no)_proxy|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE|OPENSSL_CONF", re.IGNORECASE
 )

@@ -43,7 +43,7 @@ class Recorder(Observer):
 
 
 def _recorded(event: str) -> Callable[..., None]:
-    def note(self: Recorder, *facts: Any) -> None:  # noqa: ANN401 - as they come
+    def note(self: Recorder, *facts: Any) -> None:  # noqa: ANN401 - of any type
         self.told.append((event, *facts))
 
     return note

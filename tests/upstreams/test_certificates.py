@@ -16,13 +16,13 @@ def test_several_folders_may_be_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert certificate_mistakes() == []
 
 
-def test_without_the_variables_nothing_is_wrong() -> None:
+def test_without_the_variables_there_is_no_mistake() -> None:
     assert certificate_mistakes() == []
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 @pytest.mark.parametrize("what", ["missing", "garbage"])
-def test_certificates_that_cannot_be_read_are_one_sentence_without_the_path(
+def test_unreadable_certificates_are_reported_in_one_sentence_without_the_path(
     variable: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s3cret"

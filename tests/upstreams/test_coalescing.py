@@ -46,7 +46,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_identical_calls_share_one_and_others_do_not() -> None:
+async def test_identical_calls_share_a_request_and_other_calls_do_not() -> None:
     shared, call = SharedCalls[str](), Call()
     waiting = [join(shared, call), join(shared, call), join(shared, call, key="other")]
     await settle()
@@ -184,7 +184,7 @@ async def test_each_caller_gets_its_own_error_object() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has eager tasks")
 async def test_calls_are_shared_with_eager_tasks() -> None:
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
-    await test_identical_calls_share_one_and_others_do_not()
+    await test_identical_calls_share_a_request_and_other_calls_do_not()
     await test_a_call_that_has_ended_is_not_shared()
     await test_the_last_cancelled_caller_ends_the_call_before_it_returns()
 

@@ -15,7 +15,7 @@ from upstreams._fan_out import fan_out
 pytestmark = pytest.mark.anyio
 
 
-def test_a_deadline_is_the_calls_own_where_no_deadline_is_sooner() -> None:
+def test_the_deadline_of_a_call_applies_if_no_other_is_sooner() -> None:
     assert Deadline(5).left == pytest.approx(5, abs=1)
     with within(60):
         assert Deadline(5).left == pytest.approx(5, abs=1)
@@ -53,7 +53,7 @@ async def test_every_call_of_a_fan_out_sees_its_deadline() -> None:
     assert Deadline(60).left > 50
 
 
-async def test_a_fan_out_gets_no_more_than_its_request_has_left() -> None:
+async def test_a_fan_out_gets_at_most_the_remaining_time_of_its_request() -> None:
     async def call(_: int) -> None:
         await asyncio.Event().wait()
 
@@ -64,7 +64,7 @@ async def test_a_fan_out_gets_no_more_than_its_request_has_left() -> None:
     assert [type(error) for error in result.failed.values()] == [DeadlineExceeded] * 2
 
 
-def test_a_call_that_is_given_less_than_the_upstreams_own_timeout_says_nothing_about_it() -> None:
+def test_a_timeout_shorter_than_the_upstreams_is_not_its_fault() -> None:
     short, usual, long = (Deadline(seconds, fault_after=60) for seconds in (0, 60, 120))
 
     assert (short.passed, short.is_early, short.ends_with_request) == (True, True, False)
@@ -74,7 +74,7 @@ def test_a_call_that_is_given_less_than_the_upstreams_own_timeout_says_nothing_a
     assert not short.without_request().upstream_is_at_fault
 
 
-def test_calls_of_a_request_have_its_number_and_later_ones_a_higher_one() -> None:
+def test_a_later_request_has_a_higher_number() -> None:
     begin_request()
     first = request_number()
     with within(5):
@@ -85,7 +85,7 @@ def test_calls_of_a_request_have_its_number_and_later_ones_a_higher_one() -> Non
     assert Deadline(60).left <= 1
 
 
-def test_work_that_outlives_its_request_is_free_of_its_deadline() -> None:
+def test_work_that_outlives_its_request_has_no_deadline() -> None:
     begin_request(seconds=1)
     number = request_number()
     lift_deadline()

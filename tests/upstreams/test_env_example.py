@@ -30,7 +30,7 @@ def test_every_setting_is_shown_with_its_description_and_default() -> None:
     assert any(each.endswith("\n# ORDERS__TIMEOUT_SECONDS=2") for each in paragraphs)
 
 
-def test_it_sets_nothing(tmp_path: Path) -> None:
+def test_the_example_sets_no_variable(tmp_path: Path) -> None:
     text = Shop.env_example("show")
     (tmp_path / ".env").write_text(text, encoding="utf-8")
 
@@ -39,7 +39,7 @@ def test_it_sets_nothing(tmp_path: Path) -> None:
     assert Shop(_env_file=tmp_path / ".env") == Shop()  # type: ignore[call-arg] # its own
 
 
-def test_what_has_no_default_or_description_is_shown_too() -> None:
+def test_settings_without_a_default_or_description_are_shown() -> None:
     text = Odd.env_example("show")
 
     assert "# What has no default.\n# REQUIRED=\n" in text
@@ -48,7 +48,7 @@ def test_what_has_no_default_or_description_is_shown_too() -> None:
     assert "s3cret" not in text
 
 
-def test_it_is_the_same_whatever_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_does_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Shop.env_example("show")
     monkeypatch.setenv("PORT", "9000")
 

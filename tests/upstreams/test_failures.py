@@ -158,7 +158,7 @@ FAULTS = ["500", "503", "hang-up", "reset", "not-http", "truncate", "cut-gzip", 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_failed_call_leaves_one_line_however_it_is_made(
+async def test_each_failed_call_of_every_kind_leaves_one_line(
     way: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     make, failed = WAYS[way]

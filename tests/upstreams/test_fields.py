@@ -10,7 +10,7 @@ FIELDS = st.lists(st.tuples(NAMES | st.binary(), st.binary()))
 
 
 @given(fields=FIELDS)
-def test_they_are_those_of_httpx(fields: list[tuple[bytes, bytes]]) -> None:
+def test_headers_equal_those_of_httpx(fields: list[tuple[bytes, bytes]]) -> None:
     made, expected = headers_of(fields), httpx.Headers(fields)
 
     assert made.raw == expected.raw
@@ -29,7 +29,7 @@ def test_fields_are_added_to_a_copy(
     assert headers.raw == first
 
 
-def test_one_that_is_changed_later_is_as_httpx_has_it() -> None:
+def test_later_changes_of_headers_have_the_same_effect_as_in_httpx() -> None:
     headers = with_fields(httpx.Headers({"Accept": "*/*"}), [(b"X-Request-ID", b"1")])
 
     headers["accept"] = "text/plain"

@@ -16,7 +16,7 @@ def get(**fields: str) -> httpx.Request:
 
 
 async def parts() -> AsyncIterator[bytes]:
-    """Be a body that is sent as it is made."""
+    """Yield a streamed body."""
     yield b"one"
 
 
@@ -84,7 +84,7 @@ def test_a_method_is_sent_as_one_word_or_refused(method: str) -> None:
 @pytest.mark.parametrize("value", ["0", "3", "99", "chunked", "gzip, chunked"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("content", [b"", b"hello"])
-def test_the_length_of_a_body_is_that_of_what_is_sent(
+def test_the_content_length_is_the_length_of_the_sent_body(
     content: bytes, method: str, field: str, value: str
 ) -> None:
     request = httpx.Request(method, URL, headers={field: value}, content=content)
@@ -104,7 +104,7 @@ def test_the_length_of_a_body_is_that_of_what_is_sent(
         ({"Content-Length": "3", "Transfer-Encoding": "chunked"}, (b"content-length", b"3")),
     ],
 )
-def test_a_body_that_is_sent_as_it_is_made_is_framed_once(
+def test_a_streamed_body_is_framed_once(
     given: dict[str, str], expected: tuple[bytes, bytes]
 ) -> None:
     request = httpx.Request("POST", URL, headers=given, content=parts())
@@ -116,7 +116,7 @@ def test_a_body_that_is_sent_as_it_is_made_is_framed_once(
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "3, 3", "²", "many"])
-def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+def test_an_invalid_content_length_is_refused(length: str) -> None:
     request = httpx.Request("POST", URL, content=parts())
     request.headers["Content-Length"] = length.encode("utf-8").decode("latin-1")
 
@@ -125,14 +125,14 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_method_that_may_have_a_body_says_that_there_is_none(method: str) -> None:
+def test_a_method_that_may_have_a_body_sends_content_length_0(method: str) -> None:
     request = httpx.Request(method, URL)
 
     assert sent_fields(request_head(request, b"", []))[b"content-length"] == b"0"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_a_method_without_a_body_says_nothing_about_one(method: str) -> None:
+def test_a_method_without_a_body_sends_no_content_length(method: str) -> None:
     request = httpx.Request(method, URL)
 
     assert b"content-length" not in sent_fields(request_head(request, b"", []))

@@ -9,7 +9,7 @@ from upstreams import Upstream, UpstreamTimeout
 
 pytestmark = pytest.mark.anyio
 
-FOR_A_PERCENTILE = 100  # calls, more than are needed to know how long they take
+FOR_A_PERCENTILE = 100  # calls, more than a p95 needs
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def anyio_backend() -> str:
     ("made_with", "call", "hedged"),
     [(False, None, False), (True, None, True), (True, False, False), (False, True, True)],
 )
-async def test_a_call_that_does_not_say_is_as_the_upstream_was_made(
+async def test_a_call_without_an_option_hedges_as_its_upstream(
     *, made_with: bool, call: bool | None, hedged: bool
 ) -> None:
     asked: list[str] = []
@@ -45,7 +45,7 @@ async def test_a_call_that_does_not_say_is_as_the_upstream_was_made(
     async with upstream.open():
         for number in range(FOR_A_PERCENTILE):
             await upstream.get(f"/{number}", timeout=30)
-        # Nobody answers the first try, so without a second the call runs out of time.
+        # The first try is never answered, so without a second try the call times out.
         with nullcontext() if hedged else pytest.raises(UpstreamTimeout):
             await upstream.get("/slow", hedge=call)
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Tries:
-    """Tries that end as they are told to, and what became of them."""
+    """Tries with given outcomes; it counts the begun and the cancelled tries."""
 
     def __init__(self, *outcomes: str | Exception) -> None:
         self.outcomes = list(outcomes)
@@ -39,21 +39,21 @@ class Tries:
         return str(outcome)
 
 
-async def test_a_try_that_is_quick_stays_alone() -> None:
+async def test_a_quick_try_is_not_hedged() -> None:
     tries = Tries("first", "second")
 
     assert await hedged(tries, delay=5, may=lambda: True) == "first"
     assert tries.begun == 1
 
 
-async def test_a_second_try_answers_for_one_that_hangs_and_ends_it() -> None:
+async def test_a_second_try_answers_and_cancels_a_hanging_first_try() -> None:
     tries = Tries("hangs", "second")
 
     assert await hedged(tries, delay=0, may=lambda: True) == "second"
     assert (tries.begun, tries.cancelled) == (2, 1)
 
 
-async def test_without_leave_there_is_no_second_try() -> None:
+async def test_without_permission_there_is_no_second_try() -> None:
     tries = Tries("hangs", "second")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -62,7 +62,7 @@ async def test_without_leave_there_is_no_second_try() -> None:
     assert (tries.begun, tries.cancelled) == (1, 1)
 
 
-async def test_a_try_that_fails_early_is_not_repeated_here() -> None:
+async def test_a_try_that_fails_early_is_not_hedged() -> None:
     tries = Tries(ConnectionError(), "second")
     with pytest.raises(ConnectionError):
         await hedged(tries, delay=5, may=lambda: True)
@@ -70,13 +70,13 @@ async def test_a_try_that_fails_early_is_not_repeated_here() -> None:
     assert tries.begun == 1
 
 
-async def test_one_that_fails_leaves_it_to_the_other() -> None:
+async def test_the_second_try_answers_if_the_first_fails() -> None:
     tries = Tries("fails once there is a second", "second")
 
     assert await hedged(tries, delay=0, may=lambda: True) == "second"
 
 
-async def test_when_both_fail_the_error_of_the_last_is_raised() -> None:
+async def test_if_both_tries_fail_the_last_error_is_raised() -> None:
     tries = Tries("fails once there is a second", ZeroDivisionError())
     with pytest.raises((ConnectionError, ZeroDivisionError)):
         await hedged(tries, delay=0, may=lambda: True)
@@ -84,7 +84,7 @@ async def test_when_both_fail_the_error_of_the_last_is_raised() -> None:
     assert tries.begun == 2
 
 
-async def test_a_caller_that_is_cancelled_ends_both() -> None:
+async def test_a_cancelled_caller_ends_both_tries() -> None:
     tries = Tries("hangs", "hangs")
     before = asyncio.all_tasks()
     call = asyncio.create_task(hedged(tries, delay=0, may=lambda: True))
@@ -107,7 +107,7 @@ def test_a_percentile_of_too_few_latencies_is_none() -> None:
     assert latencies.p95 == 1
 
 
-def test_ninety_five_percent_of_the_latest_were_quicker() -> None:
+def test_the_p95_counts_only_the_latest_latencies() -> None:
     latencies = Latencies()
     for _ in range(KEPT):
         latencies.note(1000)

@@ -18,7 +18,7 @@ SOURCES = Path(upstreams.__file__).parent
 README = (SOURCES / "README.md").read_text(encoding="utf-8")
 MODULES = sorted(SOURCES.glob("*.py"))
 
-# What single modules need besides, which are imported at their first use.
+# Further packages of single modules, imported at their first use.
 OPTIONAL = {
     "_cache.py": {"anysqlite", "hishel", "redis"},
     "_env_example.py": {"pydantic"},
@@ -32,7 +32,7 @@ OPTIONAL = {
     "_variables.py": {"pydantic"},
 }
 
-# What a service says of itself.
+# A sentence that a service shows to its operator.
 OWN_WORDS = "is not a setting of this service"
 
 
@@ -49,19 +49,19 @@ def imports(module: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_it_imports_itself_and_what_it_declares_and_nothing_else(module: Path) -> None:
+def test_a_module_imports_only_the_library_and_declared_packages(module: Path) -> None:
     outside = {name.partition(".")[0] for name, level in imports(module) if level == 0}
     allowed = {"aiohttp", "httpx", "yarl"} | OPTIONAL.get(module.name, set())
 
     assert outside - sys.stdlib_module_names <= allowed
 
 
-def test_a_name_that_is_not_there_is_an_error() -> None:
+def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = upstreams.nothing
 
 
-def test_what_is_optional_is_not_imported_without_need() -> None:
+def test_optional_packages_are_imported_at_first_use() -> None:
     optional = {"flask", "pydantic_settings"}.union(*OPTIONAL.values())
     code = f"import sys, upstreams; print(*{optional} & {{*sys.modules}})"
     ran = subprocess.run(
@@ -76,7 +76,7 @@ def test_what_is_optional_is_not_imported_without_need() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_its_text_does_not_speak_of_the_service_around_it(module: Path) -> None:
+def test_no_module_mentions_the_service(module: Path) -> None:
     text = module.read_text(encoding="utf-8").replace(OWN_WORDS, "")
 
     for name in ("settings.py", "logs.py", "lifespan", "Flask", "WSGI app", "this service"):
@@ -84,7 +84,7 @@ def test_its_text_does_not_speak_of_the_service_around_it(module: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_example_of_its_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     example = README.split("```python\n")[1].split("```")[0].replace("asyncio.run(main())\n", "")
     async with serve() as served:
         namespace: dict[str, Any] = {}

@@ -372,7 +372,7 @@ async def test_hits_and_misses_of_the_cache_are_reported() -> None:
 # The context of an attempt, and the headers that a trace adds
 
 
-async def test_the_callers_span_is_the_parent_however_the_call_is_made() -> None:
+async def test_the_callers_span_is_the_parent_of_every_kind_of_call() -> None:
     async with serve() as served, calling(served, coalesce=False) as upstream:
         parents = traced(upstream).parents
 

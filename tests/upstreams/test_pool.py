@@ -142,7 +142,7 @@ async def test_a_call_without_a_pool_is_retried() -> None:
     assert served.requests == 3
 
 
-def test_a_breaker_opened_on_one_loop_holds_on_the_next() -> None:
+def test_a_breaker_opened_on_one_loop_is_open_on_the_next_loop() -> None:
     upstream = Upstream(
         "nobody",
         f"http://127.0.0.1:{free_port()}",

@@ -8,7 +8,7 @@ from upstreams import _redis_url, is_redis_url
 
 
 def redis_py_takes(url: str) -> bool:
-    """Whether redis-py makes a connection of it."""
+    """Whether redis-py accepts a URL."""
     try:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call] # its own
     except (TypeError, ValueError, AttributeError):
@@ -40,7 +40,7 @@ def redis_py_takes(url: str) -> bool:
         "",
     ],
 )
-def test_a_slip_is_none(url: str) -> None:
+def test_a_wrong_url_is_refused(url: str) -> None:
     assert not is_redis_url(url)
 
 
@@ -58,14 +58,14 @@ def test_a_slip_is_none(url: str) -> None:
         "unix://:s3cret@/run/redis.sock?db=1",
     ],
 )
-def test_a_url_that_redis_py_takes_is_one(url: str) -> None:
+def test_a_valid_url_is_accepted(url: str) -> None:
     assert is_redis_url(url)
     assert redis_py_takes(url)
 
 
 @given(st.from_regex(r"(redis|rediss|unix|http)://[^\n]*", fullmatch=True))
 @example("redis://:a@b?db=1&db=2")
-def test_what_is_one_is_taken_by_redis_py(url: str) -> None:
+def test_redis_py_takes_every_accepted_url(url: str) -> None:
     assert not is_redis_url(url) or redis_py_takes(url)
 
 

@@ -256,7 +256,7 @@ def test_a_group_that_is_set_as_a_whole_is_refused(give: Give, value: str) -> No
         *[("PROT", False), ("PATH", False), ("ORDERS_PORT", False), ("STOCKS__X", False)],
     ],
 )
-def test_reads_names_every_variable_that_has_an_effect(
+def test_reads_is_true_for_every_variable_with_an_effect(
     name: str, *, is_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Shop.reads(name) is is_read

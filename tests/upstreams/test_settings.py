@@ -13,7 +13,7 @@ URL = "https://orders.example/v1"
 
 
 def attributes(upstream: Upstream) -> dict[str, Any]:
-    """Return what an upstream was made with."""
+    """Return the arguments of an upstream by name."""
     return {field.name: getattr(upstream, field.name) for field in fields(upstream)}
 
 
@@ -25,7 +25,7 @@ def refused(**settings: object) -> str:
     return str(error.value.errors()[0]["msg"])
 
 
-def test_what_is_not_set_is_as_in_the_library() -> None:
+def test_unset_settings_have_the_defaults_of_the_library() -> None:
     plain = Upstream("orders", "http://orders.invalid")
 
     assert attributes(UpstreamSettings().upstream("orders")) == attributes(plain)
@@ -44,7 +44,7 @@ def test_every_setting_reaches_the_upstream(name: str) -> None:
     assert name == "cache" or after[changed.pop()] == value
 
 
-def test_replies_are_kept_where_the_settings_say() -> None:
+def test_the_settings_name_the_redis_of_the_cache() -> None:
     redis = "redis://:s3cret@cache.example/0"
     settings = UpstreamSettings.model_validate({"cache": True, "cache_redis_url": redis})
 
@@ -58,13 +58,13 @@ def test_replies_are_kept_where_the_settings_say() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "10.0.0.1", "[::1]:8000", "b\u00fccher.example", "a_b-c.d.", "127.1"]
 )
-def test_every_host_is_taken(host: str) -> None:
+def test_every_valid_host_is_accepted(host: str) -> None:
     settings = UpstreamSettings.model_validate({"base_url": f"http://{host}"})
 
     assert settings.upstream("orders").base_url == str(settings.base_url)
 
 
-def test_a_stub_stands_in_for_an_upstream_without_a_url() -> None:
+def test_a_stub_is_used_only_for_an_upstream_without_a_url() -> None:
     def stub() -> httpx.AsyncBaseTransport:
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from .shop import Shop
 
 SETTINGS = [*Shop.variables()]
 
-# What a team's `.env` holds for Compose, databases, clouds and other services.
+# Variables of a team's `.env` for Compose, databases, clouds and other services.
 OTHERS = re.findall(
     r"\S+",
     """
@@ -45,12 +45,12 @@ def test_a_misspelt_name_is_recognised(name: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_names_of_other_programs_are_like_none(name: str) -> None:
+def test_names_of_other_programs_are_not_recognised(name: str) -> None:
     assert meant_by(name.lower(), SETTINGS) is None
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_setting_is_meant_by_its_own_name(setting: str) -> None:
+def test_the_name_of_a_setting_is_recognised(setting: str) -> None:
     assert meant_by(setting, [setting]) == setting
 
 
@@ -58,7 +58,7 @@ LETTERS = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
 
 
 @given(st.data())
-def test_every_setting_with_a_slip_of_the_keyboard_is_recognised(data: st.DataObject) -> None:
+def test_every_setting_with_a_typing_mistake_is_recognised(data: st.DataObject) -> None:
     setting = data.draw(st.sampled_from(SETTINGS))
     place = data.draw(st.integers(0, len(setting) - 2))
     start, one, other, end = setting[:place], *setting[place : place + 2], setting[place + 2 :]
@@ -71,7 +71,7 @@ def test_every_setting_with_a_slip_of_the_keyboard_is_recognised(data: st.DataOb
 
 
 @given(st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1))
-def test_what_is_meant_is_a_setting_and_of_nearly_that_length(name: str) -> None:
+def test_a_recognised_setting_is_not_much_shorter_than_the_name(name: str) -> None:
     meant = meant_by(name, SETTINGS)
 
     assert meant is None or meant in SETTINGS

@@ -62,7 +62,7 @@ def test_an_event_changes_its_metric(  # noqa: PLR0913, PLR0917 - a row each
 
 @pytest.mark.parametrize("error", [None, *ERRORS])
 @pytest.mark.parametrize("method", METHODS)
-def test_attempts_are_told_apart_by_method_and_error(
+def test_attempts_are_counted_by_method_and_error(
     metrics: UpstreamMetrics, method: str, error: str | None
 ) -> None:
     name = "http_client_request_duration_seconds_count"

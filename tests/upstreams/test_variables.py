@@ -19,7 +19,7 @@ class Model(BaseModel):
     required: Group
 
 
-def test_a_group_is_its_parts() -> None:
+def test_a_group_is_listed_by_its_parts() -> None:
     parts = ["group__one", "group__other", "required__one", "required__other"]
 
     assert [*variables(Model)] == ["single", *parts]
