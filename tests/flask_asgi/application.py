@@ -517,7 +517,7 @@ def cancelled_in_a_thread() -> str:
 async def until_draining_async() -> str:
     events["until-draining-async-began"] += 1
     await readiness.until_draining()
-    await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
+    await asyncio.sleep(0.2)  # longer than the server takes to notice the signal
     return "answered"
 
 
@@ -525,7 +525,7 @@ async def until_draining_async() -> str:
 def until_draining_sync() -> str:
     events["until-draining-sync-began"] += 1
     asyncio.run(readiness.until_draining())
-    time.sleep(0.2)  # longer than the server takes to look for the signal
+    time.sleep(0.2)  # longer than the server takes to notice the signal
     return "answered"
 
 
@@ -540,7 +540,7 @@ async def until_draining_stream() -> AsyncIterator[str]:
 async def in_background() -> str:
     async def work() -> None:
         await readiness.until_draining()
-        await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
+        await asyncio.sleep(0.2)  # longer than the server takes to notice the signal
         logger.info("the background work is done")
 
     background.start(work())
@@ -549,7 +549,7 @@ async def in_background() -> str:
 
 @bp.get("/work")
 async def work() -> str:
-    """Keep the event loop busy, and then wait, as many calls at once do."""
+    """Keep the event loop busy, and then wait, as many concurrent calls do."""
     end = time.monotonic() + 0.02
     while time.monotonic() < end:
         pass

@@ -90,9 +90,9 @@ async def test_disconnects_leave_no_objects_behind(server: Server) -> None:
     await until_event(server, "hang-torn-down", ABORTED + CLIENTS)
     after = await held(server)
 
-    for what in ("tasks", "files", "greenlets", "threads"):
-        assert after[what] <= before[what] + 2, f"{what}: {before[what]}, then {after[what]}"
-    assert after["resident"] - before["resident"] < 6 * 1024  # 4,000 also end at 4 MiB
+    for name in ("tasks", "files", "greenlets", "threads"):
+        assert after[name] <= before[name] + 2, f"{name}: {before[name]}, then {after[name]}"
+    assert after["resident"] - before["resident"] < 6 * 1024  # 4,000 aborts also end at 4 MiB
     assert ABORTED + CLIENTS == await event(server, "after-request")
 
 

@@ -69,7 +69,7 @@ async def ask(bridge: FlaskToAsgi, scope: dict[str, Any]) -> None:
     await bridge(dict(scope), receive, send)  # type: ignore[arg-type] # plain dicts
 
 
-# The most calls that each sampler may add. A request to a no-op view has 162.
+# The most calls that each configuration may add. A request to a no-op view has 162.
 @pytest.mark.parametrize(
     ("most", "prepare"),
     [

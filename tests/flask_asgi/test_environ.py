@@ -62,8 +62,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 async def seen(connection: Connection, path: str, headers: str = "") -> dict[str, Any]:
     connection.send(path, headers=headers)
-    what: dict[str, Any] = json.loads((await connection.reply()).body)
-    return what
+    arrived: dict[str, Any] = json.loads((await connection.reply()).body)
+    return arrived
 
 
 @each_kind
@@ -78,11 +78,11 @@ async def test_repeated_and_latin_1_headers_arrive(server: Server, kind: str) ->
     ]
     headers = "".join(f"{line}\r\n" for line in lines)
     async with connect(server.url) as connection:
-        what = await seen(connection, f"/seen/{kind}", headers)
+        arrived = await seen(connection, f"/seen/{kind}", headers)
 
-    assert {"a": "1", "b": "2"} == what["cookies"]
-    assert "1,2" == what["headers"]["X-Twice"]
-    assert "Zo\xeb" == what["headers"]["X-Odd"]
+    assert {"a": "1", "b": "2"} == arrived["cookies"]
+    assert "1,2" == arrived["headers"]["X-Twice"]
+    assert "Zo\xeb" == arrived["headers"]["X-Odd"]
 
 
 async def test_a_header_repeated_too_often_is_refused_and_the_connection_stays_open(
@@ -105,18 +105,18 @@ async def test_odd_bytes_in_path_and_query_arrive_as_they_were_sent(
     server: Server, kind: str
 ) -> None:
     async with connect(server.url) as connection:
-        what = await seen(connection, f"/seen/{kind}/%FF%00%C3%AB%2F+;?q=%FF&%zz&%C3%AB")
+        arrived = await seen(connection, f"/seen/{kind}/%FF%00%C3%AB%2F+;?q=%FF&%zz&%C3%AB")
 
-    assert f"/seen/{kind}/".encode() + b"\xff\0\xc3\xab/+;" == bytes.fromhex(what["path"])
-    assert b"q=%FF&%zz&%C3%AB" == bytes.fromhex(what["query"])
+    assert f"/seen/{kind}/".encode() + b"\xff\0\xc3\xab/+;" == bytes.fromhex(arrived["path"])
+    assert b"q=%FF&%zz&%C3%AB" == bytes.fromhex(arrived["query"])
 
 
 async def test_a_target_may_be_a_whole_url(server: Server) -> None:
     async with connect(server.url) as connection:
-        what = await seen(connection, "http://service.example/seen/async/a%20b?q=1")
+        arrived = await seen(connection, "http://service.example/seen/async/a%20b?q=1")
 
-    assert b"/seen/async/a b" == bytes.fromhex(what["path"])
-    assert b"q=1" == bytes.fromhex(what["query"])
+    assert b"/seen/async/a b" == bytes.fromhex(arrived["path"])
+    assert b"q=1" == bytes.fromhex(arrived["query"])
 
 
 async def test_an_asterisk_as_the_target_is_answered_404(server: Server) -> None:
@@ -128,7 +128,7 @@ async def test_an_asterisk_as_the_target_is_answered_404(server: Server) -> None
 
 def test_a_root_path_is_removed_from_the_path() -> None:
     with serve(f"{APPLICATION}:asgi", "--root-path", "/v1") as server:
-        what = server.get("/seen/async/%C3%AB").json()
+        arrived = server.get("/seen/async/%C3%AB").json()
 
-    assert "/v1" == what["root_path"]
-    assert "/seen/async/\xeb".encode() == bytes.fromhex(what["path"])
+    assert "/v1" == arrived["root_path"]
+    assert "/seen/async/\xeb".encode() == bytes.fromhex(arrived["path"])

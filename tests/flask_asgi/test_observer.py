@@ -29,7 +29,7 @@ class Recorder(ServerObserver):
 
     def __init__(self) -> None:
         self.ended: list[EndedRequest] = []
-        self.told: list[tuple[str, object]] = []
+        self.events: list[tuple[str, object]] = []
         self.waits: list[float] = []
         self.lags: list[float] = []
         self.loads: list[Load] = []
@@ -41,16 +41,16 @@ class Recorder(ServerObserver):
         self.waits.append(seconds)
 
     def request_shed(self, reason: str) -> None:
-        self.told.append(("shed", reason))
+        self.events.append(("shed", reason))
 
     def request_cancelled(self, reason: str) -> None:
-        self.told.append(("cancelled", reason))
+        self.events.append(("cancelled", reason))
 
     def task_began(self) -> None:
-        self.told.append(("task", "began"))
+        self.events.append(("task", "began"))
 
     def task_ended(self, outcome: str) -> None:
-        self.told.append(("task", outcome))
+        self.events.append(("task", outcome))
 
     def loop_lagged(self, seconds: float) -> None:
         self.lags.append(seconds)
@@ -168,7 +168,7 @@ async def test_a_queued_request_is_reported_with_its_wait(
 
     assert 200 == client.status
     assert 1 == len(observer.waits)
-    assert observer.told == []
+    assert observer.events == []
 
 
 @pytest.mark.parametrize("reason", ["max_in_flight", "queue", "threads"])
@@ -187,7 +187,7 @@ async def test_a_shed_request_is_reported_with_its_reason(
     await client.task
 
     assert 503 == client.status
-    assert [("shed", reason)] == observer.told
+    assert [("shed", reason)] == observer.events
 
 
 @pytest.mark.parametrize("path", ["/hang", "/stream"])
@@ -211,7 +211,7 @@ async def test_a_cancelled_view_is_reported_with_its_reason(
         client.task.cancel()
     await client.task
 
-    assert [("cancelled", reason)] == observer.told
+    assert [("cancelled", reason)] == observer.events
 
 
 # Threads
@@ -279,7 +279,7 @@ async def test_a_background_task_is_reported_with_its_outcome(observer: Recorder
     await background.close(grace=0.01)
 
     expected = {"began": 3, "ok": 1, "error": 1, "cancelled": 1}
-    assert expected == Counter(what for _, what in observer.told)
+    assert expected == Counter(outcome for _, outcome in observer.events)
 
 
 # The loop
@@ -330,11 +330,11 @@ async def test_the_load_is_reported_while_serving_and_at_the_end(
         await until(lambda: observer.loads[-1].in_flight == 1)
         client.task.cancel()
         await client.task
-    told = len(observer.loads)
+    count = len(observer.loads)
     await asyncio.sleep(0.01)
 
     assert 0 == observer.loads[-1].in_flight
-    assert told == len(observer.loads)
+    assert count == len(observer.loads)
 
 
 async def test_without_an_observer_nothing_is_measured(

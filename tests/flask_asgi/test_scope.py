@@ -1,4 +1,4 @@
-"""The scope of a request differs from that of all others, on the loop and in its thread."""
+"""Each request has a different scope, the same on the loop and in its thread."""
 
 import asyncio
 import threading

@@ -23,7 +23,7 @@ from tests.serving import PATIENCE, Answer, Server, environment, free_port, wait
 from .probes import APPLICATION, serve_application
 from .wire import connect, get
 
-WAITS = "/until-draining/async"  # in flight until the server is told to stop, and then answered
+WAITS = "/until-draining/async"  # in flight until the server gets a stop signal, and then answered
 
 
 @contextmanager

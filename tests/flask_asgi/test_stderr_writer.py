@@ -154,10 +154,10 @@ log("the last words")
         assert process.wait(PATIENCE) == 0
 
     os.close(reader)
-    told = [int(each.split()[0]) for each in messages if each.endswith(DROPPED)]
+    reported = [int(each.split()[0]) for each in messages if each.endswith(DROPPED)]
     numbers = [int(each.split()[1]) for each in messages if each.startswith("line ")]
     missing = 5000 - len(numbers) + (messages.count("the last words") == 0)
-    assert sum(told) == missing >= dropped
+    assert sum(reported) == missing >= dropped
     assert numbers == sorted({*numbers})
 
 

@@ -1,4 +1,4 @@
-"""URLs from the cache are answered as Flask answers them, and the cache keeps nothing else."""
+"""Cached URLs have the same responses as in Flask; the cache keeps only URLs and hosts."""
 
 import gc
 import itertools

@@ -18,7 +18,7 @@ class Recorder(Observer):
     """Keeps every event with its facts, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
 
     def count(self, event: str) -> int:
         """Return how often that event occurred."""
@@ -27,13 +27,13 @@ class Recorder(Observer):
     @property
     def counts(self) -> Counter[str]:
         """How often each event occurred."""
-        return Counter(event for event, *_ in self.told)
+        return Counter(event for event, *_ in self.events)
 
     def facts(self, event: str) -> list[tuple[Any, ...]]:
         """Return the facts of each event of that name, without the upstream and the seconds."""
         return [
             tuple(fact for fact in facts if not isinstance(fact, float))
-            for name, _, *facts in self.told
+            for name, _, *facts in self.events
             if name == event
         ]
 
@@ -44,7 +44,7 @@ class Recorder(Observer):
 
 def _recorded(event: str) -> Callable[..., None]:
     def note(self: Recorder, *facts: Any) -> None:  # noqa: ANN401 - of any type
-        self.told.append((event, *facts))
+        self.events.append((event, *facts))
 
     return note
 

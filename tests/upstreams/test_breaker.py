@@ -1,4 +1,4 @@
-"""The circuit breaker: what opens it, what closes it, and what has no effect."""
+"""The circuit breaker: the outcomes that open it, close it or have no effect."""
 
 import asyncio
 

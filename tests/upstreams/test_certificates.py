@@ -21,12 +21,12 @@ def test_without_the_variables_there_is_no_mistake() -> None:
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-@pytest.mark.parametrize("what", ["missing", "garbage"])
+@pytest.mark.parametrize("content", ["missing", "garbage"])
 def test_unreadable_certificates_are_reported_in_one_sentence_without_the_path(
-    variable: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s3cret"
-    if what == "garbage":
+    if content == "garbage":
         path.write_text("-----BEGIN CERTIFICATE-----\nnone\n")
     monkeypatch.setenv(variable, str(path))
 

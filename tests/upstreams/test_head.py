@@ -1,4 +1,4 @@
-"""The head of a request: always exactly one request, whatever its parts contain."""
+"""The head of a request: no method, field or length makes it two requests."""
 
 from collections.abc import AsyncIterator
 

@@ -351,8 +351,8 @@ class Held(httpx.AsyncBaseTransport):
         names = ("Authorization", "Cookie", "X-User", "X-Api-Key", "Accept-Language")
         async with asyncio.timeout(20):
             await self.all_there.wait()
-        told = ",".join(request.headers.get(name, "") for name in names)
-        return httpx.Response(200, text=told, headers={"Cache-Control": "max-age=60"})
+        credentials = ",".join(request.headers.get(name, "") for name in names)
+        return httpx.Response(200, text=credentials, headers={"Cache-Control": "max-age=60"})
 
 
 user: ContextVar[str] = ContextVar("user")
@@ -408,8 +408,8 @@ async def test_callers_with_different_credentials_never_share_a_reply(
         pass_on=lambda: [("X-Request-ID", user.get()), *([(name, user.get())] if name else [])],
     )
 
-    async def call(who: str) -> str:
-        user.set(who)
+    async def call(caller: str) -> str:
+        user.set(caller)
         return (await upstream.get("/", **options())).text
 
     async with upstream.open():

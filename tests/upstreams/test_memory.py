@@ -1,7 +1,7 @@
 """No call, however it ends, leaves objects for the garbage collector.
 
-A program may tune the collector to run rarely, and what only it can free piles up until then: an
-error with its traceback holds the frames of its call, and with them the request and the reply.
+A program may tune the collector to run rarely. Until then the objects that only it frees pile up:
+an error with its traceback holds the frames of its call, and with them the request and the reply.
 """
 
 import asyncio

@@ -119,20 +119,20 @@ OUTCOMES = [
 ]
 
 
-def assert_consistent(told: Recorder, blocks: Traced, requests: int) -> None:
+def assert_consistent(recorded: Recorder, blocks: Traced, requests: int) -> None:
     """Check the invariants that hold once every call has ended."""
-    counts = told.counts
+    counts = recorded.counts
     assert counts["connection_taken"] == counts["connection_released"]
     assert counts["wait_began"] == counts["wait_ended"]
     assert counts["attempt_ended"] == len(blocks.begun) == len(blocks.ended)
     assert counts["attempt_ended"] >= requests
     for event in ("call_ended", "attempt_ended", "body_failed"):
-        for method, error in told.facts(event):
+        for method, error in recorded.facts(event):
             assert method in METHODS
             assert error is None or error in ERRORS
-    for _, upstream, *_ in told.told:
+    for _, upstream, *_ in recorded.events:
         assert upstream == "fake"
-    seconds = [fact for _, *facts in told.told for fact in facts if isinstance(fact, float)]
+    seconds = [fact for _, *facts in recorded.events for fact in facts if isinstance(fact, float)]
     assert all(0 <= each < 20 for each in seconds)
 
 
@@ -142,24 +142,24 @@ async def test_each_call_and_each_attempt_is_reported_once(shape: str, outcome: 
     async with serve() as served, calling(served) as upstream:
         error = await failure(SHAPES[shape](upstream, f"/{outcome}"))
         await settle()
-        told, blocks = recorder(upstream), traced(upstream)
+        recorded, blocks = recorder(upstream), traced(upstream)
 
-        assert_consistent(told, blocks, served.requests)
+        assert_consistent(recorded, blocks, served.requests)
         calls = 3 if shape == "concurrent" else 1
-        assert told.count("call_ended") == calls
-        attempts = told.count("attempt_ended")
+        assert recorded.count("call_ended") == calls
+        attempts = recorded.count("attempt_ended")
         assert attempts == served.requests
-        assert attempts == told.count("connection_taken")
-        assert attempts == 1 + told.count("retried")
-        assert told.count("coalesced") == calls - 1
-        ends, broken = told.errors("call_ended"), told.errors("body_failed")
+        assert attempts == recorded.count("connection_taken")
+        assert attempts == 1 + recorded.count("retried")
+        assert recorded.count("coalesced") == calls - 1
+        ends, broken = recorded.errors("call_ended"), recorded.errors("body_failed")
         if shape == "client":
             assert [block.error for block in blocks.ended] == ends
         elif shape == "streamed":
             assert [name for name in ends + broken if name is not None] == [error] * bool(error)
         else:
             assert ends == [error] * calls
-            assert told.errors("attempt_ended")[-1] == blocks.ended[-1].error == error
+            assert recorded.errors("attempt_ended")[-1] == blocks.ended[-1].error == error
         statuses = {block.status for block in blocks.ended}
         assert statuses <= {int(outcome) if outcome.isdigit() else 200, None}
 
@@ -232,11 +232,11 @@ async def test_timeouts_deadlines_and_cancellations_are_distinguished() -> None:
         leaving.cancel()
         assert await failure(leaving) == "CancelledError"
 
-        told, blocks = recorder(upstream), traced(upstream)
+        recorded, blocks = recorder(upstream), traced(upstream)
     expected = ["UpstreamTimeout", "DeadlineExceeded", "DeadlineExceeded", "CancelledError"]
-    assert told.errors("attempt_ended") == [block.error for block in blocks.ended] == expected
-    assert told.errors("call_ended") == expected
-    assert_consistent(told, blocks, served.requests)
+    assert recorded.errors("attempt_ended") == [block.error for block in blocks.ended] == expected
+    assert recorded.errors("call_ended") == expected
+    assert_consistent(recorded, blocks, served.requests)
 
 
 async def test_the_deadline_ends_a_call_through_a_client() -> None:
@@ -250,11 +250,11 @@ async def test_the_deadline_ends_a_call_through_a_client() -> None:
 
 async def test_waits_for_a_connection_are_reported() -> None:
     async with serve() as served, calling(served, max_connections=1, max_waiting=2) as upstream:
-        told = recorder(upstream)
+        recorded = recorder(upstream)
         calls = [asyncio.create_task(upstream.get(f"/held?{number}")) for number in range(3)]
         await served.reached(1)
         await settle()
-        assert told.counts == {"connection_taken": 1, "wait_began": 2}
+        assert recorded.counts == {"connection_taken": 1, "wait_began": 2}
         impatient = upstream.client()
         impatient.timeout = httpx.Timeout(20, pool=0.01)
         assert await failure(impatient.get("/")) == "PoolTimeout"
@@ -262,9 +262,9 @@ async def test_waits_for_a_connection_are_reported() -> None:
         served.held.set()
         await asyncio.gather(*calls, return_exceptions=True)
 
-        assert_consistent(told, traced(upstream), served.requests)
-        assert told.count("connection_taken") == 2
-        assert sorted(told.errors("call_ended"), key=str) == [
+        assert_consistent(recorded, traced(upstream), served.requests)
+        assert recorded.count("connection_taken") == 2
+        assert sorted(recorded.errors("call_ended"), key=str) == [
             "CancelledError",
             None,
             None,
@@ -277,17 +277,17 @@ async def test_waits_for_a_connection_are_reported() -> None:
 
 async def test_retries_and_their_refusals_are_reported() -> None:
     async with serve() as served, calling(served) as upstream:
-        told = recorder(upstream)
+        recorded = recorder(upstream)
         served.plan.extend(["503", "200"])
         await upstream.get("/")
-        assert told.count("retried") == 1
+        assert recorded.count("retried") == 1
         await failure(upstream.get("/try-later"))
-        assert told.facts("retry_refused") == [("deadline",)]
+        assert recorded.facts("retry_refused") == [("deadline",)]
         upstream._budget._tokens = 0  # noqa: SLF001
         await failure(upstream.get("/503"))
-        assert told.facts("retry_refused") == [("deadline",), ("budget",)]
+        assert recorded.facts("retry_refused") == [("deadline",), ("budget",)]
 
-        assert told.count("retried") == 1
+        assert recorded.count("retried") == 1
         assert [block.number for block in traced(upstream).ended] == [1, 2, 1, 1]
 
 
@@ -303,21 +303,21 @@ async def test_hedges_and_their_wins_are_reported() -> None:
     async with serve() as served, calling(served) as upstream:
         for _ in range(20):
             upstream._latencies.note(0)  # noqa: SLF001
-        told = recorder(upstream)
+        recorded = recorder(upstream)
         served.plan.extend(["hang", "200"])
         await upstream.get("/", hedge=True)
-        assert (told.count("hedged"), told.count("hedge_won")) == (1, 1)
-        assert told.errors("attempt_ended") == [None, "CancelledError"]
+        assert (recorded.count("hedged"), recorded.count("hedge_won")) == (1, 1)
+        assert recorded.errors("attempt_ended") == [None, "CancelledError"]
 
         upstream._budget._tokens = 0  # noqa: SLF001
         waiting = asyncio.create_task(upstream.get("/held", hedge=True))
         await served.reached(3)
-        while not told.count("hedge_refused"):  # noqa: ASYNC110 - the call has its own timer
+        while not recorded.count("hedge_refused"):  # noqa: ASYNC110 - the call has its own timer
             await asyncio.sleep(0)
         served.held.set()
         await waiting
-        assert (told.count("hedged"), told.count("hedge_won")) == (1, 1)
-        assert_consistent(told, traced(upstream), served.requests)
+        assert (recorded.count("hedged"), recorded.count("hedge_won")) == (1, 1)
+        assert_consistent(recorded, traced(upstream), served.requests)
 
 
 async def test_a_first_attempt_that_wins_does_not_count_as_a_won_hedge() -> None:
@@ -330,8 +330,8 @@ async def test_a_first_attempt_that_wins_does_not_count_as_a_won_hedge() -> None
         served.held.set()
         await waiting
 
-        told = recorder(upstream)
-        assert (told.count("hedged"), told.count("hedge_won")) == (1, 0)
+        recorded = recorder(upstream)
+        assert (recorded.count("hedged"), recorded.count("hedge_won")) == (1, 0)
 
 
 async def test_state_changes_and_refusals_of_the_breaker_are_reported(
@@ -341,16 +341,16 @@ async def test_state_changes_and_refusals_of_the_breaker_are_reported(
     monkeypatch.setattr(breaker, "monotonic", lambda: now)
     policy: dict[str, Any] = {"breaker_failures": 1, "breaker_seconds": 60, "max_retries": 0}
     async with serve() as served, calling(served, **policy) as upstream:
-        told = recorder(upstream)
+        recorded = recorder(upstream)
         await failure(upstream.get("/reset"))
-        assert told.facts("breaker_changed") == [("open",)]
+        assert recorded.facts("breaker_changed") == [("open",)]
         assert await failure(upstream.get("/")) == "UpstreamUnavailable"
-        assert told.count("breaker_refused") == 1
-        assert told.count("attempt_ended") == 1
+        assert recorded.count("breaker_refused") == 1
+        assert recorded.count("attempt_ended") == 1
         now += 60
         await upstream.get("/")
 
-        assert told.facts("breaker_changed") == [("open",), ("half-open",), ("closed",)]
+        assert recorded.facts("breaker_changed") == [("open",), ("half-open",), ("closed",)]
 
 
 async def test_hits_and_misses_of_the_cache_are_reported() -> None:
@@ -363,10 +363,10 @@ async def test_hits_and_misses_of_the_cache_are_reported() -> None:
         served.plan.append("404")
         await failure(upstream.get("/not-kept"))
 
-        told = recorder(upstream)
-        assert (told.count("cache_hit"), told.count("cache_missed")) == (2, 3)
-        assert told.count("call_ended") == 6
-        assert told.count("attempt_ended") == served.requests == 4
+        recorded = recorder(upstream)
+        assert (recorded.count("cache_hit"), recorded.count("cache_missed")) == (2, 3)
+        assert recorded.count("call_ended") == 6
+        assert recorded.count("attempt_ended") == served.requests == 4
 
 
 # The context of an attempt, and the headers that a trace adds
@@ -486,12 +486,12 @@ async def test_the_url_of_an_attempt_has_no_secret() -> None:
 async def test_observer_and_trace_can_be_set_until_the_pool_is_open() -> None:
     upstream = UpstreamSettings().upstream("fake", stub=lambda: httpx.MockTransport(answer))
     client = upstream.client()  # an SDK may create its client much earlier
-    upstream.observer, upstream.trace = told, blocks = Recorder(), Traced()
+    upstream.observer, upstream.trace = recorded, blocks = Recorder(), Traced()
     async with upstream.open():
         await upstream.get("/")
         await client.get("/")
 
-    assert told.counts == {
+    assert recorded.counts == {
         "call_ended": 2,
         "attempt_ended": 2,
         "connection_taken": 2,
@@ -506,12 +506,12 @@ def answer(request: httpx.Request) -> httpx.Response:
 
 async def test_calls_without_an_open_pool_are_reported() -> None:
     async with serve() as served:
-        upstream = helpers.connect(served, observer=(told := Recorder()))
+        upstream = helpers.connect(served, observer=(recorded := Recorder()))
         await upstream.get("/")
         await failure(upstream.get("/503"))
 
-    assert told.counts["connection_taken"] == told.counts["connection_released"] == 2
-    assert told.errors("call_ended") == [None, "UpstreamUnavailable"]
+    assert recorded.counts["connection_taken"] == recorded.counts["connection_released"] == 2
+    assert recorded.errors("call_ended") == [None, "UpstreamUnavailable"]
 
 
 def test_the_settings_pass_on_observer_and_trace() -> None:
@@ -660,10 +660,10 @@ async def test_errors_of_an_observer_or_a_trace_do_not_reach_the_call(
 
 async def test_an_unreachable_upstream_is_reported() -> None:
     upstream = Upstream(
-        "fake", f"http://127.0.0.1:{free_port()}", observer=(told := Recorder()), max_retries=0
+        "fake", f"http://127.0.0.1:{free_port()}", observer=(recorded := Recorder()), max_retries=0
     )
     async with upstream.open():
         with pytest.raises((UpstreamError, DeadlineExceeded)):
             await upstream.get("/")
 
-    assert told.errors("call_ended") == ["UpstreamUnavailable"]
+    assert recorded.errors("call_ended") == ["UpstreamUnavailable"]

@@ -166,10 +166,12 @@ async def test_the_timeout_of_a_call_ends_it_and_is_sent_to_the_upstream() -> No
         with within(10):
             await upstream.get("/", timeout=30)
 
-    told = [int(value or "") for value in served.headers(BUDGET_HEADER)]
-    assert 20_000 < told[-2] <= 30_000
-    assert told[-1] <= 10_000
-    assert all(each <= 50 for each in told[:-2]), "the first call's budget, if it was sent in time"
+    budgets = [int(value or "") for value in served.headers(BUDGET_HEADER)]
+    assert 20_000 < budgets[-2] <= 30_000
+    assert budgets[-1] <= 10_000
+    assert all(each <= 50 for each in budgets[:-2]), (
+        "the first call's budget, if it was sent in time"
+    )
 
 
 async def test_short_timeouts_of_some_calls_do_not_open_the_breaker_or_count_as_latencies() -> None:

@@ -1,4 +1,4 @@
-"""A typing mistake in a setting's name is told from a different name."""
+"""A typing mistake in a setting's name is distinguished from a different name."""
 
 import re
 

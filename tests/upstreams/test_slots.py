@@ -1,4 +1,4 @@
-"""Waiting for a connection: who is next, and how many may wait; no slot is lost."""
+"""Waiting for a connection: the order and the number of waiting calls; no slot is lost."""
 
 import asyncio
 import random

@@ -44,9 +44,9 @@ async def calling(served: FakeUpstream, spans: Spans, **policy: Any) -> AsyncIte
 def outcome(span: ReadableSpan) -> str:
     """Name a span by its outcome and by the number of earlier attempts."""
     known = attributes(span)
-    what = known.get("error.type") or known.get("http.response.status_code") or span.name
+    ended = known.get("error.type") or known.get("http.response.status_code") or span.name
     again = known.get("http.request.resend_count")
-    return f"{what} again {again}" if again else str(what)
+    return f"{ended} again {again}" if again else str(ended)
 
 
 def header(head: str, name: str) -> str | None:
