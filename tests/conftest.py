@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jinja2 import Environment
 
 from .baking import OLDEST, ROOT, bake
@@ -28,6 +29,17 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
     for what, value in (("NAME", "Your Name"), ("EMAIL", "you@example.com"))
 }
 
+
+# The same examples in each run, however slow the machine is. `--hypothesis-profile=default` tries
+# others.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
 
 # They run inside a bake: see `test_service_in_depth.py`.
 collect_ignore = ["service"]

@@ -119,9 +119,6 @@ given_names = st.one_of(names, names, names, st.sampled_from(REFUSED_NAMES), tex
 
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )
 @given(
@@ -174,7 +171,7 @@ def test_the_command_line_says_the_same(number: int, tmp_path: Path) -> None:
         assert [output] == [path for path in tmp_path.rglob("*") if not any(path.iterdir())]
 
 
-@settings(max_examples=2 * EXAMPLES, deadline=None, derandomize=True, database=None)
+@settings(max_examples=2 * EXAMPLES)
 @given(name=texts | st.sampled_from(REFUSED_NAMES) | st.from_regex(r"[a-z]{1,4}( [a-z0-9]+)*"))
 @example(name="Flask")
 @example(name="日本")

@@ -150,7 +150,7 @@ def logic(template: str) -> list[str]:
     return [line for line in template.splitlines() if "# jinja:" in line or "{%" in line]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_whatever_is_carried_back_renders_what_was_edited(data: st.DataObject) -> None:
     lines = BAKED.splitlines(keepends=True)
@@ -170,7 +170,7 @@ def test_whatever_is_carried_back_renders_what_was_edited(data: st.DataObject) -
     assert "never = 0\n" in template
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 @given(text=st.text(st.sampled_from("ab{}#%\n\u2028\r"), max_size=40))
 def test_a_new_file_comes_back_exactly_or_not_at_all(text: str) -> None:
     try:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from flask_asgi import JsonFormatter
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ def formatted(**attributes: Any) -> dict[str, Any]:
     return members
 
 
-@settings(deadline=None)
 @given(message=ANY_TEXT, value=ANYTHING, name=st.text(min_size=1))
 def test_anything_is_one_line_of_json(message: str, value: object, name: str) -> None:
     members = formatted(msg="%s", args=(message,), **{"what": value, f"extra {name}": value})
@@ -82,7 +81,6 @@ def test_no_field_replaces_a_standard_member(name: str) -> None:
     assert members[f"{name}_"] == "forged"
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)))  # noqa: DTZ001 - hypothesis asks
 def test_the_time_of_the_record_is_written_in_utc(time: datetime) -> None:
     time = time.replace(tzinfo=UTC, microsecond=0)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from flask_asgi import JsonFormatter, TextFormatter
 from flask_asgi._redaction import REDACTED, redacted
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
@@ -75,7 +75,6 @@ def lines_of(text: str, value: Any = None) -> list[str]:
     return [each.format(record) for each in FORMATTERS for record in records]
 
 
-@settings(deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     how=st.integers(0, 3),
@@ -119,7 +118,6 @@ def test_none_and_booleans_in_a_field_with_a_secrets_name_are_logged() -> None:
     assert (written["token"], written["has_password"]) == (None, True)
 
 
-@settings(deadline=None)
 @given(
     scheme=st.sampled_from(["https", "http", "redis", "rediss", "postgresql+asyncpg", "amqp"]),
     user=st.sampled_from(["", "ann", "ann%40x"]),
@@ -137,7 +135,6 @@ def test_short_names_are_secrets_in_the_query_of_a_url(name: str, separator: str
     assert redacted(f"/p{separator}{name}=x1&b=2") == f"/p{separator}{name}={REDACTED}&b=2"
 
 
-@settings(deadline=None)
 @given(
     secret=st.text("abcXYZ019-._~+/", max_size=20).map("S3CR3T".__add__),
     scheme=st.sampled_from(["Bearer", "bearer", "BEARER", "Basic", "basic"]),

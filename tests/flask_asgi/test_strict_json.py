@@ -183,7 +183,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES)
 @given(body=st.binary() | (almost_json | almost_json.map("[{}]".format)).map(str.encode))
 @example(body=b"[" * 100_000)
 @example(body=b'{"a":' * 100_000)
@@ -204,7 +204,7 @@ def test_every_body_gives_a_writable_value_or_a_value_error(
     json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES)
 @given(value=json_values)
 def test_all_valid_json_is_read(value: object) -> None:
     provider = StrictProvider(Flask("any"))

@@ -80,7 +80,8 @@ def test_no_mixture_of_such_characters_forges_a_line(root: logging.Logger) -> No
     assert_no_line_is_forged(written_by(root, *texts), 3 * len(texts))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the fixture has no state
+# The fixture has no state.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=st.text(st.characters(codec=None, exclude_categories=())))
 def test_no_text_forges_a_line(root: logging.Logger, text: str) -> None:
     assert_no_line_is_forged(written_by(root, text), 3)

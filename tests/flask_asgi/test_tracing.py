@@ -513,7 +513,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     headers=st.lists(st.tuples(names, values), max_size=6),
     path=st.text(max_size=20).map(lambda text: f"/{text}"),
