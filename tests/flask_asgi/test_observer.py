@@ -190,13 +190,16 @@ async def test_a_shed_request_is_reported_with_its_reason(
     assert [("shed", reason)] == observer.events
 
 
-@pytest.mark.parametrize("path", ["/hang", "/stream"])
-@pytest.mark.parametrize("reason", ["disconnect", "timeout", "stop"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [  # a stream that has begun has no timeout
+        *(("/hang", reason) for reason in ("disconnect", "timeout", "stop")),
+        *(("/stream", reason) for reason in ("disconnect", "stop")),
+    ],
+)
 async def test_a_cancelled_view_is_reported_with_its_reason(
     app: Flask, observer: Recorder, path: str, reason: str
 ) -> None:
-    if (path, reason) == ("/stream", "timeout"):
-        return  # a started stream has no timeout
     timeout = 0.001 if reason == "timeout" else None
     asgi = FlaskToAsgi(app, observer=observer, request_timeout=timeout)
     client = Client(asgi, path)

@@ -123,7 +123,8 @@ def child(pipe: Connection) -> None:
     lowest = Gauge("child_lowest", "Set.", multiprocess_mode="livemin")
     garbage = module.GarbageCounters()
     pipe.send("ready")
-    while (amount := pipe.recv()) is not None:
+    while True:  # until it is killed
+        amount = pipe.recv()
         counter.labels("a").inc(amount)
         histogram.observe(amount)
         gauge.set(amount)

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -444,4 +443,3 @@ def test_a_formatting_error_is_reported_in_one_line(
     message = json.loads(line)["message"]
     assert message.startswith("A log line cannot be formatted (tests, ")
     assert "test_stderr_writer.py:" in message
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
