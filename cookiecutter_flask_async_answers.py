@@ -101,7 +101,7 @@ TAKEN = {
         "opentelemetry",
         "py",
     },
-    "a name that Windows keeps for a device": {"con", "prn", "aux", "nul"}
+    "a name that Windows reserves for a device": {"con", "prn", "aux", "nul"}
     | {f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)},
 }
 
@@ -286,7 +286,7 @@ def how_to_go_on(answers: Mapping[str, object]) -> str:
     ]
     if not good:
         return ""
-    command = "The same command with this behind it asks again, with your answers as the defaults:"
+    command = "To be asked again with your answers as the defaults, add this to the command:"
     return f"\n{command}\n  {' '.join(good)}"
 
 

@@ -16,7 +16,7 @@ The service is in {slug}/. Next:
   uv run {slug}    # installs what it needs and starts the service
   uv run pytest    # runs its tests
 
-README.md says the rest. The commands need uv: https://docs.astral.sh/uv/
+README.md has more. The commands need uv: https://docs.astral.sh/uv/
 """
 
 

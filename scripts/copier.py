@@ -22,7 +22,7 @@ The service is in {{ _copier_conf.dst_path }}. Next, in that folder:
   uv run {{ project_slug }}    # installs what it needs and starts the service
   uv run pytest    # runs its tests
 
-README.md says the rest. The commands need uv: https://docs.astral.sh/uv/
+README.md has more. The commands need uv: https://docs.astral.sh/uv/
 """
 
 # Settings that make Copier write the same bytes as Cookiecutter.

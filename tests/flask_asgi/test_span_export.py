@@ -127,7 +127,7 @@ def test_the_beginning_and_the_end_of_lost_spans_are_logged_once(
     fake.act = failing
     for _ in range(3):
         assert reporting.export(spans) is SpanExportResult.FAILURE
-    assert logged == [f"spans are lost, until a line says otherwise: {reason}"]
+    assert logged == [f"spans cannot be delivered and are lost: {reason}"]
 
     fake.act = lambda: SpanExportResult.FAILURE
     assert reporting.export(spans) is SpanExportResult.FAILURE

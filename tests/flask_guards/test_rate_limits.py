@@ -226,7 +226,7 @@ def test_replicas_share_their_counts_and_go_on_without_redis(
     ] == [
         (
             logging.WARNING,
-            "The Redis of the rate limits fails (ConnectionError): nobody is limited",
+            "The Redis of the rate limits fails (ConnectionError): no limit applies",
         ),
         (logging.WARNING, "The Redis of the rate limits answers again"),
     ]

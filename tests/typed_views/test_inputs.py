@@ -240,9 +240,7 @@ def test_the_faults_of_all_places_are_told_at_once(client: FlaskClient) -> None:
         "#/items",
     ]
     detail = client.post(f"{ORDERS}?dry_run=maybe", json={}).get_json()["detail"]
-    assert detail == (
-        "The request is not as declared: dry_run: Input should be 'yes' or 'no' (1 more)"
-    )
+    assert detail == ("The request is invalid: dry_run: Input should be 'yes' or 'no' (1 more)")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +252,7 @@ def test_the_faults_of_all_places_are_told_at_once(client: FlaskClient) -> None:
             b'{"items": NaN}',
             "application/json",
             400,
-            "The body is not valid JSON: NaN is no number",
+            "The body is not valid JSON: NaN is not a number",
         ),
         (
             b"[" * 3000 + b"]" * 3000,

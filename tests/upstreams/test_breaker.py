@@ -85,7 +85,9 @@ def test_consecutive_failures_open_the_breaker(breaker: Breaker) -> None:
 def test_an_open_breaker_refuses_calls_with_a_retry_after(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += 4
-    with pytest.raises(UpstreamUnavailable, match="is not called for a moment") as refused:
+    with pytest.raises(
+        UpstreamUnavailable, match="is not called: its circuit breaker is open"
+    ) as refused:
         attempt(breaker, ZeroDivisionError())
 
     assert refused.value.retry_after == 6

@@ -91,7 +91,7 @@ async def test_no_more_calls_run_at_once_than_allowed() -> None:
 
 
 async def test_a_max_concurrency_of_0_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_concurrency is 0"):
+    with pytest.raises(ValueError, match="must be at least 1, not 0"):
         await fan_out(asyncio.sleep, [0], deadline=5, max_concurrency=0)
 
 
@@ -342,7 +342,7 @@ async def test_named_calls_run_concurrently_and_share_a_deadline() -> None:
 
 async def test_a_named_call_has_no_outcome_before_it_was_run() -> None:
     call = Calls(deadline=5).add("price", price, "AAPL")
-    with pytest.raises(RuntimeError, match="price was not run yet"):
+    with pytest.raises(RuntimeError, match="price has not run yet"):
         _ = call.outcome
 
 

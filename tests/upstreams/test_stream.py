@@ -118,7 +118,7 @@ async def test_the_deadline_applies_to_the_header_and_the_read_timeout_to_the_bo
                     go_on.set()
                     assert await response.aread() == b"onetwo"
         go_on.clear()
-        with pytest.raises(UpstreamTimeout, match="did not go on with its reply in time"):
+        with pytest.raises(UpstreamTimeout, match="stalled within its reply"):
             await read(upstream, "/", read_timeout=0.05)
     async with serve() as served, calling(served) as upstream:
         with pytest.raises(UpstreamTimeout, match="did not answer in time"):

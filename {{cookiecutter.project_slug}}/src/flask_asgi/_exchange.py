@@ -167,7 +167,7 @@ class Exchange:
         self.engine.observer.request_shed(reason)
         if declares_body(self.scope):  # left unread, it would be taken for the next request
             self.connection = Connection.CLOSE
-        detail = "The server has as many requests under way as it can take."
+        detail = "The server has reached its limit of requests in flight."
         await self.refuse(ServiceUnavailable(detail, retry_after=RETRY_AFTER))
 
     async def receive_body(self) -> io.IOBase | None:

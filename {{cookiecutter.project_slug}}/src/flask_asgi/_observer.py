@@ -49,7 +49,7 @@ class Load:
     most_in_flight: int
     """The largest number of requests that may be in flight and in line together."""
     queued: int
-    """Requests in line, which have not begun."""
+    """Requests that wait to begin."""
     threads_busy: int
     """Worker threads that run a call."""
     threads_away: int

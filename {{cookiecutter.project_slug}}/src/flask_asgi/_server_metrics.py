@@ -41,29 +41,31 @@ REQUESTS = Histogram(
     buckets=REQUEST_BUCKETS,
 )
 IN_FLIGHT = _gauge("http_server_active_requests", "Requests that have begun and not ended.")
-MOST_IN_FLIGHT = _gauge("http_server_active_requests_limit", "The most that may be in flight.")
-QUEUED = _gauge("http_server_queued_requests", "Requests in line, which have not begun.")
+MOST_IN_FLIGHT = _gauge("http_server_active_requests_limit", "The limit of requests in flight.")
+QUEUED = _gauge("http_server_queued_requests", "Requests that wait to begin.")
 QUEUE_TIME = Histogram(
     "http_server_queue_duration_seconds",
-    "Time that a request stood in line; only of those that did.",
+    "Time that a request waited to begin; requests that did not wait are not counted.",
     buckets=WAIT_BUCKETS,
 )
 SHED = Counter("http_server_requests_shed_total", "Requests answered 503 for load.", ("reason",))
 CANCELLED = Counter(
     "http_server_requests_cancelled_total", "Requests cancelled with their view.", ("reason",)
 )
-THREADS = _gauge("worker_threads", "Worker threads by what they do.", ("state",))
-MOST_THREADS = _gauge("worker_threads_limit", "The most worker threads that may be busy.")
+THREADS = _gauge("worker_threads", "Worker threads by state.", ("state",))
+MOST_THREADS = _gauge("worker_threads_limit", "The limit of busy worker threads.")
 THREAD_QUEUE = _gauge("worker_threads_queued_calls", "Calls that wait for a worker thread.")
 LAG = Histogram("event_loop_lag_seconds", "How late a timer of the loop ran.", buckets=WAIT_BUCKETS)
 LAST_TICK = Gauge(
     "event_loop_last_tick_timestamp_seconds",
-    "Unix time at which the event loop last turned; of several workers, the longest ago.",
+    "Unix time at which the event loop last ran; with several workers, the oldest of their times.",
     multiprocess_mode="livemin",
 )
-TASKS = _gauge("background_tasks_active", "Background tasks under way.")
+TASKS = _gauge("background_tasks_active", "Background tasks that run.")
 ENDED_TASKS = Counter("background_tasks_total", "Background tasks that ended.", ("outcome",))
-DROPPED_LINES = Counter("log_lines_dropped_total", "Log lines that stderr did not take.")
+DROPPED_LINES = Counter(
+    "log_lines_dropped_total", "Log lines that were dropped because stderr was not read."
+)
 GARBAGE = GarbageCounters()
 
 # Series that exist from the start, as a rate needs a first value.

@@ -95,7 +95,7 @@ class _Reporting(SpanExporter):
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
             if not self._lost:
-                logger.warning("spans are lost, until a line says otherwise: %s", _reasons.last)
+                logger.warning("spans cannot be delivered and are lost: %s", _reasons.last)
             self._lost += len(spans)
         elif self._lost:
             logger.warning("spans are delivered again; %d were lost", self._lost)

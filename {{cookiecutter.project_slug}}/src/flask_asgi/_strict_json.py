@@ -112,7 +112,7 @@ class _UnfitNumberError(ValueError):
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no number in JSON"
+    message = f"{name} is not a number in JSON"
     raise _UnfitNumberError(name, message)
 
 

@@ -76,7 +76,7 @@ def caller() -> Caller:
         LookupError: `requires` does not guard the view.
     """
     if (found := g.get("caller")) is None:
-        message = "Nobody has checked who makes this request: the view needs `@requires(...)`."
+        message = "The request has no verified caller: the view needs `@requires(...)`."
         raise LookupError(message)
     return cast("Caller", found)
 
@@ -108,7 +108,7 @@ async def _admit(scopes: tuple[str, ...]) -> None:
     except TokenError as error:
         reason = str(error)
     except KeysUnavailableError:
-        detail = "The keys that tokens are checked with cannot be fetched now."
+        detail = "The issuer's keys cannot be fetched now, so no token can be verified."
         raise ServiceUnavailable(detail, retry_after=RETRY_AFTER) from None
     else:
         g.caller, g.subject = found, found.subject

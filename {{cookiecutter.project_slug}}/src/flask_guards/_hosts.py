@@ -39,7 +39,7 @@ def allowed_hosts(names: Iterable[str], *, except_for: Collection[str] = ()) -> 
             return
         match = _HOST.fullmatch(host.lower())
         if match is None or not (match[1] in exact or match[1].endswith(ends)):
-            message = "The request is for a host that this service does not answer for."
+            message = "This service does not serve the host of the request."
             raise BadRequest(message)
         if len(known) < MOST_REMEMBERED:
             known.add(host)

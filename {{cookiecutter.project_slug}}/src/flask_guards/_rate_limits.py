@@ -79,7 +79,7 @@ class RateLimits:
         redis_url: the Redis in which replicas share their counts, such as
             `redis://:password@host:6379/0`; it needs redis. Without it each process counts alone.
         prefix: the prefix of the keys in Redis: the name of the service.
-        patience: how long Redis may take, in seconds. When it fails, nobody is limited.
+        patience: how long Redis may take, in seconds. When it fails, no request is limited.
         pause: how long Redis is not asked after a failure, in seconds.
     """
 
@@ -142,7 +142,7 @@ class RateLimits:
             self._asks_again_at = time.monotonic() + self._pause
             if self._is_up:
                 kind = type(error).__name__  # its text holds the address
-                logger.warning("The Redis of the rate limits fails (%s): nobody is limited", kind)
+                logger.warning("The Redis of the rate limits fails (%s): no limit applies", kind)
             self._is_up = False
             return None
         if not self._is_up:

@@ -51,7 +51,7 @@ class InvalidRequest(UnprocessableEntity):
         first = errors[0]
         place = first.get("pointer") or first.get("parameter") or first.get("header")
         more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"The request is not as declared: {place}: {first['detail']}{more}")
+        super().__init__(f"The request is invalid: {place}: {first['detail']}{more}")
 
 
 def faults(

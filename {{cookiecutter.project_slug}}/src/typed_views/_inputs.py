@@ -123,7 +123,7 @@ class Fields:
         if self.place == "query":
             return self._flat(request.args)
         if request.mimetype not in FORM_TYPES:
-            message = f"The Content-Type of the request is none of {', '.join(FORM_TYPES)}."
+            message = f"The Content-Type of the request must be one of {', '.join(FORM_TYPES)}."
             raise UnsupportedMediaType(message)
         return self._flat(request.form)
 

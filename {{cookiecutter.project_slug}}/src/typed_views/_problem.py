@@ -74,7 +74,7 @@ TOO_LARGE = Problem(413, "The body is larger than is accepted.")
 WRONG_TYPE = Problem(415, "The body is of a media type that is not accepted here.")
 INVALID = Problem(
     422,
-    "The request is not as declared: `errors` has each fault and its place.",
+    "The request is invalid: `errors` lists each fault with its place.",
     INVALID_REQUEST,
     InvalidRequestDetails,
     example={"errors": [{"detail": "Field required", "pointer": "#/items/0/name"}]},

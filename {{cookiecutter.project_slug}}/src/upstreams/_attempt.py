@@ -193,7 +193,7 @@ class TypedBody(httpx.AsyncByteStream):
             async with asyncio.timeout(self._timeout):
                 return await anext(parts, None)
         except TimeoutError:
-            return UpstreamTimeout(self._upstream, "did not go on with its reply in time")
+            return UpstreamTimeout(self._upstream, "stalled within its reply")
         except (httpx.HTTPError, decoding.BadCoding, decoding.TooLarge) as error:
             return typed(self._upstream, error)
 

@@ -115,11 +115,11 @@ class Breaker:
     def refuse(self, target: Hashable = None) -> None:
         """Raise `UpstreamUnavailable` while the breaker refuses all calls, or those to `target`."""
         if (wait := self._all.wait) is not None:
-            detail = "is not called for a moment, because it only failed"
+            detail = "is not called: its circuit breaker is open"
             raise self._refusal(detail, wait)
         own = self._targets.get(target)
         if own is not None and (wait := own.wait) is not None:
-            detail = "is not asked for this for a moment, because it only failed"
+            detail = "is not asked for this resource: its circuit breaker is open"
             raise self._refusal(detail, wait)
 
     def _refusal(self, detail: str, wait: float) -> UpstreamUnavailable:

@@ -68,7 +68,7 @@ class _Redis(AsyncRedisStorage):
         if self.is_up:
             self.is_up = False
             kind = type(error).__name__  # its text holds the address
-            logger.warning("the Redis of the cache fails (%s): no reply is kept meanwhile", kind)
+            logger.warning("the Redis of the cache fails (%s): no reply is cached", kind)
 
 
 _redis: ContextVar[_Redis | None] = ContextVar("redis", default=None)

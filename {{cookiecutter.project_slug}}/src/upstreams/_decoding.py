@@ -23,7 +23,7 @@ _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 _OVERHEAD = 1024
 
 # The message does not name the coding: an upstream can put any text there.
-_NOT_ASKED_FOR = "is in a coding that was not asked for"
+_NOT_ASKED_FOR = "has a Content-Encoding that was not requested"
 
 
 class TooLarge(Exception):
@@ -34,7 +34,7 @@ class TooLarge(Exception):
 
 
 class BadCoding(Exception):
-    """A body is in a coding that was not asked for, or is incomplete in its coding."""
+    """A body has a Content-Encoding that was not requested, or is incomplete in its coding."""
 
 
 async def read(response: httpx.Response, *, max_bytes: int, may_be_empty: bool) -> bytes:
@@ -86,7 +86,7 @@ async def parts(
     if not (encoded or may_be_empty):
         decoder = _decoder(response.headers)
     if decoder is not None and not decoder.is_complete:
-        message = "ends before its coding does"
+        message = "is truncated within its Content-Encoding"
         raise BadCoding(message)
 
 
@@ -156,7 +156,7 @@ class _Decoder:
                 self._start(_GZIP)
             return data
         if self.is_complete:
-            message = "goes on after the end of its coding"
+            message = "has data after the end of its Content-Encoding"
             raise BadCoding(message)
         if len(data) < 2:  # noqa: PLR2004 - the header of zlib's format, RFC 1950 section 2.2
             self._head = data

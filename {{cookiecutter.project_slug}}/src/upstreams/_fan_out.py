@@ -95,7 +95,7 @@ async def fan_out(
     Raises any other exception of a call, as a bug, and `ValueError` for a `max_concurrency` of 0.
     """
     if max_concurrency < 1:
-        message = f"max_concurrency is {max_concurrency}, but no call could run below 1"
+        message = f"max_concurrency must be at least 1, not {max_concurrency}"
         raise ValueError(message)
     every = [*keys]
     with within(deadline) as until:
@@ -232,7 +232,7 @@ class Call(Generic[T]):
         Raises `RuntimeError` before `Calls.run`.
         """
         if self._outcome is None:
-            message = f"the call {self.name} was not run yet"
+            message = f"the call {self.name} has not run yet"
             raise RuntimeError(message)
         return self._outcome
 

@@ -40,25 +40,29 @@ ATTEMPTS = Histogram(
 )
 BROKEN_STREAMS = Counter(
     "upstream_stream_failures_total",
-    "Replies whose body broke off after its call had ended well.",
+    "Replies whose body broke off after the call had succeeded.",
     ("upstream", "error_type"),
 )
 RETRIES = Counter("upstream_retries_total", "Retries.", _UPSTREAM)
 NO_RETRIES = Counter(
-    "upstream_retries_refused_total", "Retries that were not made.", ("upstream", "reason")
+    "upstream_retries_refused_total", "Retries that were refused.", ("upstream", "reason")
 )
-HEDGES = Counter("upstream_hedges_total", "Second attempts beside a slow one.", _UPSTREAM)
+HEDGES = Counter(
+    "upstream_hedges_total", "Hedges: second attempts while the first is slow.", _UPSTREAM
+)
 NO_HEDGES = Counter(
-    "upstream_hedges_refused_total", "Second attempts that the budget refused.", _UPSTREAM
+    "upstream_hedges_refused_total", "Hedges that the retry budget refused.", _UPSTREAM
 )
-WON_HEDGES = Counter("upstream_hedges_won_total", "Second attempts that answered first.", _UPSTREAM)
+WON_HEDGES = Counter(
+    "upstream_hedges_won_total", "Hedges that answered before the first attempt.", _UPSTREAM
+)
 COALESCED = Counter(
     "upstream_coalesced_calls_total", "Calls that joined an identical one.", _UPSTREAM
 )
 CACHE = Counter("upstream_cache_lookups_total", "Look-ups in the cache.", ("upstream", "result"))
 BREAKER = _gauge(
     "upstream_breaker_state",
-    "Workers whose circuit breaker is in that state.",
+    "Workers whose circuit breaker is in this state.",
     ("upstream", "state"),
 )
 BREAKER_REFUSALS = Counter(
@@ -67,11 +71,11 @@ BREAKER_REFUSALS = Counter(
     _UPSTREAM,
 )
 CONNECTIONS = _gauge("upstream_connections_active", "Connections in use.")
-MOST_CONNECTIONS = _gauge("upstream_connections_limit", "The most connections.")
+MOST_CONNECTIONS = _gauge("upstream_connections_limit", "The limit of connections.")
 CONNECTION_QUEUE = _gauge("upstream_connections_queued_calls", "Calls that wait for a connection.")
 CONNECTION_WAIT = Histogram(
     "upstream_connection_wait_duration_seconds",
-    "Time that a call waited for a connection; only of those that did.",
+    "Time that a call waited for a connection; calls that did not wait are not counted.",
     _UPSTREAM,
     buckets=WAIT_BUCKETS,
 )

@@ -33,7 +33,7 @@ SECURITY_SCHEMES = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat
 LIMITED = Problem(
     429,
     "The caller has made too many of these requests.",
-    headers={"Retry-After": "After how many seconds some are answered again."},
+    headers={"Retry-After": "Seconds until the next request is answered."},
 )
 
 KEYS_TIMEOUT_SECONDS = 2.0  # to fetch the issuer's keys, retries included

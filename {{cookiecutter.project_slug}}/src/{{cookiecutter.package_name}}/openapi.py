@@ -20,7 +20,7 @@ VERSION = "1.0.0"  # of the API: raise the first number with a change that break
 # The problems that every operation can answer with; a view lists its further ones.
 PROBLEMS = (
     Problem(500, "The service failed to answer this request."),
-    Problem(503, "The service has too much to do, or stops."),
+    Problem(503, "The service is overloaded or is stopping."),
     Problem(504, "The request took too long."),
 )
 

@@ -32,9 +32,9 @@ UPSTREAM_TYPES: dict[type[Exception], str] = {
 
 # The same for the OpenAPI document of a view that calls upstreams.
 UPSTREAM_PROBLEMS = (
-    Problem(502, "An upstream fails or is out of reach.", UPSTREAM_TYPES[UpstreamUnavailable]),
+    Problem(502, "An upstream fails or cannot be reached.", UPSTREAM_TYPES[UpstreamUnavailable]),
     Problem(502, "An upstream refused a call.", UPSTREAM_TYPES[UpstreamRejected]),
-    Problem(502, "An upstream gave no valid answer.", UPSTREAM_TYPES[UpstreamInvalid]),
+    Problem(502, "An upstream sent an invalid reply.", UPSTREAM_TYPES[UpstreamInvalid]),
     Problem(503, "Too many calls wait for an upstream.", UPSTREAM_TYPES[UpstreamBusy]),
     Problem(504, "An upstream did not answer in time.", UPSTREAM_TYPES[UpstreamTimeout]),
     Problem(504, "The request ran out of time.", UPSTREAM_TYPES[DeadlineExceeded]),

@@ -93,6 +93,6 @@ def _refuse(constant: str) -> NoReturn:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        message = "a name that is there twice: which one counts is anybody's guess"
+        message = "the same name twice in an object"
         raise ValueError(message)
     return members
