@@ -55,14 +55,17 @@ class Wait(NamedTuple):
 def waterfall(waits: Sequence[Wait], width: int) -> Group:
     """The waits as bars over one time axis, with the place of each if they ran in sequence."""
     total = sum(wait.length for wait in waits)
-    in_turn = accumulate((wait.length for wait in waits), initial=0.0)
+    in_sequence = accumulate((wait.length for wait in waits), initial=0.0)
     names = max(len(wait.name) for wait in waits)
     scale = (width - names - len("    9999 ms")) / total
     lines = []
-    for wait, start_in_turn in zip(waits, in_turn, strict=False):
+    for wait, start_in_sequence in zip(waits, in_sequence, strict=False):
         line = Text(f"  {wait.name:<{names}} ")
         bar = Text(" " * round(total * scale))
-        for start, character, style in ((start_in_turn, "░", "dim"), (wait.start, "█", "green")):
+        for start, character, style in (
+            (start_in_sequence, "░", "dim"),
+            (wait.start, "█", "green"),
+        ):
             first, length = round(start * scale), max(1, round(wait.length * scale))
             bar = bar[:first] + Text(character * length, style) + bar[first + length :]
         lines.append(line + bar[: round(total * scale)] + Text(f" {wait.length:4.0f} ms", "dim"))
@@ -185,14 +188,14 @@ def call_at_once(port: int) -> list[Wait]:
 
 def report(console: Console, title: str, waits: Sequence[Wait], elapsed: float) -> bool:
     """Draws the waits; true when they took clearly less time together than in sequence."""
-    in_turn = sum(wait.length for wait in waits)
+    in_sequence = sum(wait.length for wait in waits)
     console.print(f"\n[bold]{title}[/]\n")
     console.print(waterfall(waits, console.width))
     console.print(
-        f"\n  in turn [dim]░[/] {in_turn:.0f} ms, really [green]█[/] {elapsed:.0f} ms:"
-        f" [bold]{in_turn / elapsed:.1f} times faster[/]"
+        f"\n  in sequence [dim]░[/] {in_sequence:.0f} ms, at once [green]█[/] {elapsed:.0f} ms:"
+        f" [bold]{in_sequence / elapsed:.1f} times faster[/]"
     )
-    return elapsed < in_turn / 2
+    return elapsed < in_sequence / 2
 
 
 def bake_and_install(console: Console, env: dict[str, str]) -> None:
@@ -248,7 +251,8 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("\nStopped.")
         return 0
-    console.print("\n[green]The waits overlapped.[/]" if overlapped else "\n[red]They did not.[/]")
+    said = "[green]The waits overlapped.[/]" if overlapped else "[red]The waits did not overlap.[/]"
+    console.print(f"\n{said}")
     return 0 if overlapped else 1
 
 
