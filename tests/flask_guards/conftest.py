@@ -16,8 +16,8 @@ from .issuer import Issuer
 
 __all__ = ["anyio_backend", "blockbuster"]  # fixtures
 
-# Imported here and not at their first use: on an event loop, `blockbuster` would refuse the files
-# that they read while they are imported.
+# Imported here, not at first use: on an event loop, `blockbuster` would refuse their imports, which
+# read files.
 for name in ("redis.asyncio", "opentelemetry.context"):
     with suppress(ModuleNotFoundError):
         import_module(name)

@@ -19,7 +19,7 @@ AUDIENCE = "https://quotes.example.com"
 
 @cache
 def private_key(algorithm: str, number: int = 0) -> Any:  # noqa: ARG001 - tells keys apart
-    """Return a key for tokens of an algorithm, the same one for each number."""
+    """Return a key for tokens of an algorithm, always the same key for the same number."""
     if algorithm.startswith("ES"):
         return ec.generate_private_key(ec.SECP384R1() if "384" in algorithm else ec.SECP256R1())
     if algorithm == "EdDSA":

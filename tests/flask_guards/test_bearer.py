@@ -21,7 +21,7 @@ CHALLENGE = 'Bearer error="{}", error_description="{}"'
 
 @pytest.fixture
 def app(issuer: Issuer) -> Flask:
-    """Return an application with guarded views that are async and sync, and an open one."""
+    """Return an application with async and sync guarded views, and an open view."""
     app = Flask("guarded")
     init_bearer(app, issuer.verifier())
 
@@ -60,7 +60,7 @@ Ask = Callable[..., Any]
     params=["async under ASGI", "sync under ASGI", "async under WSGI", "sync under WSGI"]
 )
 def ask(request: pytest.FixtureRequest, app: Flask, client: httpx.AsyncClient) -> Ask:
-    """Return what asks a guarded view with the header `Authorization`."""
+    """Return a function that calls a guarded view with the header `Authorization`."""
     kind, _, server = request.param.partition(" under ")
 
     async def ask(authorization: str | None) -> tuple[int, Any]:
@@ -78,7 +78,7 @@ def ask(request: pytest.FixtureRequest, app: Flask, client: httpx.AsyncClient) -
     return ask
 
 
-async def test_a_caller_with_the_scope_is_let_in(ask: Ask, issuer: Issuer) -> None:
+async def test_a_caller_with_the_scope_is_accepted(ask: Ask, issuer: Issuer) -> None:
     status, answer = await ask(f"Bearer {issuer.token(scope='quotes:read more')}")
 
     assert status == 200
@@ -87,13 +87,15 @@ async def test_a_caller_with_the_scope_is_let_in(ask: Ask, issuer: Issuer) -> No
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic dTpw", "Token x", "Bearertoken"])
-async def test_without_a_token_nothing_is_said_of_one(ask: Ask, authorization: str | None) -> None:
+async def test_a_request_without_a_token_gets_401_without_an_error_code(
+    ask: Ask, authorization: str | None
+) -> None:
     status, answer = await ask(authorization)
 
     assert (status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-async def test_a_token_that_is_not_accepted_is_answered_401(ask: Ask, issuer: Issuer) -> None:
+async def test_an_invalid_token_gets_401(ask: Ask, issuer: Issuer) -> None:
     status, answer = await ask(f"Bearer {issuer.token(exp=1)}")
 
     expected = CHALLENGE.format("invalid_token", "The token has expired.")
@@ -103,7 +105,7 @@ async def test_a_token_that_is_not_accepted_is_answered_401(ask: Ask, issuer: Is
 @pytest.mark.parametrize(
     "authorization", ["Bearer", "Bearer a b", "Bearer a,Bearer b", 'Bearer "a"', "Bearer é"]
 )
-async def test_what_is_no_bearer_token_is_answered_400(ask: Ask, authorization: str) -> None:
+async def test_a_malformed_bearer_header_gets_400(ask: Ask, authorization: str) -> None:
     status, answer = await ask(authorization)
 
     expected = "The Authorization header does not hold one bearer token."
@@ -111,28 +113,30 @@ async def test_what_is_no_bearer_token_is_answered_400(ask: Ask, authorization: 
     assert answer.headers["WWW-Authenticate"] == CHALLENGE.format("invalid_request", expected)
 
 
-async def test_a_caller_without_the_scope_is_answered_403(ask: Ask, issuer: Issuer) -> None:
+async def test_a_caller_without_the_scope_gets_403(ask: Ask, issuer: Issuer) -> None:
     status, answer = await ask(f"bearer {issuer.token(scope='quotes:write')}")
 
     expected = 'Bearer error="insufficient_scope", scope="quotes:read"'
     assert (status, answer.headers["WWW-Authenticate"]) == (403, expected)
 
 
-async def test_every_scope_is_needed(client: httpx.AsyncClient, issuer: Issuer) -> None:
+async def test_every_required_scope_is_needed(client: httpx.AsyncClient, issuer: Issuer) -> None:
     for scopes, status in (("quotes:read quotes:write", 200), ("quotes:read", 403)):
         headers = {"Authorization": f"Bearer {issuer.token(scope=scopes)}"}
         assert (await client.get("/both", headers=headers)).status_code == status
     assert (await client.get("/anybody", headers=headers)).text == "someone"
 
 
-async def test_while_the_keys_are_unknown_the_answer_is_503(ask: Ask, issuer: Issuer) -> None:
+async def test_unavailable_keys_give_503(ask: Ask, issuer: Issuer) -> None:
     issuer.failure = OSError()
     status, answer = await ask(f"Bearer {issuer.token()}")
 
     assert (status, answer.headers["Retry-After"]) == (503, "10")
 
 
-async def test_the_view_stays_where_it_was(client: httpx.AsyncClient, issuer: Issuer) -> None:
+async def test_guarded_async_views_run_on_the_loop_and_sync_views_in_threads(
+    client: httpx.AsyncClient, issuer: Issuer
+) -> None:
     headers = {"Authorization": f"Bearer {issuer.token(scope='quotes:read')}"}
     threads = [
         (await client.get(path, headers=headers)).json()["thread"] for path in ("/async", "/sync")
@@ -141,9 +145,7 @@ async def test_the_view_stays_where_it_was(client: httpx.AsyncClient, issuer: Is
     assert threads[0] == threading.get_ident() != threads[1]
 
 
-async def test_nobody_gets_the_caller_of_another_request(
-    client: httpx.AsyncClient, issuer: Issuer
-) -> None:
+async def test_each_request_has_its_own_caller(client: httpx.AsyncClient, issuer: Issuer) -> None:
     async def who(name: str) -> bool:
         headers = {"Authorization": f"Bearer {issuer.token(sub=name, scope='quotes:read')}"}
         return bool((await client.get("/async", headers=headers)).json()["who"] == name)
@@ -151,13 +153,13 @@ async def test_nobody_gets_the_caller_of_another_request(
     assert all(await asyncio.gather(*(who(f"user {number}") for number in range(100))))
 
 
-async def test_who_calls_is_told_once_it_is_known(
+async def test_every_accepted_token_is_reported(
     app: Flask, client: httpx.AsyncClient, issuer: Issuer
 ) -> None:
     found: list[str] = []
     init_bearer(app, issuer.verifier(), found=lambda caller: found.append(caller.subject))
 
-    for scope in ("quotes:read", "nothing"):  # also where a scope is missing
+    for scope in ("quotes:read", "nothing"):  # also if the scope is missing
         headers = {"Authorization": f"Bearer {issuer.token(scope=scope)}"}
         await client.get("/async", headers=headers)
     await client.get("/async", headers={"Authorization": "Bearer forged"})
@@ -182,7 +184,7 @@ async def test_a_refusal_is_a_problem_with_its_challenge(
     assert answer.json()["detail"] == "The request needs a bearer token."
 
 
-def test_what_a_view_requires_can_be_read(app: Flask) -> None:
+def test_the_required_scopes_of_a_view_can_be_read(app: Flask) -> None:
     views = app.view_functions
     assert required_scopes(views["both"]) == ("quotes:read", "quotes:write")
     assert required_scopes(views["anybody"]) == ()

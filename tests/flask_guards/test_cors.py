@@ -12,7 +12,7 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 
 def shared(*origins: str) -> FlaskClient:
-    """Return a client of an application that is shared with these origins."""
+    """Return a client of an application that allows these origins."""
     app = Flask("shared")
     app.after_request(cors(origins))
     app.add_url_rule("/", "root", lambda: "", methods=["POST"])
@@ -22,12 +22,12 @@ def shared(*origins: str) -> FlaskClient:
 
 
 def cors_of(headers: Headers) -> dict[str, str]:
-    """Return those of the headers that are of CORS."""
+    """Return the CORS headers among these headers."""
     return {name: text for name, text in headers if name.startswith("Access-Control-")}
 
 
 @pytest.mark.parametrize(("path", "status"), [("/", 200), ("/broken", 500), ("/nothing", 404)])
-def test_a_known_site_may_read_every_answer(path: str, status: int) -> None:
+def test_an_allowed_origin_may_read_every_response(path: str, status: int) -> None:
     method = "POST" if path == "/" else "GET"
     response = shared(APP).open(path, method=method, headers={"Origin": APP})
 
@@ -39,7 +39,7 @@ def test_a_known_site_may_read_every_answer(path: str, status: int) -> None:
     }
 
 
-def test_a_preflight_is_told_what_may_be_sent() -> None:
+def test_a_preflight_response_lists_methods_and_headers() -> None:
     response = shared(APP).options("/", headers={"Origin": APP, **PREFLIGHT})
 
     assert response.status_code == 200
@@ -63,31 +63,31 @@ def test_a_preflight_is_told_what_may_be_sent() -> None:
         "https://app.example.com:444",
         "https://app.example.com.evil.example",
         "https://evil.example?https://app.example.com",
-        "https://APP.example.com",  # no browser writes it so
+        "https://APP.example.com",  # browsers send lower case
         "*",
     ],
 )
-def test_any_other_site_may_not(given: str | None) -> None:
+def test_any_other_origin_may_not_read_a_response(given: str | None) -> None:
     headers = PREFLIGHT if given is None else PREFLIGHT | {"Origin": given}
     for method in ("POST", "OPTIONS"):
         response = shared(APP, "https://other.example").open("/", method=method, headers=headers)
 
         assert cors_of(response.headers) == {}
-        assert response.headers["Vary"] == "Origin"  # as a known one would get another answer
+        assert response.headers["Vary"] == "Origin"  # an allowed origin gets another response
 
 
-def test_all_sites_may_where_that_is_said_and_no_cache_need_tell_them_apart() -> None:
+def test_a_star_allows_every_origin_without_vary() -> None:
     response = shared("*").post("/", headers={"Origin": "https://any.example"})
 
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Vary" not in response.headers
 
 
-def test_what_an_answer_varies_by_is_kept() -> None:
+def test_the_vary_header_of_a_view_is_kept() -> None:
     assert {*shared(APP).get("/varied").vary} == {"Accept", "Origin"}
 
 
-def test_an_answer_never_lets_cookies_along() -> None:
+def test_a_response_never_allows_credentials() -> None:
     for origins in ((APP,), ("*",)):
         response = shared(*origins).options("/", headers={"Origin": APP, **PREFLIGHT})
 
@@ -110,7 +110,7 @@ def test_an_answer_never_lets_cookies_along() -> None:
         "https://a b",
     ],
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
+def test_an_invalid_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be origins such as https://app\.example\.com, "):
         origin(text)
     with pytest.raises(ValueError, match="must be origins"):
@@ -126,5 +126,5 @@ def test_what_is_no_origin_is_refused(text: str) -> None:
         ("*", "*"),
     ],
 )
-def test_an_origin_is_written_as_browsers_write_it(text: str, written: str) -> None:
+def test_an_origin_is_normalised_like_in_browsers(text: str, written: str) -> None:
     assert origin(text) == written

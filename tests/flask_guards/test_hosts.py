@@ -10,7 +10,7 @@ NAMES = ["api.example.com", ".example.org", "10.0.0.1", "[::1]"]
 
 
 def status(names: list[str], host: str, path: str = "/") -> int:
-    """Return the status of an application that is known by these names, asked for that host."""
+    """Return the status of a request with this host to an application with these names."""
     app = Flask("hosted")
     app.before_request(allowed_hosts(names, except_for=("/livez",)))
     app.add_url_rule("/", "root", lambda: "")
@@ -18,7 +18,7 @@ def status(names: list[str], host: str, path: str = "/") -> int:
     app.add_url_rule("/livez/more", "more", lambda: "")
     client = app.test_client()
     first, second = (client.get(path, environ_overrides={"HTTP_HOST": host}) for _ in range(2))
-    assert first.status_code == second.status_code  # it is remembered, or not
+    assert first.status_code == second.status_code  # the second result may be cached
     return first.status_code
 
 
@@ -36,7 +36,7 @@ def status(names: list[str], host: str, path: str = "/") -> int:
         "[::1]:8000",
     ],
 )
-def test_a_known_host_is_served_whatever_the_port(host: str) -> None:
+def test_a_known_host_is_served_on_any_port(host: str) -> None:
     assert status(NAMES, host) == 200
 
 
@@ -62,7 +62,7 @@ def test_a_known_host_is_served_whatever_the_port(host: str) -> None:
     ],
     ids=lambda host: host[:30],
 )
-def test_any_other_is_refused_except_for_health_checks(host: str) -> None:
+def test_any_other_host_is_refused(host: str) -> None:
     assert status(NAMES, host) == status(NAMES, host, "/livez/more") == 400
 
 
@@ -70,7 +70,7 @@ def test_health_checks_may_name_any_host() -> None:
     assert status(NAMES, "10.1.2.3:8000", "/livez") == 200
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_hosts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_guards._hosts.MOST_REMEMBERED", 2)
     app = Flask("hosted")
     check = allowed_hosts([".example.org"])
@@ -99,12 +99,12 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         "ä.example",
     ],
 )
-def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
+def test_an_invalid_host_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be names of hosts without a port, such as "):
         host_name(text)
     with pytest.raises(ValueError, match="must be names of hosts"):
         allowed_hosts([text])
 
 
-def test_a_name_may_have_capitals_and_blanks_around_it() -> None:
+def test_a_host_name_may_have_capitals_and_surrounding_spaces() -> None:
     assert host_name(" API.example.com ") == "api.example.com"

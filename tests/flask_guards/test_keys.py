@@ -1,4 +1,4 @@
-"""An issuer's keys are fetched seldom and once for all callers, and kept while it is down."""
+"""An issuer's keys are fetched rarely, once for all callers, and kept while the issuer is down."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def settled(keys: IssuerKeys) -> None:
-    """Return when no fetch is under way."""
+    """Return when no fetch is in progress."""
     if keys._fetching:
         await keys._fetching
 
@@ -38,7 +38,7 @@ async def test_many_tokens_at_once_fetch_the_keys_once(issuer: Issuer) -> None:
     assert issuer.fetches == 1
 
 
-async def test_a_caller_who_leaves_takes_the_keys_from_nobody(issuer: Issuer) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_shared_fetch(issuer: Issuer) -> None:
     issuer.is_held = asyncio.Event()
     keys = issuer.keys()
     leaves, stays = (asyncio.create_task(keys.find("first", "ES256")) for _ in range(2))
@@ -68,9 +68,7 @@ async def test_old_keys_are_used_while_new_ones_are_fetched(
     assert await keys.find("second", "ES256")
 
 
-async def test_a_new_key_is_looked_up_once_and_not_for_each_token(
-    issuer: Issuer, clock: list[float]
-) -> None:
+async def test_a_new_key_is_fetched_once_for_all_tokens(issuer: Issuer, clock: list[float]) -> None:
     keys = issuer.keys(pause=10)
     await keys.find("first", "ES256")
     issuer.rotate("second", keep=True)
@@ -82,9 +80,7 @@ async def test_a_new_key_is_looked_up_once_and_not_for_each_token(
     assert issuer.fetches == 2
 
 
-async def test_unknown_keys_without_end_are_looked_up_once_per_pause(
-    issuer: Issuer, clock: list[float]
-) -> None:
+async def test_unknown_keys_cause_one_fetch_per_pause(issuer: Issuer, clock: list[float]) -> None:
     keys = issuer.keys(pause=10)
     for second in range(100):
         clock[0] = 1000.0 + second
@@ -94,7 +90,7 @@ async def test_unknown_keys_without_end_are_looked_up_once_per_pause(
     assert issuer.fetches == 10
 
 
-async def test_old_keys_stay_in_use_while_the_issuer_is_down_and_that_is_said_once(
+async def test_an_issuer_that_is_down_keeps_the_old_keys_in_use_with_one_warning(
     issuer: Issuer, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = issuer.keys(refresh_after=300, keep_for=3600)
@@ -126,9 +122,7 @@ async def test_keys_that_are_too_old_are_not_used(issuer: Issuer, clock: list[fl
         await keys.find("first", "ES256")
 
 
-async def test_without_keys_the_issuer_is_asked_once_per_pause(
-    issuer: Issuer, clock: list[float]
-) -> None:
+async def test_missing_keys_are_fetched_once_per_pause(issuer: Issuer, clock: list[float]) -> None:
     issuer.failure = OSError()
     keys = issuer.keys(pause=10)
     for second in range(30):
@@ -158,7 +152,7 @@ async def test_without_keys_the_issuer_is_asked_once_per_pause(
         b"\xff",
     ],
 )
-async def test_a_reply_without_keys_for_tokens_leaves_the_old_ones(
+async def test_a_reply_without_usable_keys_keeps_the_old_keys(
     issuer: Issuer, clock: list[float], reply: bytes
 ) -> None:
     keys = issuer.keys()
@@ -196,7 +190,7 @@ async def test_a_broken_key_does_not_hide_the_others(
         assert await keys.find("broken", algorithm) is None
 
 
-async def test_a_key_is_for_its_own_algorithm(issuer: Issuer) -> None:
+async def test_a_key_is_used_only_for_its_algorithm(issuer: Issuer) -> None:
     key = private_key("RS256")
     issuer.members = [
         {**public_jwk(key, "RS256", "any")},
@@ -215,7 +209,9 @@ async def test_a_key_is_for_its_own_algorithm(issuer: Issuer) -> None:
         assert await keys.find(key_id, algorithm) is None
 
 
-async def test_a_token_that_names_no_key_fits_where_there_is_one(issuer: Issuer) -> None:
+async def test_a_token_without_a_key_id_is_accepted_only_if_the_issuer_has_one_key(
+    issuer: Issuer,
+) -> None:
     keys = issuer.keys()
     assert await keys.find(None, "ES256")
 
@@ -223,7 +219,7 @@ async def test_a_token_that_names_no_key_fits_where_there_is_one(issuer: Issuer)
     assert await issuer.keys().find(None, "ES256") is None
 
 
-async def test_a_fetch_that_would_end_the_server_fails_alone() -> None:
+async def test_a_fetch_that_raises_system_exit_does_not_end_the_server() -> None:
     async def fetch() -> bytes:
         raise SystemExit
 

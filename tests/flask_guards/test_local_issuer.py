@@ -34,7 +34,7 @@ async def test_a_token_for_another_audience_is_refused() -> None:
         await verifier("quotes").verify(LocalIssuer("orders").token())
 
 
-async def test_a_token_ends() -> None:
+async def test_a_token_expires() -> None:
     with pytest.raises(TokenError, match="expired"):
         await verifier("quotes").verify(LocalIssuer("quotes").token(lasts=-60))
 

@@ -28,7 +28,7 @@ CALLBACK = "http://127.0.0.1:1/callback"
 
 @contextmanager
 def provider() -> Iterator[str]:
-    """Run a provider, and yield its address."""
+    """Run a provider, and yield its URL."""
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port)]
 
@@ -46,7 +46,7 @@ def provider() -> Iterator[str]:
 
 
 def id_token(base: str) -> str:
-    """Log somebody in by the authorization code flow (OpenID Connect Core section 3.1)."""
+    """Log a user in with the authorization code flow (OpenID Connect Core section 3.1)."""
     query = {
         "response_type": "code",
         "client_id": CLIENT[0],

@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def app() -> Flask:
-    """Return an application with limited views that are async and sync, and a free one."""
+    """Return an application with an async and a sync limited view, and a view without a limit."""
     app = Flask("limited")
     init_problems(app)
     init_rate_limits(app, RateLimits())
@@ -63,7 +63,7 @@ def app() -> Flask:
 
 
 @pytest.mark.parametrize("path", ["/async", "/sync"])
-async def test_a_request_too_many_is_answered_429(
+async def test_a_request_over_the_limit_gets_429(
     client: httpx.AsyncClient, clock: list[float], path: str
 ) -> None:
     name = {"/async": "on_loop", "/sync": "in_thread"}[path]
@@ -82,13 +82,15 @@ async def test_a_request_too_many_is_answered_429(
     assert (await client.get(path)).status_code == 200
 
 
-async def test_a_free_view_says_nothing(client: httpx.AsyncClient) -> None:
+async def test_a_view_without_a_limit_sends_no_rate_limit_headers(
+    client: httpx.AsyncClient,
+) -> None:
     answer = await client.get("/free")
 
     assert not [each for each in answer.headers if each.lower().startswith("ratelimit")]
 
 
-async def test_callers_and_views_are_counted_apart(client: httpx.AsyncClient) -> None:
+async def test_callers_and_views_are_counted_separately(client: httpx.AsyncClient) -> None:
     async def statuses(path: str, subject: str) -> list[int]:
         headers = {b"X-Subject": subject.encode()}
         return [(await client.get(path, headers=headers)).status_code for _ in range(4)]
@@ -98,7 +100,7 @@ async def test_callers_and_views_are_counted_apart(client: httpx.AsyncClient) ->
             assert await statuses(path, subject) == [200, 200, 200, 429]
 
 
-async def test_requests_at_once_are_all_counted(client: httpx.AsyncClient) -> None:
+async def test_concurrent_requests_are_all_counted(client: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(client.get("/async") for _ in range(20)))
 
     assert sorted(each.status_code for each in answers) == [200] * 3 + [429] * 17
@@ -115,14 +117,16 @@ async def test_requests_at_once_are_all_counted(client: httpx.AsyncClient) -> No
         ("", "unknown"),
     ],
 )
-def test_without_a_subject_it_is_the_address(app: Flask, address: str, name: str) -> None:
+def test_a_caller_without_a_subject_is_counted_by_address(
+    app: Flask, address: str, name: str
+) -> None:
     with app.test_request_context(environ_base={"REMOTE_ADDR": address}):
         assert caller_or_address() == name
         g.subject = "someone"
         assert caller_or_address() == "sub:someone"
 
 
-async def test_a_hit_costs_the_same_however_many_callers_there_are(clock: list[float]) -> None:
+async def test_the_cost_of_a_hit_does_not_grow_with_the_callers(clock: list[float]) -> None:
     limits = RateLimits()
     looks = 0
 
@@ -151,12 +155,12 @@ async def test_a_hit_costs_the_same_however_many_callers_there_are(clock: list[f
 
 
 @pytest.mark.parametrize("limit", ["", "often", "1", "1/fortnight", "-1/minute", "ten/minute"])
-async def test_a_limit_that_is_none_is_refused(limit: str) -> None:
+async def test_hit_refuses_an_invalid_limit(limit: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         await RateLimits().hit(limit, "view", "someone")
 
 
-def test_that_a_view_is_limited_can_be_read(app: Flask) -> None:
+def test_is_limited_reports_limited_views(app: Flask) -> None:
     views = app.view_functions
     assert [is_limited(views[name]) for name in ("on_loop", "in_thread", "free")] == [
         True,
@@ -191,7 +195,7 @@ needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs
 
 
 @needs_redis
-def test_replicas_share_their_counts_and_go_on_without_redis(
+def test_replicas_share_their_counts_and_answer_without_redis(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = free_port()
@@ -232,7 +236,7 @@ def test_replicas_share_their_counts_and_go_on_without_redis(
     ]
 
 
-async def test_a_redis_that_hangs_is_asked_once_per_pause() -> None:
+async def test_a_redis_that_hangs_is_tried_once_per_pause() -> None:
     accepted = 0
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +257,7 @@ async def test_a_redis_that_hangs_is_asked_once_per_pause() -> None:
 
 
 @pytest.mark.parametrize("text", ["60/minute", "1/2hours", "999999999/second", "10/day", "5/years"])
-def test_a_limit_is_a_number_in_a_time(text: str) -> None:
+def test_a_limit_is_a_number_of_requests_in_a_time(text: str) -> None:
     assert limit_text(text) == text
 
 
@@ -274,7 +278,7 @@ def test_a_limit_is_a_number_in_a_time(text: str) -> None:
         "9999999999/second",
     ],
 )
-def test_what_is_no_limit_is_refused_at_once(text: str) -> None:
+def test_an_invalid_limit_is_refused_before_a_request(text: str) -> None:
     for refuse in (limit_text, rate_limit):
         with pytest.raises(ValueError, match=r"^must be a number of requests in a time, such as "):
             refuse(text)

@@ -19,5 +19,5 @@ def app() -> Flask:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Return a client of it."""
+    """Return a client of the application."""
     return app.test_client()

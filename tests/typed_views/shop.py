@@ -21,7 +21,7 @@ SLOW_DOWN = Problem(
 GONE = Problem(404, "There is no such thing.", kind="urn:problem-type:no-thing")
 FAILED = Problem(500, "The service failed.")
 
-# What a next step adds to a service.
+# The security scheme of a service.
 BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 
@@ -160,7 +160,7 @@ bp.add_url_rule("/things/<uuid:thing>", view_func=Things.as_view("thing"))
 
 @bp.get("/untyped")
 async def untyped() -> dict[str, str]:
-    """Answer as any view does."""
+    """Answer without types."""
     return {}
 
 
@@ -170,7 +170,7 @@ def _invalid(error: InvalidRequest) -> Response:
 
 
 def create_app() -> Flask:
-    """Return the application, with errors as problems and strict JSON, as a service has them."""
+    """Return the application, with errors as problems and strict JSON, as in a service."""
     app = Flask(__name__)
     app.json, app.request_class = StrictProvider(app), StrictRequest
     init_problems(app)

@@ -1,4 +1,4 @@
-"""The document describes the inputs and responses of the views, and is the same every time."""
+"""The document describes the inputs and responses of the views, and is reproducible."""
 
 import json
 from typing import Annotated, Any
@@ -28,19 +28,19 @@ def responses(document: dict[str, Any], path: str, method: str) -> dict[str, Any
     }
 
 
-def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
+def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1.")
     validate(document)
 
 
-def test_it_is_valid_without_any_view() -> None:
+def test_the_document_is_valid_without_any_view() -> None:
     document = describe(Flask(__name__), title="Empty", version="1")
 
     validate(document)
     assert document["paths"] == {}
 
 
-def test_it_has_every_typed_view_and_no_other(document: dict[str, Any]) -> None:
+def test_the_document_has_exactly_the_typed_views(document: dict[str, Any]) -> None:
     operations = {
         (path, method): each["operationId"]
         for path, methods in document["paths"].items()
@@ -58,7 +58,7 @@ def test_it_has_every_typed_view_and_no_other(document: dict[str, Any]) -> None:
     }
 
 
-def test_an_operation_says_what_it_takes_and_answers(document: dict[str, Any]) -> None:
+def test_an_operation_describes_its_inputs_and_responses(document: dict[str, Any]) -> None:
     operation = document["paths"]["/shops/{shop}/orders"]["post"]
 
     assert operation["tags"] == ["shop"]
@@ -93,7 +93,7 @@ def test_a_parameter_has_its_type_and_default_and_no_null(document: dict[str, An
     assert parameters["tag"]["schema"]["type"] == "array"
 
 
-def test_every_problem_of_an_operation_is_in_it(document: dict[str, Any]) -> None:
+def test_an_operation_lists_all_its_problems(document: dict[str, Any]) -> None:
     kinds = {
         (status, example["value"]["type"])
         for status, response in responses(document, "/items/{sku}", "get").items()
@@ -109,7 +109,7 @@ def test_every_problem_of_an_operation_is_in_it(document: dict[str, Any]) -> Non
     }
 
 
-def test_a_view_that_takes_nothing_refuses_nothing(app: Flask) -> None:
+def test_a_view_without_inputs_has_no_client_errors(app: Flask) -> None:
     @app.get("/nothing")
     @typed()
     def nothing() -> int:
@@ -140,14 +140,14 @@ def test_the_order_of_registration_changes_nothing() -> None:
     assert text(turned=False) == text(turned=True)
 
 
-def test_the_text_is_the_document(document: dict[str, Any]) -> None:
+def test_the_text_is_the_document_as_json(document: dict[str, Any]) -> None:
     text = document_text(document)
 
     assert json.loads(text) == document
     assert text.endswith("}\n")
 
 
-def test_models_of_one_name_are_told_apart() -> None:
+def test_models_with_the_same_name_get_different_schemas() -> None:
     app = Flask(__name__)
     for number in range(2):
         fields: dict[str, Any] = {f"a{number}": int}
@@ -171,7 +171,7 @@ def test_models_of_one_name_are_told_apart() -> None:
     assert schemas[0] != schemas[1]
 
 
-def test_two_views_with_one_id_are_an_error(app: Flask) -> None:
+def test_two_views_with_the_same_id_are_an_error(app: Flask) -> None:
     def view() -> int:
         return 1
 
@@ -231,7 +231,7 @@ def test_a_rule_becomes_a_path(rule: str, path: str) -> None:
     validate(document)
 
 
-def test_problems_of_one_status_are_one_response() -> None:
+def test_problems_with_the_same_status_are_one_response() -> None:
     app = Flask(__name__)
     problems = [Problem(502, "One.", "urn:x:one"), Problem(502, "Two.", "urn:x:two", shop.Login)]
 
@@ -248,7 +248,7 @@ def test_problems_of_one_status_are_one_response() -> None:
     validate(document)
 
 
-def test_a_response_that_operations_have_in_common_is_there_once(document: dict[str, Any]) -> None:
+def test_a_shared_response_is_defined_once(document: dict[str, Any]) -> None:
     shared = document["components"]["responses"]
     referred = [
         response["$ref"]
@@ -262,7 +262,7 @@ def test_a_response_that_operations_have_in_common_is_there_once(document: dict[
     assert [*shared] == sorted(shared)
 
 
-def test_responses_of_one_status_that_differ_have_names_of_their_own() -> None:
+def test_different_responses_with_the_same_status_get_different_names() -> None:
     app = Flask(__name__)
     for number in range(3):
 

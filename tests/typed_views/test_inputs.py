@@ -21,7 +21,7 @@ TEA = {"sku": "TEA", "quantity": 2}
 
 
 def errors(response: TestResponse) -> list[dict[str, str]]:
-    """The faults that a response tells, once it is the right problem."""
+    """Check that a response is the problem of invalid requests; return its faults."""
     body: dict[str, Any] = json.loads(response.data)
     assert response.status_code == body["status"] == 422
     assert response.content_type == "application/problem+json"
@@ -29,7 +29,7 @@ def errors(response: TestResponse) -> list[dict[str, str]]:
     return list(body["errors"])
 
 
-def test_every_place_gives_its_values(client: FlaskClient) -> None:
+def test_a_view_gets_values_of_path_query_header_and_body(client: FlaskClient) -> None:
     body = {"items": [TEA | {"due": "2026-11-30"}], "payment": {"kind": "invoice"}}
 
     response = client.post(f"{ORDERS}?dry_run=yes", json=body, headers={"X-Tenant": "me"})
@@ -42,13 +42,13 @@ def test_every_place_gives_its_values(client: FlaskClient) -> None:
     assert response.headers["X-Tenant"] == "me"
 
 
-def test_a_model_takes_a_whole_query(client: FlaskClient) -> None:
+def test_a_model_can_hold_a_whole_query(client: FlaskClient) -> None:
     response = client.get("/things?tag=A&tag=B&tag=C&limit=2&page-token=x&unknown=1")
 
     assert response.get_json() == ["A", "B"]
 
 
-def test_a_model_takes_a_whole_form(client: FlaskClient) -> None:
+def test_a_model_can_hold_a_whole_form(client: FlaskClient) -> None:
     fields = {"name": "Ann", "age": "7", "roles": ["admin", "user"]}
 
     for content_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
@@ -56,7 +56,7 @@ def test_a_model_takes_a_whole_form(client: FlaskClient) -> None:
         assert response.get_json() == {"Ann": 7}
 
 
-def test_single_fields_of_a_form_and_headers_of_a_model() -> None:
+def test_a_form_can_have_single_fields_and_headers_a_model() -> None:
     app = Flask(__name__)
 
     class Caller(BaseModel):
@@ -79,7 +79,7 @@ def test_single_fields_of_a_form_and_headers_of_a_model() -> None:
     assert response.get_json() == ["n", "t", "de", "en", "1", "3"]
 
 
-def test_a_mark_may_be_its_class() -> None:
+def test_a_marker_may_be_the_class_itself() -> None:
     app = Flask(__name__)
 
     @app.get("/")
@@ -135,7 +135,7 @@ def test_a_number_without_a_fraction_is_an_integer(client: FlaskClient, number: 
         assert [fault["pointer"] for fault in faults] == ["#/items/0/quantity"]
 
 
-def test_a_pointer_has_no_label_of_a_unions_member(client: FlaskClient) -> None:
+def test_a_pointer_omits_the_tag_of_a_union(client: FlaskClient) -> None:
     body = {"items": [TEA], "payment": {"kind": "card"}}
 
     faults = errors(client.post(ORDERS, json=body))
@@ -153,7 +153,7 @@ class Tree(BaseModel):
 
 
 def resolve(data: Any, pointer: str) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value that a JSON pointer is of (RFC 6901)."""
+    """Return the value at a JSON pointer (RFC 6901)."""
     for token in unquote(pointer[1:]).split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         data = data[int(key)] if isinstance(data, list) else data[key]
@@ -169,7 +169,7 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_every_pointer_is_into_the_body(data: object) -> None:
+def test_every_pointer_points_into_the_body(data: object) -> None:
     app = shop.create_app()
 
     @app.post("/")
@@ -232,7 +232,7 @@ def test_a_fault_of_a_form_has_a_pointer(client: FlaskClient) -> None:
     assert faults == [{"pointer": "#/name", "detail": "Given 2 times; accepted: once"}]
 
 
-def test_the_faults_of_all_places_are_told_at_once(client: FlaskClient) -> None:
+def test_one_response_reports_the_faults_of_all_places(client: FlaskClient) -> None:
     faults = errors(client.post(f"{ORDERS}?dry_run=maybe", json={}))
 
     assert [fault.get("parameter") or fault["pointer"] for fault in faults] == [
@@ -266,7 +266,7 @@ def test_the_faults_of_all_places_are_told_at_once(client: FlaskClient) -> None:
         (b"{}", None, 415, "The Content-Type of the request is not application/json."),
     ],
 )
-def test_a_body_that_is_no_json_is_refused_before_it_is_validated(
+def test_a_body_without_valid_json_is_refused_before_validation(
     client: FlaskClient, data: bytes, content_type: str | None, status: int, detail: str
 ) -> None:
     response = client.post(ORDERS, data=data, content_type=content_type)
@@ -276,7 +276,7 @@ def test_a_body_that_is_no_json_is_refused_before_it_is_validated(
     assert response.content_type == "application/problem+json"
 
 
-def test_json_with_a_byte_order_mark_is_read(client: FlaskClient) -> None:
+def test_json_with_a_byte_order_mark_is_accepted(client: FlaskClient) -> None:
     data = b"\xef\xbb\xbf" + json.dumps({"items": [TEA]}).encode()
 
     response = client.post(ORDERS, data=data, content_type="application/json")
@@ -284,20 +284,20 @@ def test_json_with_a_byte_order_mark_is_read(client: FlaskClient) -> None:
     assert response.status_code == 201
 
 
-def test_a_body_of_another_type_than_a_form_is_415(client: FlaskClient) -> None:
+def test_a_body_of_another_type_than_a_form_gets_415(client: FlaskClient) -> None:
     response = client.post("/login", json={"name": "x"})
 
     assert response.status_code == 415
     assert "multipart/form-data" in response.get_json()["detail"]
 
 
-def test_a_body_over_the_limit_is_413(app: Flask, client: FlaskClient) -> None:
+def test_a_body_over_the_limit_gets_413(app: Flask, client: FlaskClient) -> None:
     app.config["MAX_CONTENT_LENGTH"] = 10
 
     assert client.post(ORDERS, json={"items": [TEA]}).status_code == 413
 
 
-def test_a_great_many_faults_are_only_counted(client: FlaskClient) -> None:
+def test_thousands_of_faults_are_counted_and_not_listed(client: FlaskClient) -> None:
     numbers = json.dumps(["x"] * 5000)
     thing = "/things/00000000-0000-0000-0000-000000000000"
 
@@ -306,7 +306,7 @@ def test_a_great_many_faults_are_only_counted(client: FlaskClient) -> None:
     assert errors(response) == [{"pointer": "#", "detail": "5000 faults"}]
 
 
-def test_what_a_client_chooses_does_not_make_the_answer_long(client: FlaskClient) -> None:
+def test_long_inputs_do_not_make_the_response_long(client: FlaskClient) -> None:
     long = "n" * 100_000
 
     for response in (
@@ -336,7 +336,7 @@ def declare(**annotations: Any) -> None:  # noqa: ANN401 - any types
     """Declare a view with these annotations."""
     names = ", ".join(f"{name}=default" if name.endswith("_d") else name for name in annotations)
     namespace: dict[str, Any] = {"default": 1}
-    exec(f"def view({names}): ...", namespace)  # noqa: S102 - of names that stand here
+    exec(f"def view({names}): ...", namespace)  # noqa: S102 - names from this module
     namespace["view"].__annotations__ = annotations | {"return": None}
     typed()(namespace["view"])
 
@@ -351,7 +351,7 @@ def declare(**annotations: Any) -> None:  # noqa: ANN401 - any types
         ({"a_d": Annotated[shop.Login, Query()]}, "default"),
     ],
 )
-def test_what_cannot_be_declared_is_an_error_at_once(
+def test_an_invalid_declaration_is_an_error_at_once(
     annotations: dict[str, Any], fault: str
 ) -> None:
     with pytest.raises(TypeError, match=f"view: .*{fault}"):
@@ -379,7 +379,7 @@ ITEMS = st.builds(
 
 
 @given(ITEMS)
-def test_what_fits_is_accepted_and_equal(item: shop.Item) -> None:
+def test_a_valid_item_round_trips(item: shop.Item) -> None:
     app = Flask(__name__)
     taken = []
 

@@ -11,7 +11,7 @@ SOURCES = Path(typed_views.__file__).parent
 README = (SOURCES / "README.md").read_text(encoding="utf-8")
 MODULES = sorted(SOURCES.glob("*.py"))
 
-# What single modules need besides, which are imported at their first use.
+# Further dependencies of single modules, which are imported at first use.
 OPTIONAL = {"_pages.py": {"flask_swagger_ui"}}
 
 
@@ -27,7 +27,7 @@ def imports(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
-def test_it_imports_itself_and_what_it_declares_and_nothing_else(module: Path) -> None:
+def test_the_library_imports_only_itself_and_its_dependencies(module: Path) -> None:
     allowed = {"flask", "pydantic", "pydantic_core", "werkzeug"} | OPTIONAL.get(module.name, set())
 
     assert imports(module) - sys.stdlib_module_names <= allowed

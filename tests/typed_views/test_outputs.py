@@ -14,13 +14,13 @@ from typed_views import typed
 
 
 class Person(BaseModel):
-    """A person, without what is not for others."""
+    """The public fields of a person."""
 
     name: Annotated[str, Field(alias="full-name")]
 
 
 class Member(Person):
-    """A person with what is not for others."""
+    """A person with private fields."""
 
     password: str
 
@@ -54,7 +54,7 @@ def own_response() -> Person | Response:
 
 
 def own_response_alone() -> Response:
-    """Return a response, and declare no more."""
+    """Return a response, without any other declaration."""
     return Response("own", 418)
 
 
@@ -73,7 +73,7 @@ def subclass() -> Person:
 
 
 def answer(view: Callable[..., object], status: int | None = None) -> Any:  # noqa: ANN401 - of a test
-    """The response of an application whose only view this is."""
+    """The response of an application with only this view."""
     app = Flask(__name__)
     app.testing = True
     app.add_url_rule("/", view_func=typed(status=status)(view))
@@ -94,7 +94,7 @@ def answer(view: Callable[..., object], status: int | None = None) -> Any:  # no
         (subclass, 200, '{"full-name":"Ann"}'),
     ],
 )
-def test_the_response_is_what_the_view_declares(
+def test_the_response_matches_the_declaration_of_the_view(
     view: Callable[..., object], status: int, text: str
 ) -> None:
     response = answer(view)
@@ -110,11 +110,11 @@ def test_a_status_is_declared_once_for_all_responses() -> None:
     assert answer(nothing, HTTPStatus.ACCEPTED).status_code == 202
 
 
-def test_a_response_without_a_body_has_no_type_of_one() -> None:
+def test_a_response_without_a_body_has_no_content_type() -> None:
     assert "Content-Type" not in answer(nothing).headers
 
 
-def test_a_body_of_another_type_than_declared_is_an_error_of_the_service() -> None:
+def test_a_body_of_an_undeclared_type_is_an_error_of_the_service() -> None:
     def view() -> Person:
         return {"full-name": "s3cret"}  # type: ignore[return-value] # the bug
 
@@ -123,7 +123,7 @@ def test_a_body_of_another_type_than_declared_is_an_error_of_the_service() -> No
     assert "s3cret" not in "".join(traceback.format_exception(error.value))
 
 
-def test_a_response_that_a_view_makes_is_sent_as_it_is(client: FlaskClient) -> None:
+def test_a_view_can_return_its_own_response(client: FlaskClient) -> None:
     response = client.get("/items/GONE")
 
     assert response.status_code == 404

@@ -18,7 +18,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def test_the_document_is_served_and_made_once() -> None:
+def test_the_document_is_generated_once() -> None:
     app = Flask(__name__)
     made = []
 
@@ -44,7 +44,7 @@ def test_the_pages_are_not_in_the_document(client: FlaskClient) -> None:
     assert not {path for path in paths if path.startswith(("/docs", "/openapi"))}
 
 
-def test_the_page_loads_only_what_the_service_has(client: FlaskClient) -> None:
+def test_the_page_loads_files_of_the_service_only(client: FlaskClient) -> None:
     page = client.get("/docs")
 
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)

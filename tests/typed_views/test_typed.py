@@ -1,4 +1,4 @@
-"""A typed view stays async or sync as it was, and other views cost nothing more."""
+"""A typed view stays async or sync, and other views have no extra cost."""
 
 import asyncio
 import inspect
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
-def test_a_coroutine_function_stays_one_and_a_plain_one_too(app: Flask) -> None:
+def test_typed_keeps_a_view_async_or_sync(app: Flask) -> None:
     views = app.view_functions
 
     assert inspect.iscoroutinefunction(views["shop.place_order"])
@@ -30,18 +30,18 @@ def test_a_coroutine_function_stays_one_and_a_plain_one_too(app: Flask) -> None:
     assert not inspect.iscoroutinefunction(shop.Things.delete)
 
 
-def test_a_view_that_is_not_typed_is_the_function_itself(app: Flask) -> None:
+def test_a_view_without_typed_is_unchanged(app: Flask) -> None:
     assert app.view_functions["shop.untyped"] is shop.untyped
 
 
-def test_a_view_keeps_its_name_its_words_and_its_url(app: Flask) -> None:
+def test_a_view_keeps_its_name_docstring_and_url(app: Flask) -> None:
     assert shop.place_order.__name__ == "place_order"
     assert (shop.place_order.__doc__ or "").startswith("Place an order.")
     with app.test_request_context():
         assert url_for("shop.place_order", shop=3) == "/shops/3/orders"
 
 
-def test_async_views_meet_on_the_loop_and_others_run_in_threads(app: Flask) -> None:
+def test_async_views_run_concurrently_on_the_loop_and_sync_views_in_threads(app: Flask) -> None:
     barrier = asyncio.Barrier(2)
     threads = []
 
@@ -71,7 +71,7 @@ def test_async_views_meet_on_the_loop_and_others_run_in_threads(app: Flask) -> N
     assert threads[0] is not threads[2]
 
 
-def test_a_large_body_of_an_async_view_is_read_while_it_arrives(app: Flask) -> None:
+def test_an_async_view_gets_a_large_body(app: Flask) -> None:
     numbers = [float(number) for number in range(60_000)]
 
     with serve_in_thread(FlaskToAsgi(app)) as server:
@@ -81,7 +81,7 @@ def test_a_large_body_of_an_async_view_is_read_while_it_arrives(app: Flask) -> N
     assert response.json() == 3.0
 
 
-def test_a_class_of_methods_may_have_typed_ones(client: FlaskClient) -> None:
+def test_a_method_view_can_have_typed_methods(client: FlaskClient) -> None:
     url = "/things/00000000-0000-0000-0000-000000000001"
 
     assert client.get(url).get_json() == url.rpartition("/")[2]
@@ -89,9 +89,7 @@ def test_a_class_of_methods_may_have_typed_ones(client: FlaskClient) -> None:
     assert client.delete(url).status_code == 204
 
 
-def test_no_type_is_read_while_requests_are_answered(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_builds_no_schema(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         pytest.fail("a schema is made for a request")
 
@@ -107,7 +105,7 @@ def test_no_type_is_read_while_requests_are_answered(
 
 
 def test_a_type_checker_sees_the_types() -> None:
-    """Mypy reports an `ignore` that is not needed: `make lint` is the test."""
+    """Mypy reports every unneeded `ignore`: `make lint` is the test."""
 
     async def wrong() -> shop.Item:
         return "an item"  # type: ignore[return-value]
