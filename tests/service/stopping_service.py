@@ -24,7 +24,7 @@ async def until_draining_async() -> str:
     inside.append("async")
     while not draining():  # noqa: ASYNC110 - a signal handler sets no asyncio.Event
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)  # longer than the server takes to look for the signal
+    await asyncio.sleep(0.2)  # longer than the server waits between its checks for the signal
     return "answered"
 
 
@@ -33,7 +33,7 @@ def until_draining_sync() -> str:
     inside.append("sync")
     while not draining():
         time.sleep(0.01)
-    time.sleep(0.2)  # longer than the server takes to look for the signal
+    time.sleep(0.2)  # longer than the server waits between its checks for the signal
     return "answered"
 
 

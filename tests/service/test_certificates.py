@@ -6,7 +6,7 @@ from ..serving import PACKAGE, run
 
 
 @pytest.mark.parametrize(("module", "code"), [("", 2), (".asgi", 3)], ids=["command", "asgi"])
-def test_they_end_the_start(module: str, code: int) -> None:
+def test_a_wrong_certificate_file_ends_the_start(module: str, code: int) -> None:
     ended = run("-m", f"{PACKAGE}{module}", env={"SSL_CERT_FILE": "/nowhere.pem"})
 
     assert ended.returncode == code

@@ -12,7 +12,7 @@ from ..test_container import answering, found
 @pytest.mark.skipif(sys.platform != "linux", reason="the image is Linux")
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1", "localhost"])
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_the_health_check_asks_where_the_service_listens(host: str, status: int, code: int) -> None:
+def test_the_health_check_uses_the_services_address(host: str, status: int, code: int) -> None:
     _, *command = json.loads(found("Dockerfile", r"^HEALTHCHECK.*\n +CMD (\[.*\])$")[0])
 
     with answering(host, status) as port:

@@ -1,4 +1,4 @@
-"""The time that a request has left: who sets it, and which calls it limits."""
+"""The deadline of a request: its header, its limits, and background work."""
 
 from math import inf
 
@@ -9,16 +9,16 @@ from upstreams import Deadline, lift_deadline, within
 
 from price_service.deadline import SHORTEST_BUDGET
 
-from ..test_deadline import believing, left
+from ..test_deadline import left, trusting
 
-__all__ = ["believing"]  # a fixture
+__all__ = ["trusting"]  # a fixture
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("value", ["0", "1", "20", "0000000000"])
-def test_less_than_the_shortest_time_is_taken_for_that(believing: Flask, value: str) -> None:
-    assert 0 < left(believing, value) <= SHORTEST_BUDGET
+def test_a_shorter_time_than_the_minimum_becomes_the_minimum(trusting: Flask, value: str) -> None:
+    assert 0 < left(trusting, value) <= SHORTEST_BUDGET
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_less_than_the_shortest_time_is_taken_for_that(believing: Flask, value: 
     ],
     ids=lambda value: value[:12],
 )
-def test_nonsense_in_its_place_sets_none(believing: Flask, value: str) -> None:
-    assert left(believing, value.encode().decode("latin-1")) == inf
+def test_an_invalid_header_sets_no_deadline(trusting: Flask, value: str) -> None:
+    assert left(trusting, value.encode().decode("latin-1")) == inf
 
 
-async def test_background_work_is_free_of_its_requests_deadline() -> None:
+async def test_background_work_has_no_deadline_of_its_request() -> None:
     left: list[float] = []
 
     async def work() -> None:

@@ -27,7 +27,7 @@ SLOW: dict[str, Any] = {"content": SlowBody(), "headers": {"Content-Length": "9"
 
 @pytest.fixture
 def served(app: Flask, settings: Settings, unchanged_logging: None) -> Flask:  # noqa: ARG001 - only its effect is needed
-    """Return the application with JSON logs, and with views that do not answer."""
+    """Return the application with JSON logs, and with views that never answer."""
     logs.configure(settings.model_copy(update={"log_format": "json"}))
     app.config["PROPAGATE_EXCEPTIONS"] = False
 
@@ -53,7 +53,7 @@ def served(app: Flask, settings: Settings, unchanged_logging: None) -> Flask:  #
         (504, {"method": "GET", "url": "/hang"}, {"request_timeout": 0.3}),
     ],
 )
-async def test_it_is_a_problem_and_one_line(
+async def test_an_engine_response_is_a_problem_and_one_log_line(
     served: Flask,
     capsys: pytest.CaptureFixture[str],
     status: int,

@@ -54,7 +54,7 @@ WAYS = [raised, in_a_group, caught, gathered, fanned_out, fanned_out_and_raised,
 
 
 @pytest.mark.parametrize("view", WAYS)
-def test_each_failed_call_is_one_line(
+def test_each_failed_call_is_one_log_line(
     app: Flask, view: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def answer() -> str:

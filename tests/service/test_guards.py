@@ -47,7 +47,7 @@ class Keys(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_issuers_keys_are_fetched_once_through_an_upstream(
     assert Keys.asked == ["/keys?tenant=1"]
 
 
-def test_while_the_issuer_cannot_be_asked_nobody_is_let_in_and_it_is_said_once(
+def test_an_issuer_that_is_down_gives_503_and_one_warning(
     production: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = HttpUrl(f"http://127.0.0.1:{free_port()}/keys")
@@ -121,7 +121,7 @@ def test_while_the_issuer_cannot_be_asked_nobody_is_let_in_and_it_is_said_once(
     assert signed()["Authorization"].split(".")[1] not in caplog.text
 
 
-def test_a_redis_that_is_down_limits_nobody(settings: Settings) -> None:
+def test_a_redis_that_is_down_disables_rate_limits(settings: Settings) -> None:
     url = SecretStr(f"redis://:s3cret@127.0.0.1:{free_port()}/0")
     app = create_app(settings.model_copy(update={"rate_limits_redis_url": url}))
     headers = {"Authorization": token(app, "--scope", "reading")}
@@ -134,7 +134,7 @@ def test_a_redis_that_is_down_limits_nobody(settings: Settings) -> None:
     assert not any("RateLimit" in each.headers for each in answers)
 
 
-def test_the_count_is_kept_in_memory_without_one(settings: Settings) -> None:
+def test_rate_limits_without_redis_count_in_memory(settings: Settings) -> None:
     app = create_app(settings)
     headers = {"Authorization": token(app, "--scope", "reading")}
     guarded(app)
@@ -146,7 +146,7 @@ def test_the_count_is_kept_in_memory_without_one(settings: Settings) -> None:
     assert answers[2].json()["detail"] == "At most 2 of these requests are answered in 60 s."
 
 
-def test_production_does_not_start_with_the_local_issuer_while_a_view_needs_tokens(
+def test_production_with_a_guarded_view_refuses_the_local_issuer(
     settings: Settings, production: Settings
 ) -> None:
     local = production.model_copy(update={"auth": settings.auth})
@@ -165,11 +165,11 @@ def test_a_preflight_needs_no_token(settings: Settings) -> None:
     assert response.status_code == 200
     assert "GET" in response.headers["Access-Control-Allow-Methods"]
     refused = app.test_client().get("/whoami", headers=headers)
-    assert refused.status_code == 401  # and the script may read why
+    assert refused.status_code == 401  # and the script may read the reason
     assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
 
 
-def test_a_session_is_kept_with_a_key(settings: Settings) -> None:
+def test_sessions_work_with_a_secret_key(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"secret_key": SecretStr("k" * 32)}))
 
     @app.get("/count")
@@ -182,21 +182,21 @@ def test_a_session_is_kept_with_a_key(settings: Settings) -> None:
     assert client.get("/count").text == "2"
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
-    assert "Secure" not in cookie  # in development, without TLS
+    assert "Secure" not in cookie  # development has no TLS
 
 
-def test_in_production_the_cookie_of_a_session_needs_tls(production: Settings) -> None:
+def test_a_session_cookie_is_secure_in_production(production: Settings) -> None:
     app = create_app(production.model_copy(update={"secret_key": SecretStr("k" * 32)}))
     app.add_url_rule("/set", "set", lambda: str(session.update(a="b")))
 
     assert "Secure" in app.test_client().get("/set").headers["Set-Cookie"]
 
 
-def test_files_in_the_folder_static_are_served_and_no_others(app: Flask, tmp_path: Path) -> None:
+def test_only_files_in_the_static_folder_are_served(app: Flask, tmp_path: Path) -> None:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "style.css").write_text("body {}", encoding="utf-8")
     (tmp_path / "secret.css").write_text("s3cret", encoding="utf-8")
-    assert app.static_folder == str(Path(app.root_path, "static"))  # as Flask's documentation says
+    assert app.static_folder == str(Path(app.root_path, "static"))  # as in Flask's documentation
     app.static_folder = str(tmp_path / "static")
 
     with served(app) as client:
@@ -207,7 +207,7 @@ def test_files_in_the_folder_static_are_served_and_no_others(app: Flask, tmp_pat
             assert client.get(f"/static/{path}").status_code in {308, 404}
 
 
-def test_a_view_needs_no_scope_where_none_is_named(app: Flask) -> None:
+def test_requires_without_scopes_accepts_any_valid_token(app: Flask) -> None:
     app.add_url_rule("/anybody", "anybody", requires()(lambda: "ok"))
     headers = {"Authorization": token(app)}
 
@@ -215,7 +215,7 @@ def test_a_view_needs_no_scope_where_none_is_named(app: Flask) -> None:
     assert app.test_client().get("/anybody").status_code == 401
 
 
-def test_production_takes_no_token_of_the_local_issuer(
+def test_production_refuses_tokens_of_the_local_issuer(
     production: Settings, settings: Settings
 ) -> None:
     app = create_app(production)
@@ -228,14 +228,14 @@ def test_production_takes_no_token_of_the_local_issuer(
     assert response.status_code in {401, 503}  # 503: the keys of the issuer cannot be fetched
 
 
-def test_a_token_without_the_scope_is_not_enough(app: Flask) -> None:
+def test_a_token_without_the_scope_gets_403(app: Flask) -> None:
     headers = {"Authorization": token(app)}
 
     assert guarded(app).get("/whoami", headers=headers).status_code == 403
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_the_parts_of_auth_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_auth_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH__AUDIENZ", "s3cret")
     assert refused() == ["AUTH__AUDIENZ is not a setting of this service."]
 

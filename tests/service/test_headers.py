@@ -1,4 +1,4 @@
-"""Headers that every response has, and a header that no response has."""
+"""The header of every response against content sniffing."""
 
 import pytest
 from flask import Flask, Response, redirect
@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 @pytest.fixture
 def answering(app: Flask) -> FlaskClient:
-    """Return a client of the application with a view for each kind of answer."""
+    """Return a client of the application with a view for each kind of response."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.add_url_rule("/text/", "text", lambda: "text")
     app.add_url_rule("/stream", "stream", lambda: Response(iter(["a"])))
@@ -30,7 +30,7 @@ def answering(app: Flask) -> FlaskClient:
         ("GET", "/elsewhere", 302),
     ],
 )
-def test_no_answer_may_be_taken_for_another_type(
+def test_every_response_forbids_content_sniffing(
     answering: FlaskClient, method: str, path: str, status: int
 ) -> None:
     response = answering.open(path, method=method)

@@ -12,9 +12,7 @@ from price_service.parts import parts
 from ..test_health import Unreachable
 
 
-def test_a_required_upstream_costs_no_readiness_once_it_may_be_tried_again(
-    app: Flask, client: FlaskClient
-) -> None:
+def test_a_half_open_breaker_keeps_the_service_ready(app: Flask, client: FlaskClient) -> None:
     orders = Unreachable(required=True, breaker_seconds=1e-9)
     vars(parts(app).clients)["orders"] = orders
 
@@ -33,10 +31,10 @@ def test_a_required_upstream_costs_no_readiness_once_it_may_be_tried_again(
     [
         ("HTTP/1.1", "ready", None),
         ("HTTP/1.1", "draining", "close"),
-        ("HTTP/2", "draining", None),  # forbids the header
+        ("HTTP/2", "draining", None),  # HTTP/2 forbids the header
     ],
 )
-def test_a_process_that_drains_ends_the_connections_of_its_clients(
+def test_a_draining_process_closes_the_connections_of_its_clients(
     app: Flask, client: FlaskClient, protocol: str, state: str, expected: str | None
 ) -> None:
     getattr(parts(app).readiness, state)()

@@ -22,9 +22,7 @@ ERRORS = {500, 501, 502, 503, 504, 599}
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 429, 499, *ERRORS])
-def test_an_answer_that_the_service_is_to_blame_for_is_an_error(
-    app: Flask, lines: Lines, status: int
-) -> None:
+def test_a_5xx_response_is_logged_as_an_error(app: Flask, lines: Lines, status: int) -> None:
     app.add_url_rule("/answer", view_func=lambda: ("", status))
 
     app.test_client().get("/answer")
@@ -33,7 +31,7 @@ def test_an_answer_that_the_service_is_to_blame_for_is_an_error(
     assert (line["status"], line["level"]) == (status, "ERROR" if status in ERRORS else "INFO")
 
 
-def test_a_stream_that_breaks_off_says_so(
+def test_the_access_line_of_a_broken_stream_says_cut_off(
     app: Flask, live_client: LiveClient, lines: Lines
 ) -> None:
     @app.get("/stream")
@@ -51,7 +49,7 @@ def test_a_stream_that_breaks_off_says_so(
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_a_health_check_is_a_line_if_it_fails_or_at_level_debug(
+def test_a_health_check_is_logged_if_it_fails_or_at_level_debug(
     app: Flask, settings: Settings, lines: Lines, path: str
 ) -> None:
     app.test_client().get(path)
@@ -68,14 +66,14 @@ def test_a_health_check_is_a_line_if_it_fails_or_at_level_debug(
     assert lines(ACCESS)[-1]["level"] == "DEBUG"
 
 
-def test_a_warning_is_a_line_like_any_other(lines: Lines) -> None:
+def test_a_python_warning_is_one_log_line(lines: Lines) -> None:
     warnings.showwarning(UserWarning("old"), UserWarning, "module.py", 7)
 
     [line] = lines("py.warnings")
     assert line["message"] == "UserWarning: old (module.py:7)"
 
 
-def test_what_uvicorns_own_command_set_up_is_replaced(settings: Settings, lines: Lines) -> None:
+def test_the_handlers_of_uvicorns_command_are_replaced(settings: Settings, lines: Lines) -> None:
     for name in ("uvicorn", "uvicorn.access"):
         logging.getLogger(name).addHandler(logging.StreamHandler())
 
@@ -87,9 +85,7 @@ def test_what_uvicorns_own_command_set_up_is_replaced(settings: Settings, lines:
 
 
 @pytest.mark.usefixtures("unchanged_logging")
-def test_the_least_severe_level_is_a_setting(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_level_is_a_setting(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(settings.model_copy(update={"log_level": "WARNING"}))
 
     logger.info("quiet")

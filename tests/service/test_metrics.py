@@ -47,7 +47,7 @@ class Scraper:
 
 @contextmanager
 def observed(target: str = PACKAGE, **env: str) -> Iterator[tuple[Server, Scraper]]:
-    """Serve with metrics, on a port that is free."""
+    """Serve with metrics, on a free port."""
     port = free_port()
     with serve(target, env={"METRICS_PORT": str(port), **env}) as server:
         yield server, Scraper(port)
@@ -87,7 +87,7 @@ def test_every_request_under_load_is_counted_once() -> None:
         assert "/nowhere" not in scraper.text()
 
 
-def test_the_metrics_are_there_while_the_event_loop_is_blocked(tmp_path: Path) -> None:
+def test_the_metrics_are_served_while_the_event_loop_is_blocked(tmp_path: Path) -> None:
     release = tmp_path / "release"
     env = {"RELEASE": str(release)}
     with observed(STOPPING, **env) as (server, scraper), ThreadPoolExecutor() as pool:
@@ -105,7 +105,7 @@ def test_the_metrics_are_there_while_the_event_loop_is_blocked(tmp_path: Path) -
         wait_until(lambda: scraper.total("event_loop_last_tick_timestamp_seconds") > last_tick)
 
 
-def test_workers_add_up_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+def test_workers_add_up_and_a_killed_worker_keeps_its_counts(tmp_path: Path) -> None:
     route = {"http_route": "/worker"}
     env = {"WEB_CONCURRENCY": "2", "TMPDIR": str(tmp_path)}
     with observed(STOPPING, **env) as (server, scraper):
@@ -135,10 +135,10 @@ def test_workers_add_up_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("clean_environment", "unchanged_logging")
 class TestStart:
-    """The command ends before it serves, so it needs no process of its own."""
+    """The command ends before it serves, so it runs in this process."""
 
     @pytest.mark.parametrize("workers", ["1", "2"])
-    def test_a_port_that_is_taken_stops_the_start_with_a_sentence(
+    def test_a_taken_port_stops_the_start_with_one_sentence(
         self, workers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -152,7 +152,7 @@ class TestStart:
         assert line.startswith(f"METRICS_PORT: cannot serve on 127.0.0.1, port {port}: ")
         assert "in use" in line
 
-    def test_the_public_port_is_refused(
+    def test_the_public_port_is_refused_for_metrics(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("METRICS_PORT", "8000")
@@ -164,7 +164,7 @@ class TestStart:
         assert line.startswith("METRICS_PORT must not be that of PORT")
 
 
-def test_it_is_served_with_reload_too() -> None:
+def test_the_metrics_are_served_with_reload() -> None:
     port = free_port()
     with serve(PACKAGE, "--reload", env={"METRICS_PORT": str(port)}) as server:
         server.get("/livez")
@@ -172,7 +172,7 @@ def test_it_is_served_with_reload_too() -> None:
         wait_until(lambda: Scraper(port).total(REQUESTS, http_route="/livez") >= 1)
 
 
-def test_without_a_port_nothing_is_served() -> None:
+def test_without_a_metrics_port_no_metrics_are_served() -> None:
     with serve(env={"METRICS_PORT": ""}) as server:
         assert json.loads(server.get("/livez")[1]) == {"status": "alive"}
         assert "Metrics on" not in server.log

@@ -1,4 +1,4 @@
-"""`/prices` in depth: barriers, prices that cannot be written, and every wrong symbol."""
+"""`/prices` in depth: barriers, unusable prices, and every invalid symbol."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from price_service.parts import parts
 from ..test_prices import THREE, content, use
 
 
-def test_one_call_at_a_time_never_meets_at_that_barrier(app: Flask, client: FlaskClient) -> None:
+def test_calls_one_after_another_never_pass_the_barrier(app: Flask, client: FlaskClient) -> None:
     barrier = asyncio.Barrier(3)
     use(app, StubPrices(delay=barrier.wait), max_concurrency=1, deadline_seconds=0.1)
 
@@ -45,7 +45,7 @@ def test_the_body_says_whether_the_waits_overlapped(app: Flask, client: FlaskCli
     ],
 )
 @pytest.mark.parametrize("first", ["the call's timeout", "the deadline"])
-def test_when_nothing_arrives_the_problem_says_why(
+def test_without_any_price_the_problem_names_the_causes(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int, first: str
 ) -> None:
     timeout, deadline = (5, 0.5) if first == "the deadline" else (0.5, 5)
@@ -68,7 +68,7 @@ def test_when_nothing_arrives_the_problem_says_why(
     ["0E-400000000", "0E-999999999999999999", "1E400000000", "9" * 5000, "NaN", '"1"', "[" * 3000],
     ids=lambda price: price[:20],
 )
-def test_a_price_that_cannot_be_written_is_a_failed_symbol_and_the_others_arrive(
+def test_an_unusable_price_fails_its_symbol_only(
     app: Flask, client: FlaskClient, price: str
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
@@ -94,7 +94,7 @@ def test_a_price_that_cannot_be_written_is_a_failed_symbol_and_the_others_arrive
 
 
 @pytest.mark.parametrize("wait", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "-5", "soon"])
-def test_when_an_upstream_wants_to_be_left_alone_is_bounded(
+def test_the_retry_after_of_an_upstream_is_bounded(
     app: Flask, client: FlaskClient, wait: str
 ) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
@@ -134,7 +134,7 @@ def test_when_an_upstream_wants_to_be_left_alone_is_bounded(
         ("?symbol=" + "A" * 5000, "String should match"),
     ],
 )
-def test_bad_symbols_are_refused_with_what_is_accepted(
+def test_invalid_symbols_are_refused_with_the_accepted_form(
     client: FlaskClient, query: str, wrong: str
 ) -> None:
     response = client.get(f"/prices{query}")

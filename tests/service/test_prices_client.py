@@ -65,17 +65,17 @@ async def test_a_reply_without_a_usable_price_is_invalid(body: bytes) -> None:
 async def test_a_deep_reply_is_read_or_invalid(depth: int, opened: bytes, closed: bytes) -> None:
     more = opened * depth + closed * depth
     client = answering(b'{"symbol": "AAPL", "price": 1, "more": %s}' % more)
-    with suppress(UpstreamInvalid):  # how deep Python reads depends on its version
+    with suppress(UpstreamInvalid):  # the depth that Python reads depends on its version
         assert await client.price("AAPL") == 1
 
 
-async def test_other_numbers_of_a_reply_may_be_anything() -> None:
+async def test_a_price_client_ignores_other_numbers_of_a_reply() -> None:
     body = b'{"symbol": "AAPL", "price": 1.5, "more": [0E-999999999999999999, %s]}' % (b"9" * 5000)
 
     assert await answering(body).price("AAPL") == Decimal("1.5")
 
 
-async def test_whatever_a_reply_says_a_price_is_short_and_a_sum_is_exact() -> None:
+async def test_a_price_is_short_and_a_sum_is_exact_for_every_reply() -> None:
     chance = random.Random(11)  # noqa: S311 - no secret
     prices = []
     for _ in range(3000):

@@ -26,7 +26,7 @@ def raising(app: Flask, error: Exception) -> FlaskClient:
     return app.test_client()
 
 
-def test_failures_of_several_kinds_have_no_type_in_common(app: Flask) -> None:
+def test_failures_of_several_types_give_a_problem_without_a_type(app: Flask) -> None:
     errors = [
         UpstreamTimeout("prices", "did not answer in time"),
         UpstreamUnavailable("prices", "answered 503", retry_after=9),
@@ -40,7 +40,7 @@ def test_failures_of_several_kinds_have_no_type_in_common(app: Flask) -> None:
     assert response.headers["Retry-After"] == "3"
 
 
-# Groups, as asyncio.TaskGroup raises them
+# Groups of errors, as asyncio.TaskGroup raises them
 
 
 GONE = UpstreamUnavailable("prices", "answered 503", retry_after=6.2, status=503)
@@ -53,7 +53,7 @@ def grouped(*errors: Exception) -> ExceptionGroup[Exception]:
 
 @pytest.mark.parametrize("error", [GONE, LATE, DeadlineExceeded("no time was left")], ids=str)
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_group_of_one_expected_error_is_that_error(
+def test_a_group_with_one_expected_error_gives_the_same_response_as_the_error(
     app: Flask, error: UpstreamError | DeadlineExceeded, depth: int
 ) -> None:
     alone = raising(app, error).get("/raising", headers={"X-Request-ID": "a"})
@@ -72,7 +72,7 @@ def raise_(error: Exception) -> str:
     raise error
 
 
-def test_a_group_of_several_is_what_they_have_in_common(app: Flask) -> None:
+def test_a_group_of_several_errors_gives_one_common_response(app: Flask) -> None:
     response = raising(app, grouped(LATE, grouped(GONE))).get("/raising")
     assert response.status_code == 502
     assert response.get_json()["type"] == "about:blank"
@@ -82,7 +82,7 @@ def test_a_group_of_several_is_what_they_have_in_common(app: Flask) -> None:
     assert app.test_client().get("/raising").status_code == 504
 
 
-def test_what_a_view_refuses_in_a_group_comes_first(app: Flask) -> None:
+def test_an_http_error_in_a_group_decides_the_response(app: Flask) -> None:
     response = raising(app, grouped(GONE, grouped(NotFound("no such order")))).get("/raising")
 
     assert response.status_code == 404
@@ -98,7 +98,7 @@ def test_what_a_view_refuses_in_a_group_comes_first(app: Flask) -> None:
     ],
     ids=str,
 )
-def test_a_group_with_a_bug_is_a_bug(
+def test_a_group_with_a_bug_gives_500(
     app: Flask, caplog: pytest.LogCaptureFixture, group: ExceptionGroup[Exception]
 ) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -108,7 +108,7 @@ def test_a_group_with_a_bug_is_a_bug(
     assert "ExceptionGroup" in caplog.text
 
 
-# When to come back
+# Retry-After
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_group_with_a_bug_is_a_bug(
         (None, None),
     ],
 )
-def test_when_to_come_back_is_a_number_that_somebody_waits(
+def test_retry_after_is_a_whole_number_of_at_most_a_day(
     app: Flask, wait: float | None, header: str | None
 ) -> None:
     error = UpstreamUnavailable("prices", "answered 503", retry_after=wait)
@@ -131,7 +131,7 @@ def test_when_to_come_back_is_a_number_that_somebody_waits(
     assert raising(app, error).get("/raising").headers.get("Retry-After") == header
 
 
-def test_too_many_calls_of_our_own_are_a_503(app: Flask) -> None:
+def test_a_busy_upstream_client_gives_503(app: Flask) -> None:
     error = UpstreamBusy("prices", "had no connection free in time", retry_after=1)
     response = raising(app, error).get("/raising")
 

@@ -21,7 +21,7 @@ COMMANDS = {"service": ["-m", PACKAGE], "uvicorn": ["-m", "uvicorn", f"{PACKAGE}
 
 @contextmanager
 def in_flight(server: Server, path: str) -> Iterator[Future[tuple[int, str]]]:
-    """Send a request and go on when its view has begun."""
+    """Send a request; continue once its view has begun."""
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(server.get, path)
         view = path.rpartition("/")[2]
@@ -29,7 +29,7 @@ def in_flight(server: Server, path: str) -> Iterator[Future[tuple[int, str]]]:
         yield answer
 
 
-def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
+def test_sigterm_drains_and_exits_with_0() -> None:
     with (
         serve("tests.service.stopping_service") as server,
         in_flight(server, "/until-draining/async") as from_async_view,
@@ -42,7 +42,7 @@ def test_sigterm_answers_what_is_in_flight_and_then_ends_well() -> None:
         assert server.process.wait(10) == 0
 
 
-def test_ctrl_c_ends_well_when_the_shutdown_delay_is_over() -> None:
+def test_ctrl_c_exits_with_0_after_the_shutdown_delay() -> None:
     with serve(env={"SHUTDOWN_DELAY_SECONDS": "0.2"}) as server:
         server.process.send_signal(signal.SIGINT)
 
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_well_when_the_shutdown_delay_is_over() -> None:
         assert "Traceback" not in server.log
 
 
-def test_a_stop_that_arrives_twice_at_a_parent_lets_its_workers_finish() -> None:
+def test_a_second_sigterm_lets_the_workers_finish() -> None:
     with (
         serve("tests.service.stopping_service", env={"WEB_CONCURRENCY": "2"}) as server,
         in_flight(server, "/until-draining/async") as answer,
@@ -70,15 +70,15 @@ def test_reload_serves_and_stops() -> None:
         assert server.process.wait(10) == 0
 
 
-def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_path: Path) -> None:
+def test_reload_restarts_on_a_change_with_requests_in_flight(tmp_path: Path) -> None:
     package = Path(shutil.copytree(Path(serve_module.__file__).parent, tmp_path / PACKAGE))
     env = {
         "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT))),
-        "COVERAGE_PROCESS_CONFIG": "",  # the copy is nothing to measure
+        "COVERAGE_PROCESS_CONFIG": "",  # no coverage of the copy
     }
 
     def noticed() -> bool:
-        # The first look only learns what there is.
+        # The first check of the reloader only records the files.
         (package / "app.py").touch()
         return "Reloading" in server.log
 
@@ -94,7 +94,7 @@ def test_reload_starts_again_when_a_source_changes_whatever_is_in_flight(tmp_pat
         assert server.process.wait(10) == 0
 
 
-def test_wrong_settings_stop_the_service_before_it_has_workers() -> None:
+def test_wrong_settings_stop_the_service_before_it_starts_workers() -> None:
     ended = run(*COMMANDS["service"], env={"LOG_LEVEL": "s3cret", "WEB_CONCURRENCY": "2"})
 
     assert ended.returncode == 2
@@ -102,7 +102,7 @@ def test_wrong_settings_stop_the_service_before_it_has_workers() -> None:
     assert line.startswith("LOG_LEVEL")
 
 
-def test_wrong_settings_are_not_tried_again_by_uvicorns_supervisor() -> None:
+def test_uvicorns_supervisor_does_not_retry_wrong_settings() -> None:
     flags = ("--port", "0", "--workers", "2", "--timeout-worker-healthcheck", "3")
 
     ended = run(*COMMANDS["uvicorn"], *flags, env={"LOG_LEVEL": "s3cret"})
@@ -112,10 +112,10 @@ def test_wrong_settings_are_not_tried_again_by_uvicorns_supervisor() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None:
+def test_a_missing_package_stops_the_start_with_one_sentence(command: str) -> None:
     arguments = COMMANDS[command]
-    # An entry of None is how an import of a package that is not installed can be had; this one is
-    # imported by no other package.
+    # An entry of None makes the import fail, as if the package were not installed. No other package
+    # imports aiohttp.
     without = (
         "import runpy, sys; sys.modules['aiohttp'] = None; "
         f"sys.argv = {arguments[1:]!r}; runpy.run_module({arguments[1]!r}, run_name='__main__')"
@@ -128,7 +128,7 @@ def test_a_missing_package_stops_the_start_with_a_sentence(command: str) -> None
     assert line.startswith(f"{PACKAGE} needs the module 'aiohttp', which is not installed")
 
 
-def test_a_failed_start_up_stops_the_service_and_says_why() -> None:
+def test_a_failed_start_up_stops_the_service_with_its_cause() -> None:
     ended = run("-m", "tests.service.failing_service", "--port", "0")
 
     assert ended.returncode == 3

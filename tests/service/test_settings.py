@@ -59,7 +59,7 @@ def test_a_wrong_value_is_refused_in_one_sentence(
     assert "s3cret" not in said
 
 
-def test_every_setting_with_a_slip_of_the_keyboard_is_recognised(clean_environment: Path) -> None:
+def test_every_misspelt_setting_is_recognised(clean_environment: Path) -> None:
     for name in map(str.upper, Settings.variables()):
         middle = len(name) // 2 - 1
         start, one, other, end = name[:middle], *name[middle : middle + 2], name[middle + 2 :]

@@ -1,4 +1,4 @@
-"""The embedded upstream's behaviour besides its replies."""
+"""Failures and delays of the embedded upstream."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from ..test_stub import talk_to
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_symbol_can_be_made_to_hang_without_holding_up_the_others() -> None:
+async def test_a_hanging_symbol_does_not_delay_other_symbols() -> None:
     async with talk_to(StubPrices(failing={"AAPL": "hang"})) as client:
         hanging = asyncio.create_task(client.get("/prices/AAPL"))
         fine = await client.get("/prices/MSFT")

@@ -13,13 +13,13 @@ Spans = list[dict[str, Any]]
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """A collector, which outlives the services that report to it."""
+    """A collector that outlives the services that report to it."""
     with collecting() as collector:
         yield collector
 
 
 def spans_of(collector: Collector, *paths: str, **env: str) -> Spans:
-    """Return the spans that a service with two workers leaves for these requests."""
+    """Return the spans that a service with two workers sends for these requests."""
     usual = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "WEB_CONCURRENCY": "2"}
     with serve(env=usual | env) as service:
         for path in paths:
@@ -29,7 +29,7 @@ def spans_of(collector: Collector, *paths: str, **env: str) -> Spans:
     return collector.spans
 
 
-def test_the_attempts_of_a_request_are_below_it_whichever_worker_has_it(
+def test_the_spans_of_attempts_are_below_their_request_in_every_worker(
     collector: Collector,
 ) -> None:
     paths = ["/prices?symbol=A&symbol=B&symbol=C"] * 8
@@ -47,11 +47,11 @@ def test_the_attempts_of_a_request_are_below_it_whichever_worker_has_it(
     assert len({span["trace"] for span in requests}) == len(requests)
 
 
-def test_the_standard_variables_of_the_sampler_hold(collector: Collector) -> None:
+def test_the_standard_variables_of_the_sampler_work(collector: Collector) -> None:
     assert spans_of(collector, *["/prices?symbol=A"] * 4, OTEL_TRACES_SAMPLER="always_off") == []
 
 
-def test_a_collector_that_is_away_costs_a_line_and_no_request() -> None:
+def test_a_missing_collector_costs_a_log_line_and_no_request() -> None:
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://user:s3cret@127.0.0.1:{free_port()}/?key=s3cret",
         "OTEL_PYTHON_EXCLUDED_URLS": "/readyz",

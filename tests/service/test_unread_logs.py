@@ -14,38 +14,38 @@ import pytest
 
 from ..serving import PACKAGE, PATIENCE, environment, free_port, wait_until
 
-# With lines of 800 bytes, several times what a pipe holds, and less than the queue does.
+# Lines of 800 bytes: together several times the size of a pipe, and less than the queue.
 REQUESTS = 400
 LONG = "/" + 250 * "x"
 
 
 @dataclass
 class Unread:
-    """A service, its port, and the pipe into which it logs."""
+    """A service with its port; its process has the pipe of its logs."""
 
     process: subprocess.Popen[bytes]
     port: int
 
     def connect(self) -> HTTPConnection:
-        """Return a connection to it."""
+        """Return a connection to the service."""
         return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def answers(self) -> bool:
-        """Tell whether it serves."""
+        """Return whether the service answers."""
         with suppress(OSError), closing(self.connect()) as client:
             client.request("GET", "/livez")
             return client.getresponse().status == 200
         return False
 
     def rest(self) -> list[dict[str, Any]]:
-        """Return the lines that it has logged by the time it ends."""
+        """Return all log lines until the end of the service."""
         _, written = self.process.communicate(timeout=PATIENCE)
         return [json.loads(line) for line in written.splitlines()]
 
 
 @contextmanager
 def serve_unread(*flags: str) -> Iterator[Unread]:
-    """Serve with stderr as a pipe that nobody reads."""
+    """Serve with stderr as an unread pipe."""
     port = free_port()
     with subprocess.Popen(  # noqa: S603 - the command is ours
         [sys.executable, "-m", PACKAGE, "--port", str(port), *flags],
@@ -63,7 +63,7 @@ def serve_unread(*flags: str) -> Iterator[Unread]:
 
 
 def ask(service: Unread, number: int) -> None:
-    """Make requests that are each a line in the log, on one connection."""
+    """Send requests on one connection; each logs a line."""
     with closing(service.connect()) as client:
         for _ in range(number):
             client.request("GET", LONG)
@@ -74,7 +74,7 @@ def ask(service: Unread, number: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ends a group of processes")
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_it_answers_and_stops_although_nobody_reads_its_logs(workers: str) -> None:
+def test_a_service_with_unread_logs_answers_and_stops(workers: str) -> None:
     with serve_unread("--workers", workers) as service:
         ask(service, REQUESTS)
         service.process.terminate()
@@ -82,7 +82,7 @@ def test_it_answers_and_stops_although_nobody_reads_its_logs(workers: str) -> No
         assert service.process.wait(PATIENCE) == 0
 
 
-def test_a_reader_that_comes_back_gets_all_lines_to_the_last() -> None:
+def test_a_late_reader_gets_every_log_line() -> None:
     with serve_unread("--workers", "1") as service:
         ask(service, REQUESTS)
         service.process.terminate()

@@ -114,7 +114,7 @@ class LiveClient(httpx.Client):
         self._server = server
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what `coroutine` returns; it runs on the loop of the views."""
+        """Return the result of `coroutine`, which runs on the loop of the views."""
         return self._server.run(coroutine)
 
 

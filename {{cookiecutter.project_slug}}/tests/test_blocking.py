@@ -15,7 +15,7 @@ PATHS = ["/fingerprint/async", "/fingerprint/sync"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_two_requests_block_at_the_same_time_and_not_the_loop(
+def test_two_requests_block_at_once_without_blocking_the_loop(
     live_client: LiveClient, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     both = threading.Barrier(2, timeout=20)
@@ -45,7 +45,7 @@ def test_both_views_give_the_same_fingerprint(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("text", "size"), [("", 0), ("a" * 1025, 1025), ("\u00e9" * 513, 1026)])
-def test_an_input_that_is_empty_or_too_long_is_refused(
+def test_an_empty_or_too_long_input_is_refused(
     client: FlaskClient, path: str, text: str, size: int
 ) -> None:
     response = client.get(path, query_string={"text": text})

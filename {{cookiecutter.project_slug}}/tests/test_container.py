@@ -33,7 +33,7 @@ def compose_settings() -> dict[str, str]:
     return dict(re.findall(r'^ {6}([A-Z_]+): "(.*)"$', text, re.MULTILINE))
 
 
-def test_the_image_listens_where_it_says() -> None:
+def test_the_image_listens_on_its_exposed_port() -> None:
     port, metrics_port = found("Dockerfile", r"PORT=(\d+)")
 
     assert [f"{port} {metrics_port}"] == found("Dockerfile", r"^EXPOSE ([\d ]+)$")
@@ -42,7 +42,7 @@ def test_the_image_listens_where_it_says() -> None:
         assert [metrics_port] == found("deploy/observability/prometheus.yml", r"- service:(\d+)$")
 
 
-def test_the_image_runs_the_python_that_it_was_made_with() -> None:
+def test_the_image_runs_the_python_of_its_build() -> None:
     builder, final = found("Dockerfile", r"^FROM (\S+/python:\S+)")
 
     assert builder == final
@@ -54,14 +54,14 @@ def test_the_image_starts_the_command_of_the_project() -> None:
     assert [command] == found("pyproject.toml", rf"^({re.escape(command)}) = ")
 
 
-def test_the_health_check_asks_for_a_route(app: Flask) -> None:
+def test_the_health_check_requests_a_route(app: Flask) -> None:
     (path,) = found("Dockerfile", r"request\('GET', '(.+?)'\)")
 
     assert path in {rule.rule for rule in app.url_map.iter_rules()}
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Answers every request with the status that its server has."""
+    """Answers every request with the status of its server."""
 
     def do_GET(self) -> None:
         self.send_response(getattr(self.server, "status", 500))
@@ -96,7 +96,7 @@ def answering(host: str, status: int) -> Iterator[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="the image is Linux")
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])  # noqa: S104 - as in a container
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_the_health_check_asks_where_the_service_listens(host: str, status: int, code: int) -> None:
+def test_the_health_check_uses_the_services_address(host: str, status: int, code: int) -> None:
     _, *command = json.loads(found("Dockerfile", r"^HEALTHCHECK.*\n +CMD (\[.*\])$")[0])
 
     with answering(host, status) as port:
@@ -106,12 +106,12 @@ def test_the_health_check_asks_where_the_service_listens(host: str, status: int,
     assert asked.returncode == code
 
 
-def test_compose_sets_nothing_that_the_service_does_not_know() -> None:
+def test_compose_sets_known_settings_only() -> None:
     assert compose_settings()
     assert {name.lower() for name in compose_settings()} <= set(Settings.model_fields)
 
 
-def test_compose_waits_as_long_as_a_stop_takes() -> None:
+def test_compose_waits_for_the_end_of_a_stop() -> None:
     settings = load_settings(**{name.lower(): value for name, value in compose_settings().items()})
     (seconds,) = found("compose.yaml", r"stop_grace_period: (\d+)s")
 

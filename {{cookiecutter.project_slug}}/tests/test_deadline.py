@@ -12,36 +12,36 @@ from {{ cookiecutter.package_name }}.settings import Settings, load_settings
 
 
 def left(app: Flask, budget: str) -> float:
-    """Return the seconds that a view has left when the test client gives its request `budget`."""
+    """Return the seconds left in a view, when the test client sends `budget` in the header."""
     app.add_url_rule("/left", view_func=lambda: str(Deadline(inf).left))
     return float(app.test_client().get("/left", headers={BUDGET_HEADER: budget}).text)
 
 
 @pytest.fixture
-def believing(settings: Settings) -> Flask:
+def trusting(settings: Settings) -> Flask:
     """Return an application that trusts the test client, which is at 127.0.0.1."""
     return create_app(settings.model_copy(update={"deadline_allow_ips": "10.1.2.3, 127.0.0.0/8"}))
 
 
-def test_nobody_is_believed_who_is_not_named(app: Flask) -> None:
+def test_an_untrusted_caller_sets_no_deadline(app: Flask) -> None:
     assert left(app, "2500") == inf
 
 
-def test_a_caller_that_is_believed_sets_the_deadline(believing: Flask) -> None:
-    assert 2 < left(believing, "2500") <= 2.5
+def test_a_trusted_caller_sets_the_deadline(trusting: Flask) -> None:
+    assert 2 < left(trusting, "2500") <= 2.5
 
 
-def test_less_than_the_shortest_time_is_taken_for_that(believing: Flask) -> None:
-    assert 0 < left(believing, "1") <= SHORTEST_BUDGET
+def test_a_shorter_time_than_the_minimum_becomes_the_minimum(trusting: Flask) -> None:
+    assert 0 < left(trusting, "1") <= SHORTEST_BUDGET
 
 
 @pytest.mark.parametrize("value", ["", "-1", "soon", "1e3", "9" * 5000])
-def test_nonsense_in_its_place_sets_none(believing: Flask, value: str) -> None:
-    assert left(believing, value) == inf
+def test_an_invalid_header_sets_no_deadline(trusting: Flask, value: str) -> None:
+    assert left(trusting, value) == inf
 
 
 @pytest.mark.usefixtures("clean_environment")
-def test_what_is_no_caller_is_refused_at_the_start_without_showing_it() -> None:
+def test_an_invalid_caller_is_refused_at_the_start_without_its_value() -> None:
     with pytest.raises(SettingsError) as error:
         load_settings(deadline_allow_ips="s3cret.example")
 

@@ -34,7 +34,7 @@ def token(app: Flask, *arguments: str) -> str:
     return f"Bearer {printed.output.strip()}"
 
 
-def test_the_token_that_the_command_prints_is_taken_and_its_subject_logged(
+def test_a_token_of_the_command_is_accepted_and_its_subject_logged(
     app: Flask, lines: Lines
 ) -> None:
     headers = {"Authorization": token(app, "--scope", "reading", "--scope", "writing")}
@@ -48,13 +48,13 @@ def test_the_token_that_the_command_prints_is_taken_and_its_subject_logged(
     assert headers["Authorization"].split()[1] not in str(let_in)
 
 
-def test_production_must_know_its_hosts() -> None:
+def test_production_needs_allowed_hosts() -> None:
     said = refused(environment="production")
 
     assert any(each.startswith("ALLOWED_HOSTS must be set when ENVIRONMENT is ") for each in said)
 
 
-def test_only_the_hosts_that_are_set_are_served_and_health_checks_any(settings: Settings) -> None:
+def test_only_allowed_hosts_are_served_except_for_health_checks(settings: Settings) -> None:
     hosts = {"allowed_hosts": "api.example.com,.example.org"}
     client = create_app(settings.model_copy(update=hosts)).test_client()
 
@@ -66,7 +66,7 @@ def test_only_the_hosts_that_are_set_are_served_and_health_checks_any(settings: 
     assert status("/livez", "10.0.0.7:8000") == status("/readyz", "10.0.0.7") == 200
 
 
-def test_scripts_of_other_sites_read_answers_only_if_they_are_set(settings: Settings) -> None:
+def test_only_configured_origins_may_read_responses(settings: Settings) -> None:
     origins = settings.model_copy(update={"cors_origins": "https://app.example.com"})
     headers = {"Origin": "https://app.example.com"}
     name = "Access-Control-Allow-Origin"
@@ -77,7 +77,7 @@ def test_scripts_of_other_sites_read_answers_only_if_they_are_set(settings: Sett
     assert name not in client.get("/livez", headers={"Origin": "https://evil.example"}).headers
 
 
-def test_sessions_need_a_key_in_production_alone(
+def test_sessions_need_a_key_only_in_production(
     monkeypatch: pytest.MonkeyPatch,
     clean_environment: Path,  # noqa: ARG001 - only its effect is needed
 ) -> None:

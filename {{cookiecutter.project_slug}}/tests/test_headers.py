@@ -1,4 +1,4 @@
-"""Headers that every response has, and a header that no response has."""
+"""The headers of every response, and redirects, which never contain the host."""
 
 import pytest
 from flask import Flask, redirect
@@ -22,7 +22,7 @@ def answering(app: Flask) -> FlaskClient:
     ("path", "status"),
     [("/text/", 200), ("/text", 308), ("/livez", 200), ("/nowhere", 404), ("/broken", 500)],
 )
-def test_no_answer_may_be_taken_for_another_type(
+def test_every_response_forbids_content_sniffing(
     answering: FlaskClient, path: str, status: int
 ) -> None:
     response = answering.get(path)
@@ -33,20 +33,18 @@ def test_no_answer_may_be_taken_for_another_type(
     }
 
 
-def test_an_answers_own_header_is_kept(answering: FlaskClient) -> None:
+def test_a_views_own_header_is_kept(answering: FlaskClient) -> None:
     assert answering.get("/own").headers["X-Content-Type-Options"] == "own"
 
 
-def test_only_an_answer_over_tls_asks_for_tls(answering: FlaskClient) -> None:
+def test_only_a_response_over_tls_requires_tls(answering: FlaskClient) -> None:
     assert "Strict-Transport-Security" not in answering.get("/text/").headers
     over_tls = answering.get("/text/", base_url="https://localhost")
     assert over_tls.headers["Strict-Transport-Security"] == ONLY_TLS
 
 
 @pytest.mark.parametrize("host", ["host.example", "evil.example:8000", "a%0d", ""])
-def test_no_host_gets_into_the_address_that_ends_with_a_slash(
-    answering: FlaskClient, host: str
-) -> None:
+def test_a_redirect_to_a_slash_never_contains_the_host(answering: FlaskClient, host: str) -> None:
     response = answering.get("/text?a=b", environ_overrides={"HTTP_HOST": host})
 
     assert response.status_code in {308, 400}

@@ -11,7 +11,7 @@ from .conftest import LiveClient
 from .serving import free_port
 
 
-def test_a_live_process_says_so_whatever_its_state(app: Flask, client: FlaskClient) -> None:
+def test_a_live_process_is_alive_in_every_state(app: Flask, client: FlaskClient) -> None:
     parts(app).readiness.draining()
 
     response = client.get("/livez")
@@ -48,7 +48,7 @@ def test_a_process_that_starts_or_drains_is_not_ready(
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_process_that_drains_ends_the_connections_of_its_clients(
+def test_a_draining_process_closes_the_connections_of_its_clients(
     app: Flask, client: FlaskClient
 ) -> None:
     assert "Connection" not in client.get("/livez").headers
@@ -77,7 +77,7 @@ class Unreachable:
     ("required", "status", "said"),
     [(False, 200, "ready"), (True, 503, "The upstream orders fails.")],
 )
-def test_a_breaker_that_is_open_is_shown_and_counts_where_the_upstream_is_required(
+def test_readyz_shows_an_open_breaker_and_fails_for_a_required_upstream(
     app: Flask, live_client: LiveClient, required: object, status: int, said: str
 ) -> None:
     orders = Unreachable(required=bool(required))

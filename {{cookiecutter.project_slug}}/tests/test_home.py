@@ -16,14 +16,14 @@ def nonces(client: FlaskClient) -> set[str]:
     return {*re.findall(r"'nonce-([^']+)'", policy), *re.findall(r'nonce="([^"]+)"', response.text)}
 
 
-def test_the_page_runs_only_its_own_script_by_a_nonce_of_one_response(client: FlaskClient) -> None:
+def test_the_page_runs_only_its_own_script_with_a_new_nonce(client: FlaskClient) -> None:
     first, second = nonces(client), nonces(client)
 
     assert len(first) == len(second) == 1
     assert first != second
 
 
-def test_the_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: FlaskClient) -> None:
     response = client.get("/")
 
     assert response.content_type == "text/html; charset=utf-8"
@@ -38,5 +38,5 @@ def test_the_page_links_to_figures_that_exist(client: FlaskClient) -> None:
     assert json.loads(client.get(target.replace("&amp;", "&")).data)["failed"] == {}
 
 
-def test_there_is_no_page_in_production(production: Settings) -> None:
+def test_production_has_no_page(production: Settings) -> None:
     assert create_app(production).test_client().get("/").status_code == 404

@@ -40,23 +40,23 @@ def overlay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["development", "production"])
-def test_an_overlay_sets_nothing_that_the_service_does_not_know(name: str) -> None:
+def test_an_overlay_sets_known_settings_only(name: str) -> None:
     assert {setting.lower() for setting in environment(name)} <= set(Settings.variables())
 
 
-def test_the_pod_listens_where_it_says(overlay: Settings) -> None:
+def test_the_pod_listens_on_its_container_ports(overlay: Settings) -> None:
     assert [overlay.port, overlay.metrics_port] == numbers(r"containerPort: (\d+)")
     assert overlay.web_concurrency == 1  # replicas, not workers
 
 
-def test_the_probes_ask_for_routes(app: Flask) -> None:
+def test_the_probes_request_routes(app: Flask) -> None:
     paths = re.findall(r"path: (/\S+)", DEPLOYMENT)
 
     assert len(paths) == 3
     assert set(paths) <= {rule.rule for rule in app.url_map.iter_rules()}
 
 
-def test_a_pod_has_the_time_that_a_stop_takes(overlay: Settings) -> None:
+def test_the_grace_period_of_a_pod_covers_a_stop(overlay: Settings) -> None:
     (pre_stop,) = numbers(r"preStop:[^:]*\n +sleep:\n +seconds: (\d+)")
     (grace_period,) = numbers(r"terminationGracePeriodSeconds: (\d+)")
 

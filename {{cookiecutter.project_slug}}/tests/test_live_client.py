@@ -18,7 +18,7 @@ from .conftest import LiveClient
 Resource = Callable[[Flask], AbstractAsyncContextManager[None]]
 
 
-def test_background_work_goes_on_after_the_response(app: Flask, live_client: LiveClient) -> None:
+def test_background_work_continues_after_the_response(app: Flask, live_client: LiveClient) -> None:
     answered, done = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -70,7 +70,7 @@ def test_requests_of_the_service_need_no_thread(
     assert [line for line in caplog.messages if "may block" in line] == []
 
 
-def test_a_view_that_fails_is_answered(app: Flask, live_client: LiveClient) -> None:
+def test_a_view_that_fails_gives_a_problem(app: Flask, live_client: LiveClient) -> None:
     app.add_url_rule("/broken", view_func=lambda: str(1 / 0))
 
     response = live_client.get("/broken")
@@ -108,15 +108,15 @@ class TestDatabase:
         app.add_url_rule("/row", view_func=database.fetch)
         return app
 
-    def test_a_view_uses_it(self, live_client: LiveClient) -> None:
+    def test_a_view_uses_the_database(self, live_client: LiveClient) -> None:
         assert live_client.get("/row").text == "a row"
 
-    def test_a_test_uses_it(self, live_client: LiveClient, database: Database) -> None:
+    def test_a_test_uses_the_database(self, live_client: LiveClient, database: Database) -> None:
         assert live_client.run(database.fetch()) == "a row"
 
 
 def noting(name: str, noted: list[str], *, fails: bool = False) -> Resource:
-    """Return a resource that notes the process's readiness when it opens and closes."""
+    """Return a resource that records the process's readiness when it opens and closes."""
 
     @asynccontextmanager
     async def resource(app: Flask) -> AsyncIterator[None]:
@@ -159,7 +159,7 @@ def test_resources_open_in_order_and_close_in_reverse_after_background_work(app:
     ]
 
 
-def test_a_resource_that_fails_closes_those_before_it_and_stops_the_start(
+def test_a_failing_resource_closes_earlier_resources_and_stops_the_start(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     noted: list[str] = []

@@ -30,7 +30,7 @@ def test_a_clients_request_id_is_kept(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, 'quo"te'])
-def test_a_request_id_that_could_do_harm_is_replaced(client: FlaskClient, given: str) -> None:
+def test_an_unsafe_request_id_is_replaced(client: FlaskClient, given: str) -> None:
     response = client.get("/livez", headers={"X-Request-ID": given})
 
     assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
@@ -77,7 +77,7 @@ def test_a_record_outside_a_request_has_no_ids(
     assert not any("request_id" in line for line in lines("tests"))
 
 
-def test_a_request_is_one_line_with_its_route_and_not_its_path(app: Flask, lines: Lines) -> None:
+def test_a_request_is_logged_with_its_route_and_not_its_path(app: Flask, lines: Lines) -> None:
     @app.get("/users/<name>")
     async def user(name: str) -> str:
         return name
@@ -112,7 +112,7 @@ def test_a_request_without_a_route_is_logged_with_its_path_and_not_its_query(
 
 
 @pytest.mark.parametrize(("status", "level"), [(404, "INFO"), (503, "ERROR")])
-def test_an_answer_that_the_service_is_to_blame_for_is_an_error(
+def test_a_5xx_response_is_logged_as_an_error(
     app: Flask, lines: Lines, status: int, level: str
 ) -> None:
     app.add_url_rule("/answer", view_func=lambda: ("", status))
@@ -123,7 +123,7 @@ def test_an_answer_that_the_service_is_to_blame_for_is_an_error(
     assert (line["status"], line["level"]) == (status, level)
 
 
-def test_a_stream_is_one_access_line_when_it_has_ended(
+def test_a_stream_is_one_access_line_at_its_end(
     app: Flask, live_client: LiveClient, lines: Lines
 ) -> None:
     @app.get("/stream")
@@ -170,7 +170,7 @@ def test_a_failed_request_is_one_access_line_and_one_line_for_its_cause(
 
 
 @pytest.mark.usefixtures("unchanged_logging")
-def test_text_logs_are_for_reading(
+def test_text_logs_are_readable_lines(
     settings: Settings, client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(settings)

@@ -61,11 +61,11 @@ def test_requests_are_counted_by_route(live_client: LiveClient, metrics: Metrics
     wait_until(lambda: requests(metrics, "_OTHER") == before[1] + 1)
 
 
-def test_the_public_port_does_not_serve_them(live_client: LiveClient) -> None:
+def test_the_public_port_does_not_serve_metrics(live_client: LiveClient) -> None:
     assert live_client.get("/metrics").status_code == 404
 
 
-def test_without_a_port_nothing_is_counted(settings: Settings) -> None:
+def test_without_a_metrics_port_nothing_is_counted(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"metrics_port": 0}))
 
     assert observe(parts(app)) is None

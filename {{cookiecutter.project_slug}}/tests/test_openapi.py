@@ -20,16 +20,16 @@ COMMITTED = ROOT / "openapi.json"
 COMMAND = f"uv run flask --app {openapi.__package__}.app openapi > openapi.json"
 
 
-def test_the_committed_document_is_that_of_the_views(app: Flask) -> None:
+def test_the_committed_document_matches_the_views(app: Flask) -> None:
     """Without typed views a committed document is not required."""
     document = openapi.document(app)
     expected = document_text(document) if document["paths"] else ""
     committed = COMMITTED.read_text(encoding="utf-8") if COMMITTED.exists() else ""
 
-    assert expected == committed, f"run `{COMMAND}`, and look whether the change breaks callers"
+    assert expected == committed, f"run `{COMMAND}`, and check whether the change breaks callers"
 
 
-def test_development_has_the_document_and_a_page_of_it(app: Flask, client: FlaskClient) -> None:
+def test_development_serves_the_document_and_its_page(app: Flask, client: FlaskClient) -> None:
     response = client.get("/openapi.json")
 
     assert response.text == document_text(openapi.document(app))
@@ -40,7 +40,7 @@ def test_development_has_the_document_and_a_page_of_it(app: Flask, client: Flask
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
 
 
-def test_production_has_neither_unless_a_setting_asks(production: Settings) -> None:
+def test_production_serves_the_document_only_with_a_setting(production: Settings) -> None:
     assert Settings.model_construct(environment="production").api_docs is False
     for asked, status in ((False, 404), (True, 200)):
         app = create_app(production.model_copy(update={"api_docs": asked}))
@@ -49,7 +49,7 @@ def test_production_has_neither_unless_a_setting_asks(production: Settings) -> N
         assert app.test_client().get("/docs").status_code == status
 
 
-def test_the_document_says_which_token_a_view_requires(app: Flask) -> None:
+def test_the_document_has_the_required_token_of_each_view(app: Flask) -> None:
     paths = openapi.document(app)["paths"]
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
@@ -62,7 +62,7 @@ def test_the_document_says_which_token_a_view_requires(app: Flask) -> None:
             assert is_limited(view) == ("429" in operations[method]["responses"]), rule
 
 
-def test_to_ask_for_the_page_without_its_package_is_refused(
+def test_api_docs_without_its_package_is_refused(
     clean_environment: Path,  # noqa: ARG001 - only its effect is needed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

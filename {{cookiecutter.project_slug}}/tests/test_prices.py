@@ -60,7 +60,7 @@ def test_all_prices_are_fetched_at_once(app: Flask, client: FlaskClient) -> None
     assert set(content(response)["prices"]) == {"AAPL", "MSFT", "GOOG"}
 
 
-def test_prices_fetched_in_turn_never_meet_at_that_barrier(app: Flask, client: FlaskClient) -> None:
+def test_prices_one_after_another_never_pass_that_barrier(app: Flask, client: FlaskClient) -> None:
     @app.get("/in-turn")
     async def in_turn() -> dict[str, str]:
         prices = parts().clients.prices
@@ -100,7 +100,7 @@ def test_a_symbol_that_is_given_twice_is_fetched_once(client: FlaskClient) -> No
     assert [wait["symbol"] for wait in body["waits"]] == ["B", "A"]
 
 
-def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskClient) -> None:
+def test_failed_symbols_are_reported_with_the_prices(app: Flask, client: FlaskClient) -> None:
     stub = StubPrices(failing={"MSFT": 503, "GOOG": "hang"})
     use(app, stub, retries=0, deadline_seconds=0.2)
 
@@ -123,7 +123,7 @@ def test_what_fails_is_reported_beside_what_arrives(app: Flask, client: FlaskCli
         ({"AAPL": "hang", "MSFT": "hang"}, 504),
     ],
 )
-def test_when_nothing_arrives_the_problem_says_why(
+def test_without_any_price_the_problem_names_the_causes(
     app: Flask, client: FlaskClient, failing: dict[str, Failure], status: int
 ) -> None:
     use(app, StubPrices(failing=failing), timeout=0.2, retries=0)
@@ -149,7 +149,7 @@ def test_when_nothing_arrives_the_problem_says_why(
         ("?symbol=AAPL&symbol=..", "String should match pattern"),
     ],
 )
-def test_bad_symbols_are_refused_with_what_is_accepted(
+def test_invalid_symbols_are_refused_with_the_accepted_form(
     client: FlaskClient, query: str, wrong: str
 ) -> None:
     response = client.get(f"/prices{query}")
@@ -162,7 +162,7 @@ def test_bad_symbols_are_refused_with_what_is_accepted(
 
 
 @pytest.mark.parametrize("symbol", ["A", "BRK.B", "RDS-A", "ABCDEFGHI9"])
-def test_good_symbols_are_accepted(client: FlaskClient, symbol: str) -> None:
+def test_valid_symbols_are_accepted(client: FlaskClient, symbol: str) -> None:
     response = client.get(f"/prices?symbol={symbol}")
 
     assert list(content(response)["prices"]) == [symbol]

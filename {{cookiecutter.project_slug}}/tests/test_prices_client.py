@@ -60,7 +60,7 @@ async def serving(reply: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         ("999999999999.999999999999", Decimal("999999999999.999999999999")),
     ],
 )
-async def test_a_price_is_the_decimal_that_the_reply_spells(text: str, price: Decimal) -> None:
+async def test_a_price_is_the_exact_decimal_of_the_reply(text: str, price: Decimal) -> None:
     client = answering(b'{"symbol": "AAPL", "price": %s}' % text.encode())
 
     assert await client.price("AAPL") == price
@@ -87,7 +87,7 @@ async def test_a_reply_without_a_usable_price_is_invalid(body: bytes) -> None:
         await answering(body).price("AAPL")
 
 
-async def test_an_invalid_reply_is_not_kept_alive_by_its_error() -> None:
+async def test_an_error_keeps_no_invalid_reply_alive() -> None:
     with pytest.raises(UpstreamInvalid) as error:
         await answering(b'{"symbol": "AAPL"}').price("AAPL")
 
@@ -126,7 +126,7 @@ async def test_without_a_configured_upstream_the_stub_answers(settings: Settings
     assert await client.price("AAPL") == invented_price("AAPL")
 
 
-async def test_the_configured_upstream_is_asked(settings: Settings) -> None:
+async def test_the_configured_upstream_is_called(settings: Settings) -> None:
     body = b'{"symbol": "AAPL", "price": 1.50}'
     reply = b"Cache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     async with serving(reply) as (url, heads):

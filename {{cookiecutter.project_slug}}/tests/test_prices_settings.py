@@ -12,7 +12,7 @@ from .test_settings import refused
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
-def test_its_parts_come_from_the_environment_and_the_env_file(
+def test_settings_come_from_the_environment_and_the_env_file(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (clean_environment / ".env").write_text(
@@ -37,7 +37,7 @@ def test_its_parts_come_from_the_environment_and_the_env_file(
         ("STUB_DELAY_MS", "-1", "STUB_DELAY_MS should be greater than or equal to 0 (how long "),
     ],
 )
-def test_what_is_wrong_is_refused(
+def test_a_wrong_setting_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -48,7 +48,7 @@ def test_what_is_wrong_is_refused(
     assert "s3cret" not in said
 
 
-def test_production_needs_its_address() -> None:
+def test_production_needs_the_upstreams_url() -> None:
     said = refused(environment="production")
 
     assert any(
@@ -57,7 +57,7 @@ def test_production_needs_its_address() -> None:
     )
 
 
-def test_production_takes_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_accepts_the_upstreams_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRICES__BASE_URL", "https://prices.example/v1")
 
     try:

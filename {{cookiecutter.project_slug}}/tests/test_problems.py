@@ -48,7 +48,7 @@ def test_a_problem_has_the_members_of_the_standard_and_the_request_id(client: Fl
     }
 
 
-def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
+def test_an_unexpected_error_is_logged_and_hidden_from_the_client(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = raising(app, RuntimeError("the password is s3cret")).get("/raising")
@@ -69,7 +69,7 @@ def test_an_accident_is_logged_and_its_cause_kept_from_the_client(
         (UpstreamRejected, 502, "upstream-rejected"),
     ],
 )
-def test_an_upstreams_failure_has_a_type_names_the_upstream_and_is_logged(
+def test_a_failed_upstream_is_logged_and_named_in_a_problem_with_a_type(
     app: Flask,
     caplog: pytest.LogCaptureFixture,
     kind: type[UpstreamError],
@@ -88,18 +88,18 @@ def test_an_upstreams_failure_has_a_type_names_the_upstream_and_is_logged(
     assert "Retry-After" not in response.headers
 
 
-def test_an_upstream_that_says_when_to_come_back_is_believed(app: Flask) -> None:
+def test_the_retry_after_of_an_upstream_is_passed_on(app: Flask) -> None:
     assert raising(app, GONE).get("/raising").headers["Retry-After"] == "7"
 
 
-def test_a_request_that_runs_out_of_time_is_a_problem_of_its_own(app: Flask) -> None:
+def test_an_exceeded_deadline_has_its_own_problem_type(app: Flask) -> None:
     response = raising(app, DeadlineExceeded("no time was left")).get("/raising")
 
     assert response.status_code == 504
     assert response.get_json()["type"] == "urn:problem-type:deadline-exceeded"
 
 
-def test_failures_of_several_kinds_have_no_type_in_common(app: Flask) -> None:
+def test_failures_of_several_types_give_a_problem_without_a_type(app: Flask) -> None:
     with app.test_request_context():
         response: Response = upstream_problem([LATE, GONE], "Nothing arrived.", symbols=2)
 
@@ -109,7 +109,7 @@ def test_failures_of_several_kinds_have_no_type_in_common(app: Flask) -> None:
     assert response.headers["Retry-After"] == "7"
 
 
-def test_a_task_group_of_which_a_call_failed_is_that_failure(app: Flask) -> None:
+def test_a_task_group_with_a_failed_call_gives_its_problem(app: Flask) -> None:
     @app.get("/both")
     async def both() -> str:
         async def down() -> None:
@@ -139,12 +139,12 @@ def grouped(*errors: Exception) -> ExceptionGroup[Exception]:
         (grouped(GONE, grouped(BadRequest("no such order"))), 400),  # the view refused it
     ],
 )
-def test_a_group_of_several_is_what_they_have_in_common(
+def test_a_group_of_several_errors_gives_one_common_response(
     app: Flask, group: Exception, status: int
 ) -> None:
     assert raising(app, group).get("/raising").status_code == status
 
 
-def test_a_group_with_a_bug_is_a_bug(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_group_with_a_bug_gives_500(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     assert raising(app, grouped(GONE, ZeroDivisionError())).get("/raising").status_code == 500
     assert "ExceptionGroup" in caplog.text

@@ -49,7 +49,7 @@ def client(app: Flask) -> FlaskClient:
         ("prices:read", 403, 'Bearer error="insufficient_scope", scope="quotes:write"'),
     ],
 )
-def test_a_caller_needs_a_token_that_allows_it(
+def test_a_caller_needs_a_token_with_the_scope(
     app: Flask, scope: str | None, status: int, challenge: str
 ) -> None:
     headers = {} if scope is None else bearer(app, scope)
@@ -61,7 +61,7 @@ def test_a_caller_needs_a_token_that_allows_it(
     assert content(response)["status"] == status
 
 
-def test_a_caller_may_ask_so_often_and_another_one_too(settings: Settings) -> None:
+def test_each_caller_has_a_separate_rate_limit(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"quotes_limit": "2/hour"}))
     client, headers = app.test_client(), bearer(app, "quotes:write")
     asked = [client.post("/quotes", json={"lines": WANTED}, headers=headers) for _ in range(3)]
@@ -91,14 +91,14 @@ def test_a_quote_has_every_line_with_its_price_and_the_total(client: FlaskClient
     assert Decimal(content(response)["total"]) == 5 * aapl + msft
 
 
-def test_its_prices_are_fetched_at_once_and_each_once(app: Flask, client: FlaskClient) -> None:
+def test_a_quote_fetches_all_prices_at_once_and_each_once(app: Flask, client: FlaskClient) -> None:
     # The upstream replies once two requests have arrived, and a third would wait for ever.
     use(app, StubPrices(delay=asyncio.Barrier(2).wait))
 
     assert client.post("/quotes", json={"lines": WANTED}).status_code == 200
 
 
-def test_without_one_of_its_prices_there_is_no_quote(app: Flask, client: FlaskClient) -> None:
+def test_a_missing_price_fails_the_quote(app: Flask, client: FlaskClient) -> None:
     use(app, StubPrices(failing={"MSFT": 503}), retries=0)
 
     response = client.post("/quotes", json={"lines": WANTED})
@@ -120,7 +120,7 @@ def test_without_one_of_its_prices_there_is_no_quote(app: Flask, client: FlaskCl
         ({"lines": WANTED, "limit": 1}, "#/limit"),
     ],
 )
-def test_what_is_wrong_with_a_body_is_told_with_its_place(
+def test_a_fault_in_the_body_is_reported_with_its_place(
     client: FlaskClient, body: dict[str, Any], pointer: str
 ) -> None:
     response = client.post("/quotes", json=body)

@@ -21,7 +21,7 @@ def test_the_console_script_is_the_service() -> None:
 
 
 @pytest.mark.parametrize("target", [PACKAGE, f"{PACKAGE}.asgi:asgi"], ids=["service", "uvicorn"])
-def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target: str) -> None:
+def test_the_shutdown_delay_keeps_serving_while_readyz_returns_503(target: str) -> None:
     # The port on the command line overrides this one.
     env = {"SHUTDOWN_DELAY_SECONDS": "60", "PORT": "1"}
     with serve(target, env=env) as server, closing(server.connect()) as kept:
@@ -40,7 +40,7 @@ def test_it_serves_and_stays_open_but_not_ready_during_the_shutdown_delay(target
         server.kill()
 
 
-def test_ctrl_c_ends_it_well() -> None:
+def test_ctrl_c_exits_with_0() -> None:
     with serve() as server:
         server.process.send_signal(signal.SIGINT)
 
@@ -84,13 +84,13 @@ def test_a_wrong_flag_is_refused_like_its_setting(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("WEB_CONCURRENCY should be a valid integer")
 
 
-def test_a_missing_package_is_named_with_what_installs_it() -> None:
+def test_a_missing_package_is_named_with_its_remedy() -> None:
     sentence = missing_package(ModuleNotFoundError("No module", name="orders.client"))
 
     assert sentence.startswith(f"{PACKAGE} needs the module 'orders', which is not installed")
 
 
-def test_a_missing_module_of_its_own_is_a_mistake_with_a_traceback() -> None:
+def test_a_missing_module_of_the_service_keeps_its_traceback() -> None:
     error = ModuleNotFoundError("No module", name=f"{PACKAGE}.vews")
 
     with pytest.raises(ModuleNotFoundError) as raised:

@@ -45,7 +45,7 @@ def test_a_log_level_may_be_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> No
         ("KEEP_ALIVE_SECONDS", "604800"),
     ],
 )
-def test_a_right_value_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_valid_value_is_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
 
     assert str(getattr(load_settings(), name.lower())) == value
@@ -69,7 +69,7 @@ def test_a_right_value_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, valu
         ),
     ],
 )
-def test_a_wrong_value_is_refused_in_one_sentence_that_does_not_hold_it(
+def test_a_wrong_value_is_refused_in_one_sentence_without_the_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -107,7 +107,7 @@ def test_the_example_file_shows_settings_with_their_defaults(
     assert set(shown) <= set(written.splitlines())  # a setting of yours need not be shown
 
 
-def test_logs_are_json_in_production_unless_told_otherwise() -> None:
+def test_logs_are_json_in_production_by_default() -> None:
     # Without other settings that production needs, which belong to the service.
     assert Settings.model_construct(environment="production").log_format == "json"
     told = Settings.model_construct(environment="production", log_format="text")

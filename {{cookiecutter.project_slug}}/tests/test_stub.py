@@ -37,7 +37,7 @@ async def test_a_symbol_can_be_made_to_fail() -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/prices/"), ("POST", "/prices/AAPL")]
 )
-async def test_anything_but_the_price_of_a_symbol_is_not_found(method: str, path: str) -> None:
+async def test_any_other_path_or_method_gets_404(method: str, path: str) -> None:
     async with talk_to(StubPrices()) as client:
         response = await client.request(method, path)
 

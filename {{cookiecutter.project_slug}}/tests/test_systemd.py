@@ -11,7 +11,7 @@ import pytest
 
 from .serving import PACKAGE, PATIENCE, environment
 
-# What systemd does between fork and exec. The descriptor has this number: sd_listen_fds(3).
+# The steps of systemd between fork and exec, for descriptor 3: sd_listen_fds(3).
 LAUNCHER = f"""
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -23,14 +23,14 @@ REQUEST = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n
 
 @pytest.fixture
 def listener() -> Iterator[socket]:
-    """Return a socket as a socket unit holds it: it stays open when the service ends."""
+    """Return a socket like that of a socket unit: it stays open when the service ends."""
     with create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 @pytest.fixture
 def notified(tmp_path: Path) -> Iterator[socket]:
-    """Return the socket where systemd would receive the notifications of its units."""
+    """Return the socket that receives the service's notifications, in place of systemd's."""
     with socket(AF_UNIX, SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         receiver.settimeout(PATIENCE)
@@ -39,7 +39,7 @@ def notified(tmp_path: Path) -> Iterator[socket]:
 
 @contextmanager
 def unit(listener: socket, notified: socket, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the service as systemd does, and wait until it reports that it is ready."""
+    """Start the service like systemd, and wait until it reports that it is ready."""
     descriptor = listener.fileno()
     process = subprocess.Popen(  # noqa: S603 - the command is ours
         [sys.executable, "-c", LAUNCHER, str(descriptor)],
@@ -56,7 +56,7 @@ def unit(listener: socket, notified: socket, folder: Path) -> Iterator[subproces
 
 
 def answer(connection: socket) -> bytes:
-    """Return the status line of the response that comes on a connection."""
+    """Return the status line of the next response on a connection."""
     with connection.makefile("rb") as response:
         return response.readline()
 

@@ -1,4 +1,4 @@
-"""Traces as a collector receives them; without a destination there are none."""
+"""The traces that a collector receives; without a destination there are no traces."""
 
 import json
 
@@ -35,7 +35,7 @@ start({SOMEWHERE})
 """
 
 
-def test_nothing_is_imported_unless_traces_are_to_go_somewhere_and_its_lack_is_a_line() -> None:
+def test_opentelemetry_is_imported_only_if_needed_and_its_lack_is_logged() -> None:
     done = run("-c", PROGRAM)
 
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
@@ -52,7 +52,7 @@ def test_nothing_is_imported_unless_traces_are_to_go_somewhere_and_its_lack_is_a
         ("OTEL_PYTHON_EXCLUDED_URLS", "a("),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_one_line_and_no_traces(
+def test_an_unusable_variable_is_one_log_line_without_traces(
     settings: Settings,
     name: str,
     value: str,
@@ -70,7 +70,7 @@ def test_a_variable_that_cannot_be_used_is_one_line_and_no_traces(
     assert line.startswith(f"no traces: {name}: ")
 
 
-def test_a_collector_gets_the_spans_of_a_service_that_has_stopped() -> None:
+def test_a_stop_sends_the_last_spans_to_the_collector() -> None:
     with pytest.importorskip(f"{__package__}.otlp_receiver").collecting() as collector:
         env = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,

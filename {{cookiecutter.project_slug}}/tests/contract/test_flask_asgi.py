@@ -58,7 +58,7 @@ def meet_sync() -> str:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_requests_are_inside_a_view_at_once(client: httpx.Client, kind: str) -> None:
+def test_requests_run_concurrently_in_a_view(client: httpx.Client, kind: str) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(client.get, [f"/meet/{kind}"] * CLIENTS))
 
@@ -80,7 +80,7 @@ def visit_sync() -> list[str]:
     return [found, request.environ["REMOTE_PORT"]]
 
 
-def test_a_kept_connection_answers_every_request_in_a_clean_context(client: httpx.Client) -> None:
+def test_each_request_of_a_kept_connection_has_a_clean_context(client: httpx.Client) -> None:
     # asgiref's own bridge answers about half of these with a 500.
     visits = [client.get(f"/visit/{kind}").json() for kind in ["async", "sync"] * 100]
 
@@ -123,7 +123,7 @@ async def wait() -> str:
     return "never"
 
 
-def test_a_client_that_leaves_ends_its_view(connection: HTTPConnection) -> None:
+def test_a_client_disconnect_cancels_its_view(connection: HTTPConnection) -> None:
     connection.request("GET", "/wait")
     assert wait_begins.wait(PATIENCE)
     connection.close()
@@ -141,7 +141,7 @@ async def endless() -> AsyncIterator[bytes]:
         endless_ends.set()
 
 
-def test_a_client_that_leaves_ends_its_stream(client: httpx.Client) -> None:
+def test_a_client_disconnect_ends_its_stream(client: httpx.Client) -> None:
     with client.stream("GET", "/endless") as response:
         assert next(response.iter_raw())  # although the last part never arrives
 
@@ -166,7 +166,7 @@ async def stop() -> str:
     return "answered"
 
 
-def test_sigterm_answers_what_is_in_flight_and_ends_well() -> None:
+def test_sigterm_drains_and_exits_with_0() -> None:
     with serve("tests.contract.test_flask_asgi") as server:
         assert server.get("/stop") == (200, "answered")
         assert server.process.wait(PATIENCE) == 0

@@ -28,7 +28,7 @@ def invalid(error: InvalidRequest) -> tuple[list[str], int]:
     return [each.get("pointer", "") or each.get("parameter", "") for each in error.errors], 422
 
 
-def test_a_valid_request_is_typed_and_an_invalid_one_has_places() -> None:
+def test_a_valid_request_is_typed_and_an_invalid_request_has_faults() -> None:
     client = app.test_client()
 
     assert inspect.iscoroutinefunction(app.view_functions["place"])
@@ -39,7 +39,7 @@ def test_a_valid_request_is_typed_and_an_invalid_one_has_places() -> None:
     assert client.post("/1?tag=a", data="[").status_code == 415
 
 
-def test_the_document_has_the_types() -> None:
+def test_the_document_has_the_types_of_the_view() -> None:
     document = describe(app, title="Shop", version="1")
 
     assert document["components"]["schemas"]["Item"]["required"] == ["name"]

@@ -60,7 +60,7 @@ async def faked(calls: int = 1) -> AsyncIterator[Upstream]:
             yield upstream
 
 
-def test_the_calls_of_several_requests_are_made_at_once() -> None:
+def test_the_calls_of_several_requests_run_concurrently() -> None:
     app, lifespan = Flask(__name__), Lifespan()
 
     @lifespan.add
@@ -85,13 +85,13 @@ def test_the_calls_of_several_requests_are_made_at_once() -> None:
     assert [answer.text for answer in answers] == [f"{CALLS} arrived"] * REQUESTS
 
 
-async def test_a_connection_is_used_again() -> None:
+async def test_a_connection_is_reused() -> None:
     async with faked() as upstream:
         assert len({(await upstream.get("/")).text for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize("path", FAILURES)
-async def test_each_failure_has_its_error_and_gives_the_connection_back(path: str) -> None:
+async def test_each_failure_raises_its_error_and_frees_the_connection(path: str) -> None:
     *_, error = FAILURES[path]
     async with faked() as upstream:
         with pytest.raises(error):
@@ -105,7 +105,7 @@ async def test_an_upstream_that_refuses_connections_is_unavailable() -> None:
         await client(f"http://127.0.0.1:{free_port()}", max_connections=1).get("/")
 
 
-async def test_a_call_that_is_given_up_gives_its_connection_back() -> None:
+async def test_a_cancelled_call_frees_its_connection() -> None:
     async with faked() as upstream:
         with pytest.raises(upstreams.UpstreamTimeout):
             await upstream.get("/hangs", timeout=0.1)
