@@ -1,4 +1,4 @@
-"""Gets the tests of Flask, asgiref and extensions, and runs them through the bridge."""
+"""Fetches the tests of Flask, asgiref and extensions, and runs them through the bridge."""
 
 import contextlib
 import json

@@ -6,7 +6,7 @@ that it runs on the loop. ``--through nothing`` leaves the tests as they are. Th
 test is written as JSON to the file that ``--outcomes`` names. ``--without`` names a fixture; tests
 that use it are left out.
 """
-# ruff: noqa: ANN401 - WSGI and ASGI deal in anything
+# ruff: noqa: ANN401 - WSGI and ASGI pass any type
 
 import asyncio
 import contextvars
@@ -73,14 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Outcomes:
-    """Notes how every test ended: passed, failed, skipped, or failed outside the test itself."""
+    """Records the outcome of every test: passed, failed, skipped, or failed outside the test."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.outcomes: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the outcome of a test; its set-up and clean-up count when they fail."""
+        """Record the outcome of a test; a failure of its set-up or clean-up counts."""
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.nodeid] = report.outcome
 
@@ -102,7 +102,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 class AnyWsgiToAsgi:
-    """A bridge for any WSGI application: Flask lets its own be replaced."""
+    """A bridge for any WSGI application, in place of a Flask application's `wsgi_app`."""
 
     def __init__(self, wsgi_application: Any, **options: Any) -> None:
         app = Flask("wsgi")
@@ -110,7 +110,7 @@ class AnyWsgiToAsgi:
         self.asgi = FlaskToAsgi(app, **options)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a request, in messages as asgiref writes them: the last one is always empty."""
+        """Serve a request with messages like asgiref's: the last message is always empty."""
 
         async def send_as_asgiref_does(message: Any) -> None:
             message.pop("trailers", None)
@@ -178,7 +178,7 @@ def make_views_async(app: Flask) -> None:
 
 
 def with_what_was_handed_over(app: Flask) -> Callable[..., Iterable[bytes]]:
-    """Return the WSGI application as a test client calls it, not a server."""
+    """Return the WSGI application for a test client, which also passes its own keys."""
 
     def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
         return app(environ | handed_over.get(), start_response)
@@ -195,7 +195,7 @@ def answer(asgi: Any, environ: Environ) -> Response:
 
     async def receive() -> Message:
         nonlocal more
-        if not more:  # the client stays
+        if not more:  # the client stays connected
             await asyncio.Event().wait()
         part = body.read(BODY_PART)
         more = len(part) == BODY_PART
@@ -210,7 +210,7 @@ def answer(asgi: Any, environ: Environ) -> Response:
     finally:
         if isinstance(asgi, FlaskToAsgi):
             asgi.engine.threads.close()
-        if start is not None:  # a client that is redirected sends its body again
+        if start is not None:  # after a redirect the client sends its body again
             body.seek(start)
     head, *bodies = sent
     status = HTTPStatus(head["status"])

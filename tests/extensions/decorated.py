@@ -1,4 +1,4 @@
-"""Applications with one ``async def`` view each, as a decorator or an extension registers it."""
+"""Applications with one ``async def`` view each, registered by a decorator or an extension."""
 
 import asyncio
 import functools
@@ -120,7 +120,7 @@ def plain(decorate: Callable[[Watched], Any]) -> Make:
     return make
 
 
-# None
+# No extension
 
 
 @plain
@@ -156,7 +156,7 @@ def class_based_view(view: AnyView = view, outer: Callable[[AnyView], Any] = not
     return app
 
 
-# Who is it?
+# Authentication
 
 
 @plain
@@ -222,7 +222,7 @@ def authlib_resource_protector(app: Watched) -> Any:
     return require()
 
 
-# How often, from where, how
+# Rate limits, caches, CORS and other headers
 
 
 @plain
@@ -302,7 +302,7 @@ def prometheus_for_all(app: Watched) -> Any:
     return nothing
 
 
-# Inputs and outputs
+# Inputs and outputs of a view
 
 
 class Size(Schema):

@@ -88,7 +88,7 @@ def told(request: Future[httpx.Response]) -> str:
 
 @contextmanager
 def live(app: Flask | ASGI3Application, **options: Any) -> Iterator[Live]:
-    """Serves an application until the block ends; a Flask one through `FlaskToAsgi`."""
+    """Serves an application until the block ends; a Flask application through `FlaskToAsgi`."""
     asgi = FlaskToAsgi(app, **options) if isinstance(app, Flask) else app
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     with (
@@ -100,12 +100,12 @@ def live(app: Flask | ASGI3Application, **options: Any) -> Iterator[Live]:
 
 
 def barrier(parties: int) -> threading.Barrier:
-    """A barrier of threads; it breaks when they do not all arrive."""
+    """A barrier of threads; it breaks unless all threads arrive."""
     return threading.Barrier(parties, timeout=PATIENCE)
 
 
 def place() -> str:
-    """Whether the calling code runs in the thread of an event loop, or in another."""
+    """Whether the calling code runs in the thread of an event loop, or in another thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

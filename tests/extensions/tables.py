@@ -1,4 +1,4 @@
-"""The two tables: how the extensions' own tests end, and where a decorated async view runs."""
+"""The two tables: the outcomes of the extensions' own tests, and the places of async views."""
 
 import tomllib
 from pathlib import Path
@@ -13,7 +13,7 @@ DECORATORS: dict[str, dict[str, str]] = tomllib.loads(
     (FOLDER / "decorators.toml").read_text(encoding="utf-8")
 )
 
-WAYS = ("nothing", "bridge", "bridge-async")  # natively first
+WAYS = ("nothing", "bridge", "bridge-async")  # the native run first
 
 
 def listed(package: str, way: str) -> set[str]:

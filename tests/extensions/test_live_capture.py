@@ -13,7 +13,7 @@ from flask_asgi import FlaskToAsgi, RunningServer
 
 from .live import Live, live
 
-with warnings.catch_warnings():  # of Starlette's test client, which connexion imports
+with warnings.catch_warnings():  # from Starlette's test client, which connexion imports
     warnings.simplefilter("ignore")
     import connexion
 
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.heavy
 
 
 async def which_loop() -> int:
-    """The event loop that this runs on, once it has waited."""
+    """The event loop of this coroutine, after a wait."""
     await asyncio.sleep(0)
     return id(asyncio.get_running_loop())
 
 
 def loop_of(server: RunningServer) -> int:
-    """The server's."""
+    """The event loop of the server."""
     return server.run(which_loop())
 
 
-# A framework that calls `ensure_sync` when something is registered
+# A framework that calls `ensure_sync` at registration
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -58,7 +58,7 @@ def test_an_async_error_processor_of_apiflask_answers(kind: str) -> None:
 
 
 def test_an_async_spec_processor_of_apiflask_answers_an_async_view() -> None:
-    """The document is asked for in a view of a service's own."""
+    """A view of the service returns the document."""
     app: Any = APIFlask(__name__)  # its types know no async functions
 
     @app.spec_processor
@@ -113,7 +113,7 @@ def test_async_to_sync_in_a_hook_runs_on_the_servers_loop(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/sync", "/async"])
-def test_async_to_sync_works_as_ever_outside_of_a_server(path: str) -> None:
+def test_async_to_sync_works_as_in_asgiref_outside_of_a_server(path: str) -> None:
     app = make_app()
     FlaskToAsgi(app)
 
@@ -123,8 +123,8 @@ def test_async_to_sync_works_as_ever_outside_of_a_server(path: str) -> None:
     assert len(response.get_json()) == 4
 
 
-def test_async_to_sync_keeps_to_its_rule_in_a_plain_loop() -> None:
-    """It refuses to block a loop that nobody serves Flask on."""
+def test_async_to_sync_refuses_to_block_a_plain_loop() -> None:
+    """No server of Flask runs on this loop."""
 
     async def main() -> None:
         with pytest.raises(RuntimeError, match="AsyncToSync"):
@@ -134,7 +134,7 @@ def test_async_to_sync_keeps_to_its_rule_in_a_plain_loop() -> None:
     asyncio.run(main())
 
 
-# connexion, whose handlers are made sync one by one
+# connexion, which makes each handler sync
 
 SPECIFICATION = {
     "openapi": "3.0.0",
@@ -155,13 +155,13 @@ async def loop_handler() -> dict[str, int]:
 
 
 def through_the_engine(app: connexion.FlaskApp) -> Any:
-    """The application, with `FlaskToAsgi` where connexion has a bridge of its own."""
+    """The application, with `FlaskToAsgi` in place of connexion's own bridge."""
     app._middleware_app.asgi_app = FlaskToAsgi(app.app)  # noqa: SLF001 - as the document says
     return app
 
 
 def ask_for_loop(server: Live) -> tuple[set[int], int]:
-    """The loops that three requests in a row ran on, and the server's."""
+    """The loops of three requests one after another, and the loop of the server."""
     return {server.get("/loop").json()["loop"] for _ in range(3)}, loop_of(server.server)
 
 

@@ -23,13 +23,13 @@ from .live import PATIENCE, live
 pytestmark = pytest.mark.heavy
 
 CLIENTS = 5
-POOL = 15  # connections: what SQLAlchemy's pool has by default, 5 and 10 more
+POOL = 15  # connections: the default of SQLAlchemy's pool, 5 and 10 more
 
 
-# A pool of connections that the hooks wait for
+# Hooks that wait for a connection of the pool
 
 
-def test_requests_that_wait_for_a_connection_do_not_keep_the_loop_from_freeing_one(
+def test_requests_that_wait_for_a_connection_do_not_block_the_loop(
     tmp_path: Path,
 ) -> None:
     """The user's loader takes a connection; the view has it while it awaits; teardown frees it."""
@@ -90,7 +90,7 @@ def test_requests_that_wait_for_a_connection_do_not_keep_the_loop_from_freeing_o
     assert pool.checkedout() == 0
 
 
-# SQLAlchemy's session, as Flask's documentation has it
+# SQLAlchemy's session, as in Flask's documentation
 
 
 class Base(DeclarativeBase):
@@ -116,7 +116,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def documented(engine: Engine, scopefunc: Callable[[], Any] | None) -> Flask:
     """The pattern of Flask's documentation ("Declarative"); odd requests roll their row back.
 
-    Each request adds its row before any of them goes on, and ends before the next one does.
+    All requests add their rows before any request continues, and they end one after another.
     """
     app = Flask(__name__)
     db_session = scoped_session(sessionmaker(engine, autoflush=False), scopefunc=scopefunc)
@@ -160,7 +160,7 @@ def committed(engine: Engine) -> list[int]:
 
 
 @pytest.mark.parametrize("scopefunc", [None, request_scope], ids=["by-thread", "by-request"])
-def test_sync_views_have_a_session_each(
+def test_sync_views_have_separate_sessions(
     engine: Engine, scopefunc: Callable[[], Any] | None
 ) -> None:
     with live(documented(engine, scopefunc)) as server:
@@ -184,7 +184,7 @@ def test_sync_views_have_a_session_each(
         pytest.param(request_scope, id="by-request"),
     ],
 )
-def test_async_views_have_a_session_each(
+def test_async_views_have_separate_sessions(
     engine: Engine, scopefunc: Callable[[], Any] | None
 ) -> None:
     app = documented(engine, scopefunc)
@@ -198,8 +198,8 @@ def test_async_views_have_a_session_each(
     assert committed(engine) == [0, 2, 4, 6, 8]
 
 
-def test_a_session_by_request_is_removed_by_teardown(engine: Engine) -> None:
-    """Teardown sees the same registry as the view, wherever it runs."""
+def test_teardown_removes_a_session_by_request(engine: Engine) -> None:
+    """Teardown sees the same registry as the view, on the loop and in a thread."""
     registries: list[dict[Any, Any]] = []
     app = Flask(__name__)
     db_session = scoped_session(sessionmaker(engine), scopefunc=request_scope)
@@ -223,11 +223,11 @@ def test_a_session_by_request_is_removed_by_teardown(engine: Engine) -> None:
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-# peewee's hooks, as its documentation has them
+# peewee's hooks, as in its documentation
 
 
 class ByRequest:
-    """The state of a connection, kept by the context of a request and not by its thread."""
+    """The state of a connection, kept for each request context instead of each thread."""
 
     _states: contextvars.ContextVar[peewee._ConnectionState] = contextvars.ContextVar("states")
 
@@ -245,17 +245,17 @@ class ByRequest:
 
 
 def database(file: Path, state: ByRequest | None) -> peewee.SqliteDatabase:
-    """A database; without a `state`, peewee keeps its state by thread."""
+    """A database; without a `state`, peewee keeps its state for each thread."""
     db = peewee.SqliteDatabase(str(file), check_same_thread=False)
     if state is not None:
-        vars(db)["_state"] = state  # there is no other place to say it
+        vars(db)["_state"] = state  # peewee has no option for it
     return db
 
 
 def peewee_app(db: peewee.SqliteDatabase) -> Flask:
-    """An application whose hooks connect and close, as peewee's documentation has them.
+    """An application whose hooks connect and close, as in peewee's documentation.
 
-    Each request to the async view stays inside until all are, or have failed.
+    Each request stays in the async view until all requests are in the view or have failed.
     """
     app = Flask(__name__)
     inside: list[bool] = []
@@ -287,7 +287,7 @@ def peewee_app(db: peewee.SqliteDatabase) -> Flask:
 
     @app.errorhandler(peewee.OperationalError)
     async def answer(error: peewee.OperationalError) -> str:
-        await arrive()  # so that the others do not wait for this one
+        await arrive()  # the other requests must not wait for this request
         return str(error)
 
     return app
@@ -299,13 +299,13 @@ def query(db: peewee.SqliteDatabase) -> str:
     return f"{db.execute_sql('select 1').fetchone()[0]} {is_closed=}"
 
 
-def test_connections_by_thread_are_right_for_sync_views(tmp_path: Path) -> None:
+def test_connections_by_thread_work_for_sync_views(tmp_path: Path) -> None:
     with live(peewee_app(database(tmp_path / "db", None))) as server:
-        for _ in range(3):  # the threads are used again
+        for _ in range(3):  # to reuse the threads
             assert server.at_once(CLIENTS, "/sync") == {"200 1 is_closed=False": CLIENTS}
 
 
-def test_connections_by_request_are_right_for_async_views(tmp_path: Path) -> None:
+def test_connections_by_request_work_for_async_views(tmp_path: Path) -> None:
     with live(peewee_app(database(tmp_path / "db", ByRequest()))) as server:
         for _ in range(3):
             assert server.at_once(CLIENTS, "/async") == {"200 1 is_closed=False": CLIENTS}
@@ -314,6 +314,6 @@ def test_connections_by_request_are_right_for_async_views(tmp_path: Path) -> Non
 @pytest.mark.xfail(
     strict=True, reason="hook and view do not share a thread: docs/extensions.md says what to write"
 )
-def test_connections_by_thread_are_right_for_async_views(tmp_path: Path) -> None:
+def test_connections_by_thread_work_for_async_views(tmp_path: Path) -> None:
     with live(peewee_app(database(tmp_path / "db", None))) as server:
         assert server.at_once(CLIENTS, "/async") == {"200 1 is_closed=False": CLIENTS}

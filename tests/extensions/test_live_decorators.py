@@ -1,4 +1,4 @@
-"""Which decorators leave an async view on the loop, which send it to a thread, which break it.
+"""Decorators that leave an async view on the loop, send it to a thread, or break it.
 
 `decorators.toml` has the answers, docs/extensions.md shows them, and `decorated.py` makes the
 applications.
@@ -28,7 +28,7 @@ LONG = 2.0  # seconds
 
 
 def rows(runs: str) -> list[str]:
-    """The names of those that run there."""
+    """The names of the applications whose view runs there."""
     return [name for name, row in DECORATORS.items() if row["runs"] == runs]
 
 
@@ -38,12 +38,12 @@ working = pytest.mark.parametrize(
 
 
 def modules(name: str) -> list[str]:
-    """The module of which the hooks never block, if the row names one."""
+    """The module whose hooks never block, if the row names it."""
     return [DECORATORS[name]["module"]] if "module" in DECORATORS[name] else []
 
 
 def natively(app: Watched) -> int:
-    """The status that Flask alone answers with."""
+    """The status of the response of Flask without a server."""
     return app.test_client().get(PATH, headers=app.headers).status_code
 
 
@@ -67,7 +67,7 @@ def test_a_broken_view_is_never_awaited_under_any_server(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     native, app = MADE[name](), MADE[name]()
-    # A record of the log would keep the view's coroutine beyond this test.
+    # A log record would keep the view's coroutine alive after this test.
     monkeypatch.setattr(app.logger, "disabled", True)
 
     def under_any_server() -> list[int]:
@@ -84,7 +84,7 @@ def test_a_broken_view_is_never_awaited_under_any_server(
 
 
 @pytest.mark.parametrize("name", rows("broken"))
-def test_what_breaks_an_async_view_is_right_for_a_sync_one(name: str) -> None:
+def test_decorators_that_break_async_views_work_for_sync_views(name: str) -> None:
     assert natively(MADE[name](decorated.sync_view)) == 200
 
 
@@ -99,7 +99,7 @@ def test_hooks_that_never_block_leave_a_view_on_the_loop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", rows("thread"))
-def test_a_mark_outermost_sends_a_view_to_the_loop(name: str) -> None:
+def test_an_outermost_mark_keeps_a_view_on_the_loop(name: str) -> None:
     native, app = MADE[name](outer=on_loop), MADE[name](outer=on_loop)
     with live(app, on_loop=modules(name)) as server:
         response = server.get(PATH, headers=app.headers)
@@ -120,11 +120,11 @@ def test_async_to_sync_innermost_lets_a_decorator_work(name: str) -> None:
     assert response.json() == ANSWER
 
 
-# A view in a thread loses nothing
+# Cancellation also reaches a view in a thread
 
 
 class Waiting:
-    """A view that waits for long, and how that ended."""
+    """A view with a long wait, and a record of its end."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
@@ -151,18 +151,18 @@ def waiting_view(waiting: Waiting) -> Any:
 
 
 @working
-def test_a_view_is_cancelled_when_its_time_is_over(name: str) -> None:
+def test_a_request_timeout_cancels_a_view(name: str) -> None:
     waiting = Waiting()
     app = MADE[name](waiting_view(waiting))
     with live(app, request_timeout=LONG / 10) as server:
         status = server.get(PATH, headers=app.headers).status_code
 
     assert status == 504
-    assert waiting.ended in (["cancelled"], [])  # on a slow machine it has not begun
+    assert waiting.ended in (["cancelled"], [])  # empty if the view never began
 
 
 @working
-def test_a_view_is_cancelled_when_its_client_leaves(name: str) -> None:
+def test_a_client_disconnect_cancels_a_view(name: str) -> None:
     waiting = Waiting()
     app = MADE[name](waiting_view(waiting))
     with live(app) as server:

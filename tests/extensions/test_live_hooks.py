@@ -1,7 +1,7 @@
 """An application's hooks run in threads, so that they may block.
 
 Several requests at once reach the same blocking code, which waits in a barrier for all of them. On
-the event loop the first one would keep the others from coming.
+the event loop, the first request would block the others.
 """
 
 import asyncio
@@ -169,7 +169,7 @@ KINDS = (
 
 
 def asynchronous(view: Callable[[], Any]) -> Callable[[], Any]:
-    """A view that waits, and then does the same on the loop."""
+    """A view that waits, and then calls the view on the loop."""
 
     async def call() -> Any:
         await asyncio.sleep(0)
@@ -179,7 +179,7 @@ def asynchronous(view: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def make_app() -> Flask:
-    """An application with a view to be made async, and one that is."""
+    """An application with a sync view, which a test can make async, and an async view."""
     app = Flask(__name__)
     app.secret_key = "not a secret"  # noqa: S105 - it is not
 
@@ -197,7 +197,7 @@ def make_app() -> Flask:
 
 @pytest.mark.parametrize("view", ["sync", "async"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_what_blocks_is_inside_for_several_requests_at_once(
+def test_blocking_hooks_run_for_several_requests_at_once(
     kind: Callable[[Flask, Block], None], view: str
 ) -> None:
     app, meeting = make_app(), barrier(CLIENTS)
@@ -219,7 +219,7 @@ def test_what_blocks_is_inside_for_several_requests_at_once(
 
 
 @pytest.mark.parametrize("path", ["/", "/awaits"])
-def test_a_loader_of_users_is_inside_for_several_users_at_once(path: str) -> None:
+def test_a_user_loader_runs_for_several_users_at_once(path: str) -> None:
     app, meeting = make_app(), barrier(CLIENTS)
     manager = LoginManager(app)
 
@@ -253,11 +253,11 @@ def user(user_id: str) -> UserMixin:
 
 
 def session_of(response: Response) -> tuple[Any, Response]:
-    """The current session, and the response to save it in."""
+    """The current session, and the response that saves it."""
     return session._get_current_object(), response  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy
 
 
-def test_a_loader_of_users_runs_in_a_thread_where_an_async_view_asks_first() -> None:
+def test_a_user_loader_runs_in_a_thread_if_an_async_view_calls_it_first() -> None:
     app = make_app()
     places: list[str] = []
     manager = LoginManager(app)
@@ -277,7 +277,7 @@ def test_a_loader_of_users_runs_in_a_thread_where_an_async_view_asks_first() -> 
     assert places == ["thread"]
 
 
-# The thread is given everything that belongs to the request
+# The thread has the context of the request
 
 
 shared: contextvars.ContextVar[str] = contextvars.ContextVar("shared", default="nobody")
@@ -296,7 +296,7 @@ def test_hooks_and_view_see_the_same_context(way: str) -> None:
     async def view() -> str:
         g.seen.append(f"view after {shared.get()}")
         await asyncio.sleep(0)
-        if way == "live":  # natively the view has a copy of the context
+        if way == "live":  # without the bridge the view has a copy of the context
             shared.set("view")
         return "ok"
 
@@ -369,7 +369,7 @@ def test_async_hooks_stay_on_the_loop() -> None:
     assert places == ["loop"] * 3
 
 
-def test_the_loop_goes_on_while_a_hook_blocks() -> None:
+def test_the_loop_keeps_running_while_a_hook_blocks() -> None:
     app, gate = make_app(), Gate()
 
     @app.before_request
@@ -381,7 +381,7 @@ def test_the_loop_goes_on_while_a_hook_blocks() -> None:
         assert server.get("/awaits").text == "loop"
 
 
-# What stays on the loop
+# Hooks that stay on the loop
 
 
 def no_hooks(_app: Flask) -> None:
@@ -400,7 +400,7 @@ def async_hooks(app: Flask) -> None:
 
 
 def marked_hooks(app: Flask) -> None:
-    """Hooks that say that they never block."""
+    """Hooks that are marked as never blocking."""
     app.before_request(on_loop(lambda: None))
     app.after_request(on_loop(lambda response: response))
     app.teardown_request(on_loop(lambda _error: None))
@@ -413,7 +413,7 @@ def marked_hooks(app: Flask) -> None:
     [no_hooks, async_hooks, marked_hooks],
     ids=lambda hooks: hooks.__name__,
 )
-def test_an_async_view_needs_no_thread_where_none_of_its_hooks_does(
+def test_an_async_view_needs_no_thread_if_no_hook_needs_one(
     hooks: Callable[[Flask], None],
 ) -> None:
     """The only thread is busy."""

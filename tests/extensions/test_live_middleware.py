@@ -1,4 +1,4 @@
-"""Flask's dispatch decides where a view runs, not the URL that the client sent."""
+"""Flask's dispatch decides where a view runs, not the URL from the client."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ WSGIApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class HTTPMethodOverrideMiddleware:
-    """As Flask's documentation has it."""
+    """The example of Flask's documentation."""
 
     allowed_methods = frozenset(["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"])
     bodyless_methods = frozenset(["GET", "HEAD", "OPTIONS", "DELETE"])
@@ -37,7 +37,7 @@ class HTTPMethodOverrideMiddleware:
 
 
 def override(app: Watched) -> dict[str, Any]:
-    """A method in a header; returns how the view at ``DELETE /x`` is then asked for."""
+    """A method in a header; returns the request that reaches the view at ``DELETE /x``."""
     app.wsgi_app = HTTPMethodOverrideMiddleware(app.wsgi_app)  # type: ignore[method-assign]
     return {
         "path": "/x",
@@ -62,7 +62,7 @@ def strip_prefix(app: Watched) -> dict[str, Any]:
 
 
 def rewrite_path(app: Watched) -> dict[str, Any]:
-    """Another path than the one that was asked for, which has a view of the other kind."""
+    """Another path than the requested one, whose view is of the other kind."""
     inner = app.wsgi_app
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -83,7 +83,7 @@ MIDDLEWARE = (nothing, override, strip_prefix, rewrite_path)
 
 
 def make_app(view: Callable[[], Any], other: Callable[[], Any]) -> Watched:
-    """An application with `view` at ``DELETE /x``, and `other` where a request seems to go."""
+    """An application with `view` at ``DELETE /x``, and `other` at the URL that the client sends."""
     app = Watched(__name__)
     app.delete("/x")(view)
     app.add_url_rule("/x", "other", other, methods=["GET", "POST"])
@@ -111,7 +111,7 @@ every_middleware = pytest.mark.parametrize("middleware", MIDDLEWARE, ids=lambda 
 
 @every_middleware
 @pytest.mark.parametrize("is_marked", [False, True])
-def test_a_view_that_blocks_never_does_so_on_the_loop(
+def test_a_blocking_view_runs_in_a_thread(
     middleware: Callable[[Watched], dict[str, Any]], *, is_marked: bool
 ) -> None:
     meeting = barrier(CLIENTS)
@@ -131,7 +131,7 @@ def test_a_view_that_blocks_never_does_so_on_the_loop(
 
 
 @every_middleware
-def test_all_of_an_async_view_runs_on_the_loop_behind_marked_middleware(
+def test_an_async_view_runs_on_the_loop_behind_marked_middleware(
     middleware: Callable[[Watched], dict[str, Any]],
 ) -> None:
     app = make_app(async_view, sync_view)
@@ -144,7 +144,7 @@ def test_all_of_an_async_view_runs_on_the_loop_behind_marked_middleware(
     assert app.places == ["loop"]
 
 
-def test_the_loop_answers_others_while_an_overridden_view_blocks() -> None:
+def test_the_loop_answers_requests_while_an_overridden_view_blocks() -> None:
     gate = Gate()
 
     def blocks() -> str:

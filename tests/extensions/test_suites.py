@@ -1,7 +1,7 @@
-"""The extensions' own tests end the same through the bridge, with the listed exceptions.
+"""The extensions' own tests have the same outcomes through the bridge, with listed exceptions.
 
-`suites.toml` lists them with the reason of each. A difference that is not listed fails a test, and
-so does a listed one that is none any more.
+`suites.toml` lists them with their reasons. A missing entry fails a test, and so does an entry
+without a difference.
 """
 
 import os
@@ -32,7 +32,7 @@ def suite(package: str) -> Suite:
 
 @pytest.fixture(scope="module")
 def run(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Outcomes]]:
-    """Runs ahead, on every core, what the selected tests are about; gives the outcomes of each."""
+    """Runs the suites of the selected tests in advance, on every core; returns their outcomes."""
     cases = [item.callspec.params for item in request.session.items if is_run(item)]  # type: ignore[attr-defined]
     wanted = [(case["package"], way) for case in cases for way in ("nothing", case["way"])]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -45,7 +45,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Outcome
 
 
 def is_run(item: pytest.Item) -> bool:
-    """Whether a selected test is one of an extension in one way."""
+    """Whether a selected test runs the suite of an extension in one way."""
     return getattr(item, "originalname", "") == test_exactly_the_listed_tests_differ.__name__
 
 
@@ -58,7 +58,7 @@ def test_exactly_the_listed_tests_differ(
     try:
         native, found = run(package, "nothing"), run(package, way)
     except suites.IndexUnreachableError as error:
-        pytest.skip(f"the package index did not give the sources of {package}: {error}")
+        pytest.skip(f"no sources of {package} from the package index: {error}")
 
     if way == "nothing":
         assert {test for test, outcome in found.items() if outcome == "failed"} == listed(

@@ -17,7 +17,7 @@ IN_WORDS = {
 
 
 @pytest.mark.parametrize("package", SUITES)
-def test_the_list_is_of_the_locked_version(package: str) -> None:
+def test_the_list_covers_the_locked_version(package: str) -> None:
     assert suites.lock()[package]["version"] == SUITES[package]["version"]
 
 
@@ -32,7 +32,7 @@ def test_the_document_says_how_many_tests_pass() -> None:
     rows = []
     for package, described in SUITES.items():
         natively = described["passed"]
-        # Whatever differs does not pass.
+        # Every test with a difference fails.
         bridged, on_loop = (natively - len(listed(package, way)) for way in WAYS[1:])
         name = f"{described['title']} {described['version']}"
         rows.append(f"| {name} | {natively} | {bridged} | {on_loop} |\n")
