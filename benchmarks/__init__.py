@@ -1,1 +1,1 @@
-"""Measures the template's serving engine beside its peers: one run, one machine, the same work."""
+"""Measures the template's serving engine and its peers: one run, one machine, the same work."""

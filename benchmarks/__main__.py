@@ -1,9 +1,9 @@
-"""`make bench`: measures everybody in one run, writes the results, draws them and prints ratios.
+"""`make bench`: measures every peer in one run, writes the results, draws them, prints ratios.
 
 `make bench QUICK=1` takes seven minutes and one round, and leaves the published results alone.
-`make bench ONLY=goodput` measures that alone, and keeps the other published figures; so do
+`make bench ONLY=goodput` measures the goodput only, and keeps the other published figures; so do
 `ONLY=client`, `ONLY=service`, `ONLY=observing`, and `make bench ONLY=hook,hooks` with these works.
-`make bench ONLY=growth`, `pythons` and `stages` measure what is in none of those, each by itself.
+`make bench ONLY=growth`, `pythons` and `stages` are three measurements outside the whole run.
 `make bench AGAINST=COMMIT` compares the working tree with another commit, and publishes nothing.
 """
 
@@ -41,7 +41,7 @@ from .robustness import raise_open_files, show
 from .serving import CACHE, BenchError, Cores
 
 PUBLISHED = Path(__file__).parent / "results"
-# Each measures, prints and publishes by itself: see `alone`.
+# Each measures, prints and publishes separately: see `alone`.
 ALONE = {"growth": growth.measure, "pythons": pythons.measure, "stages": stages.measure}
 
 
@@ -49,7 +49,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     """The results of a whole run.
 
     Raises:
-        BenchError: when something that is needed is missing, or a peer does not start.
+        BenchError: a requirement is missing, or a peer does not start.
     """
     about = _about()
     raise_open_files()
@@ -76,7 +76,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
 
 
 def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
-    """The published results, with the goodput measured anew.
+    """The published results, with a new measurement of the goodput.
 
     Raises:
         BenchError: when the others are of another machine or other versions, and as in `measure`.
@@ -89,7 +89,7 @@ def measure_goodput(console: Console, chosen: Plan) -> dict[str, Any]:
 
 
 def measure_client(console: Console, chosen: Plan) -> dict[str, Any]:
-    """The published results, with a new measurement of what a call costs.
+    """The published results, with a new measurement of the cost of a call.
 
     Raises:
         BenchError: when the others are of another machine or other versions, and as in `measure`.
@@ -201,7 +201,7 @@ def as_text(results: dict[str, Any]) -> str:
 
 
 def print_tables(console: Console, results: dict[str, Any]) -> None:
-    """Prints what is compared with the recipe, every median, the goodput and every ratio."""
+    """Prints the comparison with the recipe, every median, the goodput and every ratio."""
     table = Table(
         "one worker",
         *("10 x 0.2 s", "kept alive", "errors", "inside of 100", "threads"),
@@ -265,9 +265,9 @@ def _figure(value: float | None) -> str:
 
 
 def main() -> int:
-    """Gives the exit code: 0 when everything was measured, whoever was faster."""
+    """Returns the exit code: 0 if every measurement succeeded, whatever the figures."""
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # this also stops the servers
     chosen = plan(quick=os.environ.get("QUICK", "") not in {"", "0"})
     folder = CACHE / "quick" if chosen.quick else PUBLISHED
     start = time.monotonic()

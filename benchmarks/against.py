@@ -1,9 +1,9 @@
 """`make bench AGAINST=COMMIT`: compares the working tree with another commit in one run.
 
-Each serves with its own engine, client and benchmark applications, on the packages that this tree
-locks. In every round both do every work, right after one another and in alternating order, so that
-a slow moment of the machine affects both. Each round gives one ratio. The table shows their median,
-and the lowest and highest, which differ more on a busy machine.
+Each tree serves with its own engine, client and benchmark applications, on the packages that this
+tree locks. In every round both trees run every work, one after another and in alternating order, so
+a slow moment of the machine affects both. Each round gives one ratio. The table shows the median,
+the lowest and the highest ratio; these differ more on a busy machine.
 """
 
 import statistics
@@ -85,7 +85,7 @@ def compare(console: Console, commit: str, *, quick: bool) -> None:
     """Measures the working tree and another commit, and prints the ratios.
 
     Raises:
-        BenchError: when there is no such commit, or one of the two does not start.
+        BenchError: the commit is unknown, or one of the two does not start.
     """
     trees = {"this tree": HERE, commit: tree_of(commit)}
     rows = []

@@ -1,7 +1,7 @@
-"""What the measurements that `make bench` makes by their name alone have in common.
+"""The common part of the measurements that `make bench` runs only by name.
 
 Their figures are not part of `results.json`. Each has its own file in `benchmarks/results`, and
-tables in a page of the documentation, between the two comments that carry its name.
+tables in a page of the documentation, between the two comments with its name.
 """
 
 import json
@@ -19,7 +19,7 @@ def publish(name: str, rows: Sequence[Row], tables: Iterable[Table], page: str) 
     """Writes the results, and their tables into a page of `docs`.
 
     Raises:
-        BenchError: the page does not have the comments between which they belong.
+        BenchError: the page lacks the comments around the tables.
     """
     path = ROOT / "docs" / page
     text = replaced(path.read_text(encoding="utf-8"), name, told(tables))

@@ -1,6 +1,6 @@
 """Makes requests to an ASGI application without a server, one after another, for `counting`.
 
-It runs in a bake's environment too, and so imports the standard library only.
+It also runs in a bake's environment, so it imports the standard library only.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-PART = 64 * 1024  # bytes: what uvicorn hands over at once
+PART = 64 * 1024  # bytes: the size of uvicorn's parts
 
 Message = dict[str, Any]
 # An ASGI application, called with plain dictionaries.
@@ -36,7 +36,7 @@ def scope(method: str, target: str, *headers: tuple[bytes, bytes]) -> Message:
 
 @asynccontextmanager
 async def lifespan(application: Application) -> AsyncIterator[None]:
-    """The application's lifespan, open for a block: it sets the garbage collector, for one.
+    """The application's lifespan, open for a block; it sets the garbage collector, for example.
 
     Raises:
         RuntimeError: it failed.
@@ -62,10 +62,10 @@ async def lifespan(application: Application) -> AsyncIterator[None]:
 async def request(
     application: Application, of: Message, body: bytes = b"", *, status: int = 200
 ) -> int:
-    """Makes one request, and gives how many bytes the answer's body has.
+    """Makes one request; returns the size of the answer's body in bytes.
 
     Raises:
-        RuntimeError: it is answered with another status.
+        RuntimeError: the answer has another status.
     """
     messages = _messages(body)
     statuses = []
@@ -73,7 +73,7 @@ async def request(
 
     async def receive() -> Message:
         if (message := next(messages, None)) is None:
-            await asyncio.Event().wait()  # the client stays
+            await asyncio.Event().wait()  # the client stays connected
             raise AssertionError
         return message
 

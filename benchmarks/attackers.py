@@ -17,12 +17,12 @@ import uvloop
 
 from .raw import Answer, Connection, Lost, chunked, request
 from .robustness import counts
-from .services import NOBODY, Service, running
+from .services import CLOSED_PORT, Service, running
 from .serving import CACHE, Cores, Server, ask, upstream_on
 from .traffic import KIB, MB, longest_livez, prices
 
-PATIENCE_SECONDS = 5.0  # for an answer that should come at once
-PAUSE_SECONDS = 0.2  # so that the rest arrives in a separate TCP segment
+PATIENCE_SECONDS = 5.0  # for an answer that takes no time
+PAUSE_SECONDS = 0.2  # the rest then arrives in a separate TCP segment
 MARK = request("GET", "/mark")
 
 
@@ -35,18 +35,18 @@ class Field(NamedTuple):
 
     @property
     def log_name(self) -> str:
-        """The name of its log."""
+        """The name of the service's log."""
         return f"attack-{self.name}"
 
     @contextmanager
     def running(
         self,
         *options: str,
-        upstream: int = NOBODY,
+        upstream: int = CLOSED_PORT,
         env: Mapping[str, str] | None = None,
         output: int | None = None,
     ) -> Iterator[Server]:
-        """The service while it runs; `options` are uvicorn's, `env` the bake's settings."""
+        """Runs the service; `options` are uvicorn's, `env` holds settings of the bake."""
         service = self.service._replace(options=(*self.service.options, *options))
         with running(
             self.log_name,
@@ -59,21 +59,21 @@ class Field(NamedTuple):
             yield server
 
     def tracebacks(self) -> int:
-        """How many tracebacks it has logged."""
+        """The number of tracebacks in its log."""
         return (CACHE / f"{self.log_name}.log").read_bytes().count(b"Traceback (most recent")
 
 
-# Bytes that a parser and an application could take for different things.
+# Bytes that a parser and an application could read differently.
 
 
 def desync(field: Field) -> str:
-    """Sends requests that ask for an upgrade, whose bodies are requests themselves."""
+    """Sends upgrade requests whose bodies are requests."""
     with field.running() as server:
         return uvloop.run(_desync(server.port))
 
 
 class Upgraded(NamedTuple):
-    """A request that asks for an upgrade, and has a request as its body."""
+    """An upgrade request with another request as its body."""
 
     method: str
     token: str
@@ -82,7 +82,7 @@ class Upgraded(NamedTuple):
     own_segment: bool  # for the body
 
     def segments(self) -> list[bytes]:
-        """What is sent, in parts."""
+        """The bytes to send, in parts."""
         size, body, end = b"", MARK, b""
         framing = f"Content-Length: {len(MARK)}"
         if self.framing == "chunked":
@@ -131,7 +131,7 @@ async def _marks(port: int) -> int:
 
 
 def upgrade_with_body(field: Field) -> str:
-    """Posts as Java's client does, which offers HTTP/2 with its first request."""
+    """Posts like Java's client, which offers HTTP/2 with its first request."""
     headers = (
         *("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"),
         "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
@@ -149,14 +149,14 @@ def upgrade_with_body(field: Field) -> str:
 
 
 def upgrade_without_body(field: Field) -> str:
-    """Requests a WebSocket, which no service here offers, and then another resource."""
+    """Requests a WebSocket, which no service here offers, and then a normal resource."""
     text = request("GET", "/nothing", "Connection: Upgrade", "Upgrade: websocket")
     with field.running() as server:
         return uvloop.run(_in_parts(server.port, text))
 
 
 async def _in_parts(port: int, *parts: bytes) -> str:
-    """What became of a request that is sent in parts, and of the next one of its connection."""
+    """The outcome of a request in parts, and of the next request on its connection."""
     async with await Connection.open(port) as connection:
         try:
             for part in parts:
@@ -204,7 +204,7 @@ LARGE_TIMES = 20
 
 
 def large_heads(field: Field) -> str:
-    """Sends requests whose head is large, each 20 times."""
+    """Sends requests with a large head, each 20 times."""
 
     async def attack(port: int, text: bytes) -> str:
         return counts(Counter([await _once(port, text) for _ in range(LARGE_TIMES)]))
@@ -225,7 +225,7 @@ async def _once(port: int, text: bytes) -> str:
         return await _status(connection)
 
 
-# Clients that are slow, or go away.
+# Clients that are slow, or disconnect.
 
 SLOW_CLIENTS = 100
 SLOW_SECONDS = 0.5  # from byte to byte
@@ -234,7 +234,7 @@ SLOW_PATIENCE = 15.0
 
 
 def slow_bodies(field: Field) -> str:
-    """Keeps 100 synchronous views waiting for bodies that come a byte at a time."""
+    """Keeps 100 synchronous views waiting for bodies that arrive byte by byte."""
     headers = {
         "chunked": "Transfer-Encoding: chunked",
         "100 KB": f"Content-Length: {100 * KIB}",
@@ -303,14 +303,14 @@ def pipelined_and_reset(field: Field) -> str:
     return f"{errors} lines of ERROR, {field.tracebacks()} tracebacks"
 
 
-# What other callers notice.
+# Attacks that affect other callers.
 
 HOSTILE_PER_SECOND, VICTIM_PER_SECOND, DEADLINE_ATTACK_SECONDS = 6, 5, 15
 HOSTILE_SYMBOLS = 20
 
 
 def short_deadlines(field: Field) -> str:
-    """Asks for prices with 20 ms to answer, by a header, of an upstream that takes 100."""
+    """Asks for prices with a deadline of 20 ms in a header; the upstream takes 100 ms."""
     header = "X-Envoy-Expected-Rq-Timeout-Ms: 20"
 
     async def caller(port: int, symbols: int, rate: int, *headers: str) -> Counter[str]:
@@ -340,7 +340,7 @@ BOMBS = {"100 KB of gzip": "gzip", "gzip, gzip, gzip": "gzip-gzip-gzip"}
 
 
 def decoding_bombs(field: Field) -> str:
-    """Lets the upstream answer with little that decodes to very much."""
+    """Lets the upstream answer with few bytes that decode to very many."""
     found = []
     for name, kind in BOMBS.items():
         with (
@@ -361,7 +361,7 @@ async def _beside_livez(port: int, text: bytes) -> tuple[str, float]:
     return asked.result(), livez.result()
 
 
-# What happens to the process.
+# Attacks on the process.
 
 ORPHAN_SECONDS = 10.0
 
@@ -394,7 +394,7 @@ def _command(pid: int) -> bytes:
 
 
 def _is_alive(pid: int) -> bool:
-    # One that has ended and that nobody has waited for has no command line any more: proc(5).
+    # A zombie process has no command line: proc(5).
     try:
         return bool(_command(pid))
     except OSError:
@@ -405,7 +405,7 @@ PIPE_REQUESTS = 10_000
 
 
 def unread_pipe(field: Field) -> str:
-    """Starts it with an output that nobody reads, and its access log on."""
+    """Starts the service with an unread output, and its access log on."""
     unread, output = os.pipe()
     try:
         with field.running("--access-log", "--log-level", "info", output=output) as server:

@@ -1,7 +1,7 @@
-"""Attacks on a service, and on FastAPI and Quart in the same run: what became of each.
+"""Attacks on a service, and on FastAPI and Quart in the same run, with their outcomes.
 
-Each attack gets a fresh server process, and stops by itself. Where the parser of HTTP
-matters, the bake is also served by uvicorn without the bake's own command, with both parsers.
+Each attack gets a fresh server process, and stops by itself. If the HTTP parser matters, the bake
+is also served by plain uvicorn with both parsers, without the bake's own command.
 """
 
 import argparse
@@ -26,7 +26,7 @@ class Attack(NamedTuple):
     name: str
     title: str
     run: Callable[[Field], str]
-    parsers: bool = False  # whether the parser of HTTP matters
+    parsers: bool = False  # whether the HTTP parser matters
 
 
 ATTACKS = (
@@ -52,7 +52,7 @@ ATTACKS = (
 
 
 def targets(chosen: dict[str, Service], *, parsers: bool) -> Iterator[tuple[str, str, Service]]:
-    """Whom to attack: the peer, the name of this way to serve it, and the service."""
+    """The targets: the peer, the name of this way to serve it, and the service."""
     for name, service in chosen.items():
         yield name, name, service
         if parsers and service.project:
@@ -66,7 +66,7 @@ def targets(chosen: dict[str, Service], *, parsers: bool) -> Iterator[tuple[str,
 
 
 def tables(rows: list[Row]) -> list[Table]:
-    """What happened, a table for each attack."""
+    """The outcomes, as a table for each attack."""
     found = []
     for attack in ATTACKS:
         lines = [(row["label"], row["found"]) for row in rows if row["attack"] == attack.name]
@@ -102,7 +102,7 @@ def _options() -> argparse.Namespace:
         "--only",
         action="append",
         choices=[attack.name for attack in ATTACKS],
-        help="this attack; may be repeated. All, unless given",
+        help="an attack to run; may be repeated. Default: all",
     )
     return found.parse_args()
 

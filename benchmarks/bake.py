@@ -1,4 +1,4 @@
-"""Makes what is measured: bakes of the template, and other commits of this repository."""
+"""Makes the measured trees: bakes of the template, and other commits of this repository."""
 
 import io
 import os
@@ -17,10 +17,10 @@ def baked_service(revision: str = "") -> Path:
     """The folder of a fresh bake of the default service, with its own virtual environment.
 
     Args:
-        revision: a commit of this repository; the files as they are now, if it is empty.
+        revision: a commit of this repository; empty for the current files.
 
     Raises:
-        BenchError: when there is no such commit, or the template does not bake.
+        BenchError: the commit is unknown, or the template does not bake.
     """
     if not revision:
         return synced(_bake(ROOT, CACHE / "service"))
@@ -31,13 +31,13 @@ def baked_service(revision: str = "") -> Path:
 
 
 def exported(revision: str) -> Path:
-    """The folder with all files of a commit; made once, as a commit stays as it is.
+    """The folder with all files of a commit; made once, as a commit never changes.
 
     Raises:
         BenchError: when there is no such commit.
     """
     git = ("git", "-C", str(ROOT))
-    # With ^{commit}, as Git takes any 40 digits for the name of something.
+    # With ^{commit}, as Git accepts any 40 digits as an object's name.
     known = _output([*git, "rev-parse", "--short", f"{revision}^{{commit}}"], "No such commit")
     commit = known.decode().strip()
     folder = CACHE / f"template-{commit}"
@@ -52,13 +52,13 @@ def exported(revision: str) -> Path:
 
 
 def tree_of(revision: str) -> Tree:
-    """The benchmarks of another commit, and the engine and the client that they are for.
+    """The benchmarks of another commit, with the engine and the client of that commit.
 
-    A commit with the two libraries is measured from its sources. An older commit is baked first:
-    its engine and client are modules of the service, with markup in them.
+    A commit with the two libraries is measured from its sources. An older commit is baked first, as
+    its engine and client are modules of the service, and contain markup.
 
     Raises:
-        BenchError: when there is no such commit, or its template does not bake.
+        BenchError: the commit is unknown, or its template does not bake.
     """
     root = exported(revision)
     sources = root / PROJECT / "src"
@@ -71,15 +71,15 @@ def observed_service() -> Path:
     """The folder of a fresh bake whose environment has the extra `otel`.
 
     Raises:
-        BenchError: when the template does not bake.
+        BenchError: the template does not bake.
     """
     return synced(_bake(ROOT, CACHE / "observed"), "--extra", "otel")
 
 
 def templated_service() -> Path:
-    """The folder of a service that `fastapi-template` makes; its environment is in `.venv`.
+    """The folder of a service of `fastapi-template`; its environment is in `.venv`.
 
-    It has what the generator can add and needs no other server for: metrics and its own logs.
+    It has the generator's options that need no other server: metrics and its own logs.
 
     Raises:
         BenchError: when it cannot be made.
@@ -92,7 +92,7 @@ def templated_service() -> Path:
     uv = os.environ.get("UV", "uv")
     command = [uv, "sync", "--quiet", "--locked", "--project", str(locked)]
     _output(command, "No environment for fastapi-template", env)
-    # It looks for uv, and makes its project where it is run.
+    # The generator needs uv, and makes its project in the working directory.
     env = {"PATH": f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"}
     generator = [str(output / ".venv/bin/fastapi_template"), "--name", "bench_template", "--quiet"]
     options = {"api-type": "rest", "db": "none", "orm": "none", "ci": "none"}
@@ -106,11 +106,11 @@ def templated_service() -> Path:
 
 
 def synced(project: Path, *options: str) -> Path:
-    """A baked project, once it has an environment with what `uv.lock` names.
+    """A baked project; creates its environment from `uv.lock`.
 
     Args:
         project: its folder.
-        options: what `uv sync` is told besides.
+        options: further options of `uv sync`.
 
     Raises:
         BenchError: when it cannot be made.
@@ -118,9 +118,9 @@ def synced(project: Path, *options: str) -> Path:
     if not (project / "uv.lock").is_file():
         message = f"{project} is not a baked project: it has no uv.lock."
         raise BenchError(message)
-    # The benchmarks run under uv, which says where it is.
+    # The benchmarks run under uv, which sets the variable UV.
     uv = [os.environ.get("UV", "uv"), "sync", "--quiet", "--locked", "--no-dev"]
-    # The machine may not have the Python that `.python-version` names.
+    # This machine may lack the Python of `.python-version`.
     command = [*uv, "--python", sys.executable, *options, "--project", str(project)]
     _output(command, f"No environment for {project.name}")
     return project

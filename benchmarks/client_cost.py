@@ -2,8 +2,8 @@
 
     python -m benchmarks.client_cost PORT BATCHES CALLS
 
-It calls the upstream at PORT, with 150 calls in flight, in batches of CALLS of every way in turn,
-and prints the best batch of each as JSON, in microseconds. `make bench ONLY=client` runs it.
+It calls the upstream at PORT with 150 calls in flight. The ways alternate in batches of CALLS. It
+prints the best batch of each way as JSON, in microseconds. `make bench ONLY=client` runs it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from .serving import BYTECODE, HERE, BenchError, Cores, upstream_on
 IN_FLIGHT = 150
 BATCHES, CALLS = 5, 6000
 KEYS = ("A", "B", "C")  # of a fan-out
-YOUNG = 50_000  # objects, as the generated service sets the collector
+YOUNG = 50_000  # objects: the generated service's setting of the collector
 
 Way = Callable[[], Awaitable[object]]
 
@@ -39,10 +39,10 @@ WAYS = {
 
 
 def measured(cores: Cores, *, quick: bool) -> list[dict[str, Any]]:
-    """One row for each way, with the microseconds of processor time that it takes.
+    """One row for each way, with the microseconds of processor time of a call.
 
     Raises:
-        BenchError: when a call fails.
+        BenchError: a call fails.
     """
     batches, calls = (1, 600) if quick else (BATCHES, CALLS)
     with upstream_on(cores.load, "prices_upstream") as port:
@@ -64,7 +64,7 @@ def measured(cores: Cores, *, quick: bool) -> list[dict[str, Any]]:
 
 
 async def best_of(port: int, batches: int, calls: int) -> Mapping[str, float]:
-    """The microseconds of each way, the best of so many batches."""
+    """The microseconds of each way: the best of `batches`."""
     from upstreams import Upstream, fan_out  # noqa: PLC0415 (from the sources; `measured` has none)
 
     base = f"http://127.0.0.1:{port}"
@@ -105,13 +105,13 @@ async def best_of(port: int, batches: int, calls: int) -> Mapping[str, float]:
             best = dict.fromkeys(ways, float("inf"))
             for round_, (name, (way, size)) in itertools.product(range(batches + 1), ways.items()):
                 took = await _batch(way, calls // size, IN_FLIGHT // size)
-                if round_:  # the first one makes the connections
+                if round_:  # the first batch makes the connections
                     best[name] = min(best[name], took)
             return best
 
 
 async def _batch(way: Way, number: int, in_flight: int) -> float:
-    """The microseconds of processor time for each of so many."""
+    """The microseconds of processor time for each of `number` calls."""
     left = iter(range(number))
 
     async def worker(left: Iterator[int]) -> None:

@@ -1,9 +1,9 @@
-"""Counts the processor's instructions of requests, which no busy machine changes, case by case.
+"""Counts the processor's instructions of requests, case by case. A busy machine changes no count.
 
-A module with a table of cases, such as `growth_requests`, runs under Valgrind and hands the table
-to `fork_each`. What the module imports is so run once, however many cases there are. Each case runs
-in two child processes, with few requests and with many; the difference of the two counts is that of
-the requests alone.
+A module with a table of cases, such as `growth_requests`, runs under Valgrind and passes the table
+to `fork_each`. So the module's imports run once for all cases. Each case runs in two child
+processes, with few and with many requests; the difference of the two counts is the cost of the
+further requests.
 """
 
 import json
@@ -21,25 +21,25 @@ from pathlib import Path
 FEW, MANY = 50, 150
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 
-# Counts the instructions of the command behind it.
+# Counts the instructions of the command after it.
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
-SAME_WORK = {"PYTHONHASHSEED": "0"}  # each time
+SAME_WORK = {"PYTHONHASHSEED": "0"}  # in every run
 
-# Makes so many requests, one after another.
+# Makes this number of requests, one after another.
 Case = Callable[[int], None]
 
 
 class CountError(Exception):
-    """What went wrong, for a person to read."""
+    """An error message for the user."""
 
 
 def available() -> bool:
-    """Whether there is Valgrind on this machine."""
+    """Whether this machine has Valgrind."""
     return shutil.which("valgrind") is not None
 
 
 def fork_each(cases: Mapping[str, Case], numbers: tuple[int, int] = (FEW, MANY)) -> None:
-    """Run every case with few and with many requests, and print which process did so.
+    """Run every case with few and with many requests, and print the id of each process.
 
     A case that fails ends this process with its traceback.
     """
@@ -59,7 +59,7 @@ def _run_and_exit(case: Case, number: int) -> None:
         code = 0
     except Exception:  # noqa: BLE001 (shown here, as nobody else is left to do so)
         traceback.print_exc()
-    os._exit(code)  # what the interpreter does at its end is no request's
+    os._exit(code)  # the interpreter's end does not belong to a request
 
 
 def instructions(
@@ -72,14 +72,14 @@ def instructions(
     """The instructions for one request of each case of `module`, which calls `fork_each`.
 
     Args:
-        module: what Python runs.
+        module: the module that Python runs.
         arguments: its command line.
-        python: the interpreter, of the environment that the module needs.
-        cwd: where.
+        python: the interpreter of the environment for the module.
+        cwd: its working directory.
         env: further variables of its environment.
 
     Raises:
-        CountError: there is no Valgrind, or a case failed.
+        CountError: Valgrind is missing, or a case failed.
     """
     if not available():
         message = "valgrind is missing: `apt install valgrind` or `dnf install valgrind` has it."
@@ -114,10 +114,10 @@ def _read(log: Path) -> int:
 
 
 def counted(log: str) -> int:
-    """The instructions that Valgrind's log says.
+    """The instructions in Valgrind's log.
 
     Raises:
-        CountError: it says none.
+        CountError: the log has no count.
     """
     if not (found := COUNTED.search(log)):
         message = f"Valgrind counted nothing:\n{log[-2000:]}"

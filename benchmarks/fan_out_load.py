@@ -1,9 +1,9 @@
-"""Very many clients at once, each of which asks for many prices, again and again.
+"""Very many clients at once; each asks for many prices, again and again.
 
     python -m benchmarks.fan_out_load JSON
 
-JSON holds what `Load` has. All connections are made first. Then it prints `ready`, reads from its
-input the moment to begin, by the monotonic clock, and asks on every connection; the next request
+JSON holds the fields of `Load`. All connections are made first. Then it prints `ready`, reads the
+time to begin from its input, by the monotonic clock, and asks on every connection; each request
 follows the answer to the last. A lost connection is made again. It prints JSON.
 """
 
@@ -18,41 +18,41 @@ from typing import Any, NamedTuple, cast
 
 import uvloop
 
-CONNECTING = 100  # at once: a server's backlog is not what is measured
-NICE = 10  # the upstream and the prober, which share the core, go first
+CONNECTING = 100  # at once: the server's backlog is not measured
+NICE = 10  # the upstream and the prober on the same core have priority
 
 
 class Load(NamedTuple):
-    """What is asked."""
+    """The requests of the load."""
 
     port: int
     connections: int
     symbols: int  # of each request
     seconds: float
-    pause: float  # in seconds, of a client that is refused
+    pause: float  # seconds that a refused client waits
     ramp: float  # seconds over which the first requests are spread
-    same: bool  # whether all requests ask for the same symbols; else no symbol is asked for twice
+    same: bool  # whether all requests ask for the same symbols; otherwise no symbol repeats
 
 
 class Tally:
-    """What became of the requests of a load."""
+    """The outcomes of the requests of a load."""
 
     def __init__(self) -> None:
         self.by_second: Counter[int] = Counter()  # of the answers with 200
-        self.complete = 0  # of them, those with all prices
+        self.complete = 0  # answers with 200 and all prices
         self.statuses: Counter[int] = Counter()
-        self.lost: Counter[str] = Counter()  # connections, by what happened
+        self.lost: Counter[str] = Counter()  # connections, by event
         self.asked = 0
 
     def answered(self, status: int, body: bytes, second: int) -> None:
-        """Counts an answer that came in this second of the load."""
+        """Counts an answer in this second of the load."""
         self.statuses[status] += 1
         if status == 200:  # noqa: PLR2004
             self.by_second[second] += 1
             self.complete += not json.loads(body)["failed"]
 
     def as_row(self, seconds: float) -> dict[str, Any]:
-        """The figures; what was asked and not answered by the end of the load is `unanswered`."""
+        """The figures; requests without an answer at the end of the load are `unanswered`."""
         answered = self.statuses.total()
         return {
             "asked": self.asked,
@@ -71,7 +71,7 @@ class Tally:
 
 
 class Answer(NamedTuple):
-    """A whole answer that has arrived."""
+    """A complete answer."""
 
     status: int
     body: bytes
@@ -79,10 +79,10 @@ class Answer(NamedTuple):
 
 
 def parse(data: bytes) -> Answer | None:
-    """The answer that these bytes are, or None while they are not a whole one.
+    """The answer in these bytes, or None while it is incomplete.
 
-    An answer without a length (RFC 9112, section 6.3) ends with its connection, which is not known
-    here: to such a one there is never an end.
+    An answer without a length (RFC 9112, section 6.3) ends with its connection, which is unknown
+    here. Such an answer never counts as complete.
     """
     head, separator, body = data.partition(b"\r\n\r\n")
     if not separator:
@@ -95,7 +95,7 @@ def parse(data: bytes) -> Answer | None:
 
 
 def requests(symbols: int, *, same: bool) -> Iterator[bytes]:
-    """Requests for so many symbols each, of which no two are the same unless that is wished."""
+    """Requests for `symbols` symbols each; symbols repeat only with `same`."""
     number = 0
     while True:
         first = 0 if same else number
@@ -146,7 +146,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (it is counted)
         if time.monotonic() < self.end:
             self.tally.lost["in mid-request" if self.asking else "between requests"] += 1
-            wait = self.load.pause or 0.01  # so that a closed port makes no busy loop
+            wait = self.load.pause or 0.01  # prevents a busy loop on a closed port
             asyncio.get_running_loop().call_later(wait, self.again)
 
     def again(self) -> None:
@@ -171,7 +171,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 async def measure(load: Load) -> dict[str, Any]:
-    """What became of the requests of this load."""
+    """The outcomes of the requests of this load."""
     loop = asyncio.get_running_loop()
     tally = Tally()
     texts = requests(load.symbols, same=load.same)

@@ -1,7 +1,7 @@
-"""An upstream that fails: some calls are refused, some cut off, and some never answered.
+"""An upstream that fails: it refuses some calls, cuts off some, and never answers some.
 
-It understands GET on kept-alive connections and nothing more. `/prices/...` is a call. `/fail/0.3`
-makes three of ten calls fail from now on, and `/received` tells how many have come since then.
+It understands only GET on kept-alive connections. `/prices/...` is a call. `/fail/0.3` makes three
+of ten calls fail from now on, and `/received` returns the number of calls since then.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from typing import Literal, cast
 import uvloop
 
 SEED = 1
-FASTEST, SLOWEST = 0.01, 0.03  # seconds to a good answer, evenly spread
+FASTEST, SLOWEST = 0.01, 0.03  # seconds until a good answer, evenly distributed
 
 Kind = Literal["refuse", "reset", "hang"]
 KINDS: tuple[Kind, ...] = ("refuse", "reset", "hang")
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # to linger for no time at all: socket(7), SO_LINGER
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for zero seconds: socket(7), SO_LINGER
 
 
 class Faults:
-    """Which calls fail and how, and how many came: the same sequence for the same seed."""
+    """The sequence of failing calls, the same for the same seed, and the number of calls."""
 
     def __init__(self, seed: int = SEED) -> None:
         self._random = random.Random(seed)  # noqa: S311 (no secret)
@@ -31,17 +31,17 @@ class Faults:
         self.received = 0
 
     def fail(self, share: float) -> None:
-        """Lets this share of calls fail from now on, and counts from nought."""
+        """Lets this share of calls fail from now on, and restarts the count."""
         self.share, self.received = share, 0
 
     def next(self) -> Kind | None:
-        """How the next call fails; None when it does not."""
+        """The failure of the next call, or None."""
         self.received += 1
         fails = self._random.random() < self.share
         return self._random.choice(KINDS) if fails else None
 
     def seconds(self) -> float:
-        """How long a good answer takes."""
+        """The duration of a good answer."""
         return self._random.uniform(FASTEST, SLOWEST)
 
 

@@ -1,7 +1,7 @@
-"""`make bench ONLY=growth`: what a request costs when there is more of everything.
+"""`make bench ONLY=growth`: the cost of a request with more routes, hooks, bytes and so on.
 
-The cost is in the processor's instructions, which no busy machine changes, without a server. With
-many connections, which need one, it is the processor time of the server.
+The cost is counted in the processor's instructions, without a server; a busy machine does not
+change it. Many connections need a server, so there the cost is the server's processor time.
 """
 
 import itertools
@@ -28,21 +28,21 @@ ENVIRONMENT = {
     "PYTHONPYCACHEPREFIX": str(BYTECODE),
 }
 CONNECTIONS = (50, 400, 1000, 5000)
-ROUTES = (10, 100, 1000)  # of which the start-up time is measured
+ROUTES = (10, 100, 1000)  # numbers of routes whose start-up time is measured
 ROUNDS = 3
-SERVED = {"template": "template", "fastapi": "fastapi-spared"}  # who serves connections
+SERVED = {"template": "template", "fastapi": "fastapi-spared"}  # the peers with connections
 LABELS = {"template": "this template", "fastapi": "FastAPI"}
 
 Row = dict[str, Any]
 
 
 class Growth(NamedTuple):
-    """What grows, and of what the cost is counted."""
+    """A growing quantity, and the unit of the cost."""
 
     label: str
     unit: str
     figure: str
-    size_of: Callable[[int], float] = lambda _size: 1  # what the cost is divided by
+    size_of: Callable[[int], float] = lambda _size: 1  # the divisor of the cost
 
 
 GROWTHS: Mapping[str, Growth] = {
@@ -64,7 +64,7 @@ def measure(console: Console, *, quick: bool) -> None:
     """Measures, prints and publishes; when quick, it only prints.
 
     Raises:
-        BenchError: there is no Valgrind, or somebody does not start.
+        BenchError: Valgrind is missing, or a peer does not start.
     """
     rows = []
     rounds = 1 if quick else ROUNDS
@@ -80,10 +80,10 @@ def measure(console: Console, *, quick: bool) -> None:
 
 
 def counted() -> Iterator[Row]:
-    """What is counted without a server.
+    """The counts without a server.
 
     Raises:
-        BenchError: there is no Valgrind, or a case failed.
+        BenchError: Valgrind is missing, or a case failed.
     """
     with upstream_on(Cores().upstream, "prices_upstream", "good", "0") as port:
         env = ENVIRONMENT | {"BENCH_UPSTREAM": f"http://127.0.0.1:{port}"}
@@ -99,7 +99,7 @@ def counted() -> Iterator[Row]:
 
 
 def loads(rounds: int) -> Iterator[Row]:
-    """The processor time of a request of each number of connections: the least of the rounds."""
+    """The processor time of a request for each number of connections: the least of the rounds."""
     cores = Cores()
     found: dict[tuple[str, int], float] = {}
     for _ in range(rounds):
@@ -120,7 +120,7 @@ def loads(rounds: int) -> Iterator[Row]:
 
 
 def starts(rounds: int) -> Iterator[Row]:
-    """The processor time of the start of an application with so many routes: the least."""
+    """The processor time of an application's start for each number of routes: the least."""
     for peer in LABELS:
         for size in ROUTES:
             times = [_start(peer, size) for _ in range(rounds)]
@@ -141,7 +141,7 @@ def _start(peer: str, size: int) -> float:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The cost of each size, and that of the largest divided by that of the smallest."""
+    """The cost of each size, and the ratio of the largest and the smallest size."""
     lines = []
     for grows, about in GROWTHS.items():
         for peer, label in LABELS.items():
@@ -172,7 +172,7 @@ def costs_of(rows: Sequence[Row], grows: str, peer: str) -> dict[int, float]:
 
 
 def draw(rows: Sequence[Row]) -> None:
-    """Draws the cost of each size, divided by that of the smallest."""
+    """Draws the cost of each size, divided by the cost of the smallest size."""
     with mpl.rc_context(plot.STYLE):
         figure = Figure(figsize=(11, 7.6), layout="constrained")
         panels = list(figure.subplots(3, 3).flat)

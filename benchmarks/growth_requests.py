@@ -1,7 +1,7 @@
 """Requests to small and large applications, of Flask under the engine and of FastAPI: see `growth`.
 
-It runs under Valgrind. `startup` in its command line prints instead how many seconds an application
-takes to start.
+It runs under Valgrind. With `startup` in its command line it prints the seconds of an application's
+start instead.
 """
 
 import asyncio
@@ -36,22 +36,22 @@ SIZES = {
     "sent": (1_000, 10_000, 100_000, 1_000_000),
     "streams": (1, 10, 100, 1000),
 }
-WARM = 20  # requests before those that are counted
-SAMPLE = 20  # of routes, spread evenly, that requests ask for
+WARM = 20  # requests before the counted requests
+SAMPLE = 20  # routes with requests, spread evenly
 Resource = Callable[[Flask], AbstractAsyncContextManager[Any]]
-PARTS_SHARE = 10  # of the number of requests, a stream has so many parts
+PARTS_SHARE = 10  # a stream has a part for every tenth request
 
 
-# Routes: half of them fixed, half with a variable part, and all asked for in turn.
+# Routes: half of them fixed, half with a variable part; the requests cycle through them.
 
 
 def path_of(number: int) -> str:
-    """The path that a request of this number asks for, of the route of this number."""
+    """The path of the request with this number, to the route with this number."""
     return f"/group{number % 25}/thing{number}" + (f"/{number}" if number % 2 else "")
 
 
 def flask_routes(size: int) -> Flask:
-    """An application with so many routes."""
+    """An application with `size` routes."""
     app = Flask(__name__)
 
     async def view(**_values: int) -> dict[str, bool]:
@@ -70,7 +70,7 @@ def fastapi_routes(size: int) -> FastAPI:
     async def view() -> dict[str, bool]:
         return {"ok": True}
 
-    async def view_of(key: int) -> dict[str, bool]:  # noqa: ARG001 (as Flask's, it is given one)
+    async def view_of(key: int) -> dict[str, bool]:  # noqa: ARG001 (Flask's view gets it too)
         return {"ok": True}
 
     for number in range(size):
@@ -112,7 +112,7 @@ async def _aborting() -> dict[str, bool]:
 
 
 def flask_bodies() -> Flask:
-    """An application that receives and sends."""
+    """An application that receives and sends bodies."""
     app = Flask(__name__)
 
     @app.post("/received")
@@ -151,7 +151,7 @@ def fastapi_bodies() -> FastAPI:
 
 async def _parts(number: int) -> AsyncIterator[bytes]:
     for _ in range(number):
-        await asyncio.sleep(0)  # the others' turn
+        await asyncio.sleep(0)  # lets the other streams run
         yield bytes(1024)
 
 
@@ -162,14 +162,14 @@ async def _tuned(_app: Flask) -> AsyncIterator[None]:
 
 
 def engine(app: Flask, *resources: Resource) -> FlaskToAsgi:
-    """The application under the engine, its collector set as in a service."""
+    """The application under the engine, with a service's setting of the collector."""
     return FlaskToAsgi(app, lifespan=Lifespan(*resources, _tuned))
 
 
 def in_turn(
     made: Callable[[], Application], targets: list[str], *, method: str = "GET", body: bytes = b""
 ) -> Case:
-    """Requests for these targets, one after another and over again."""
+    """Requests for these targets, one after another, repeatedly."""
     headers = [(b"content-length", b"%d" % len(body))] if body else []
 
     async def requests(number: int) -> None:
@@ -185,10 +185,10 @@ def in_turn(
 
 
 def at_once(made: Callable[[], Application], size: int) -> Case:
-    """So many streams at once, with a share of the number as parts of each."""
+    """`size` streams at once, each with a share of the number as its parts."""
 
     async def streams(number: int) -> None:
-        # Under Valgrind all takes fifty times as long, so admission would refuse most of them.
+        # Valgrind makes everything fifty times slower, so admission would refuse most streams.
         _admission.LONG_WAIT = 3600
         application = made()
         of = scope("GET", f"/stream/{number // PARTS_SHARE}")
@@ -200,7 +200,7 @@ def at_once(made: Callable[[], Application], size: int) -> Case:
 
 
 def upstream_calls(size: int) -> Case:
-    """Requests whose view calls one of so many upstreams, each in its turn."""
+    """Requests whose view calls one of `size` upstreams, one after another."""
 
     def made() -> Application:
         upstreams = [Upstream(f"upstream{number}", URL) for number in range(size)]
@@ -234,7 +234,7 @@ MOVING: dict[str, Callable[[], Application]] = {
 
 
 def cases() -> dict[str, Case]:
-    """Every case by its peer, what grows, and how large that is."""
+    """Every case by its peer, the growing quantity, and its size."""
     found: dict[str, Case] = {}
     for peer, routed in ROUTED.items():
         for size in SIZES["routes"]:
@@ -264,7 +264,7 @@ def _blueprints(size: int) -> Application:
 
 
 async def startup(peer: str, size: int) -> float:
-    """The processor time, in seconds, of making an application with so many routes and starting."""
+    """The processor time, in seconds, to create and start an application with `size` routes."""
     began = time.process_time()
     async with lifespan(ROUTED[peer](size)):
         return time.process_time() - began

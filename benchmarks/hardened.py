@@ -1,11 +1,11 @@
-"""Measures what hardens a view: a body of some 500 bytes that is validated, a token, a rate limit.
+"""Measures the hardening of a view: a validated body of about 500 bytes, a token, a rate limit.
 
     python -m benchmarks.hardened [--instructions]
 
-It takes the processor time of requests to each view in turn, in one process; or, like
-`instructions.py`, runs each under Valgrind twice and takes the difference. The views are the same
-but for their decorators: without them, the JSON is parsed and no more. The application `alone` has
-that one view; the others are what else is there for views that use it.
+It measures the processor time of requests to each view, alternately, in one process. With
+`--instructions` it runs each view under Valgrind twice and takes the difference, like
+`instructions.py`. Only the decorators of the views differ: the plain view just parses the JSON. The
+application `alone` has only the plain view; the others also have the parts for hardened views.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ VIEWS = (
 )
 LINES = [{"symbol": f"ABC{number}", "quantity": number} for number in range(1, 14)]
 BODY = json.dumps({"lines": LINES})
-OFTEN = "1000000/second"  # none of these requests is one too many
+OFTEN = "1000000/second"  # no request exceeds the limit
 ISSUER = LocalIssuer("hardened")
 TOKEN = ISSUER.token(scopes=["write"])
 
@@ -73,7 +73,7 @@ class Count(BaseModel):
 
 
 def application(kind: str) -> Flask:
-    """An application of a kind, each with all of the one before: alone, typed, hardened."""
+    """An application of a kind: alone, typed or hardened; each includes the kind before."""
     app = Flask("hardened")
     app.json, app.request_class = StrictProvider(app), StrictRequest
 
@@ -101,7 +101,7 @@ async def plain() -> Response:
 
 
 def add_typed_views(app: Flask) -> None:
-    """Add a view with a typed response, and one with a typed body too."""
+    """Add a view with a typed response, and a view with a typed body too."""
 
     @app.post("/typed")
     @typed()
@@ -115,7 +115,7 @@ def add_typed_views(app: Flask) -> None:
 
 
 def add_guards(app: Flask) -> None:
-    """Add what a service has for its guarded views, and its check of the host."""
+    """Add a service's parts for guarded views, and its check of the host."""
     keys = IssuerKeys(ISSUER.fetch)
     init_bearer(app, TokenVerifier(keys, issuer=LOCAL_ISSUER, audience="hardened"))
     init_rate_limits(app, RateLimits())
@@ -123,10 +123,10 @@ def add_guards(app: Flask) -> None:
 
 
 async def ask(application: FlaskToAsgi, path: str, number: int) -> None:
-    """Makes so many requests.
+    """Makes `number` requests.
 
     Raises:
-        RuntimeError: when one is answered with something other than 200.
+        RuntimeError: an answer is not 200.
     """
     body = BODY.encode()
     length = b"%d" % len(body)
@@ -141,7 +141,7 @@ async def ask(application: FlaskToAsgi, path: str, number: int) -> None:
 
 
 def counted(view: str, number: int) -> int:
-    """The instructions of a process that makes so many requests and ends."""
+    """The instructions of a process that makes `number` requests and ends."""
     command = [sys.executable, "-m", "benchmarks.hardened", view, str(number)]
     return of_process(command, environment(HERE))
 
@@ -152,7 +152,7 @@ def instructions() -> dict[str, float]:
 
 
 def processor_time() -> dict[str, float]:
-    """The microseconds of processor time of a request to each view: the best of many turns."""
+    """The microseconds of processor time of a request to each view: the best of many batches."""
     best = dict.fromkeys(VIEWS, math.inf)
     served = {view: asgi(view) for view in VIEWS}
     for _ in range(TURNS):

@@ -1,11 +1,11 @@
-"""Bakes templates with the hostile answers of the tests, and says what became of each answer.
+"""Bakes templates with the hostile answers of the tests, and prints the outcome of each answer.
 
     python -m benchmarks.hostile PATH_OF_A_TEMPLATE ...
 
-A text is to come out exactly in every TOML, YAML, JSON and Python file that a tame one is in; of a
-name it is only asked that no file breaks. A template is known by the name of its folder. Programs
-that its hooks call are not run: a `uv` that does nothing stands on PATH, and no other. Prints a
-Markdown table, and on the standard error every answer that was not dealt with.
+A text must be unchanged in every TOML, YAML, JSON and Python file with the tame answer; a name must
+only break no file. A template is known by the name of its folder. The programs of its hooks do not
+run: PATH has only a `uv` that does nothing. It prints a Markdown table, and on the standard error
+every answer that the template does not handle.
 """
 
 import os
@@ -23,7 +23,7 @@ from tests.roundtrip import READERS, replaced
 
 TEXTS = ("project_name", "project_description", "full_name")
 
-# What each template calls what we ask for; those with none of a kind are not given it.
+# The names of our questions in each template; a missing question gets no answer.
 OURS = (*TEXTS, "project_slug", "email", "github_username")
 QUESTIONS: dict[str, dict[str, str]] = {
     "cookiecutter-flask-async": {name: name for name in OURS},
@@ -53,7 +53,7 @@ QUESTIONS: dict[str, dict[str, str]] = {
     },
 }
 
-# Answers that no language gives a meaning; in capitals, to tell them from what is derived of them.
+# Answers without a meaning in any language; in capitals, to differ from values derived from them.
 TAME = {
     "project_name": "TameProject",
     "project_slug": "tameslug",
@@ -72,11 +72,11 @@ OUTCOMES = {
     "escaped": "writes outside its folder",
 }
 
-SECONDS = 600  # of a machine with other work to do
+SECONDS = 600  # enough for a busy machine
 
 
 def inputs(template: str) -> Iterator[tuple[str, str]]:
-    """The question, by our name for it, and the hostile answer; a text goes to one question."""
+    """Each question, by our name, with a hostile answer; a text goes to one question only."""
     asked = QUESTIONS[template]
     free = [name for name in TEXTS if name in asked]
     texts = dict.fromkeys((*ACCEPTED["project_name"], *REFUSED["project_name"]))
@@ -88,13 +88,13 @@ def inputs(template: str) -> Iterator[tuple[str, str]]:
 
 
 def passable(text: str) -> bool:
-    """Whether a command line can hold it, and it does not name the root of this machine."""
+    """Whether a command line can hold it, and it is not the root folder of this machine."""
     surrogate = any("\ud800" <= character <= "\udfff" for character in text)
     return "\0" not in text and not surrogate and not text.startswith("//")
 
 
 def bake(template: Path, output: Path, answers: Mapping[str, str]) -> tuple[int, str]:
-    """The exit code and all that was printed."""
+    """The exit code and the output."""
     names = QUESTIONS[template.name]
     given = [f"{names[name]}={value}" for name, value in answers.items() if name in names]
     with TemporaryDirectory() as home:
@@ -114,7 +114,7 @@ def bake(template: Path, output: Path, answers: Mapping[str, str]) -> tuple[int,
 
 
 def data(project: Path, slug: str) -> dict[str, Any]:
-    """What the files of a project say, by their paths; None for one that does not parse."""
+    """The data of a project's files, by path; None for a file that does not parse."""
     found: dict[str, Any] = {}
     named = {slug, slug.lower().replace("-", "_")}
     for path in sorted(filter(Path.is_file, project.rglob("*"))):
@@ -129,7 +129,7 @@ def data(project: Path, slug: str) -> dict[str, Any]:
 
 
 def baked(template: Path, answers: Mapping[str, str]) -> dict[str, Any] | str:
-    """What the files say, or what happened where there are none."""
+    """The data of the files, or the outcome of a bake without files."""
     with TemporaryDirectory() as folder:
         output = Path(folder, "one", "two")
         output.mkdir(parents=True)
@@ -148,21 +148,21 @@ def baked(template: Path, answers: Mapping[str, str]) -> dict[str, Any] | str:
 
 
 def outcome(template: Path, tame: Mapping[str, Any], answers: Mapping[str, str]) -> str:
-    """What became of the answers, as a key of OUTCOMES."""
+    """The outcome of the answers, as a key of OUTCOMES."""
     found = baked(template, answers)
     if isinstance(found, str):
         return found
     if None in found.values():
         return "broken"
     if answers["project_slug"] != TAME["project_slug"]:
-        return "exact"  # a template may well derive another name for the package from it
+        return "exact"  # a template may derive another package name from it
     real = {TAME[name]: value for name, value in answers.items()}
     same = all(found.get(name) == replaced(value, real) for name, value in tame.items())
     return "exact" if same else "changed"
 
 
 def measure(template: Path) -> Counter[str]:
-    """How many answers met with each outcome."""
+    """The number of answers with each outcome."""
     first, second = baked(template, TAME), baked(template, TAME)
     if isinstance(first, str) or isinstance(second, str):
         message = f"{template.name} does not bake with tame answers: {first}"
@@ -170,7 +170,7 @@ def measure(template: Path) -> Counter[str]:
     if None in first.values():
         message = f"{template.name} has files that do not parse even with tame answers"
         raise SystemExit(message)
-    # What differs from bake to bake, such as a secret key, says nothing about answers.
+    # Data that differ in every bake, such as a secret key, do not depend on the answers.
     tame = {name: value for name, value in first.items() if second.get(name) == value}
     given = [(name, text) for name, text in inputs(template.name) if passable(text)]
 

@@ -1,6 +1,6 @@
-"""A client that has very many requests in flight at once, and counts the lost ones.
+"""A client with very many requests in flight at once, which counts the lost requests.
 
-All connections are made first; then all requests are sent in one go. It prints JSON.
+All connections are made first; then all requests are sent at once. It prints JSON.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from typing import Any
 
 import uvloop
 
-CONNECTING = 100  # at once: a server's backlog is not what is measured
+CONNECTING = 100  # at once: the server's backlog is not measured
 GIVE_UP_SECONDS = 60.0
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def connect(port: int, gate: asyncio.Semaphore) -> Connection | None:
-    """A connection, or None when there is none to be had."""
+    """A connection, or None if it fails."""
     async with gate:
         try:
             return await asyncio.open_connection("127.0.0.1", port)
@@ -28,7 +28,7 @@ async def connect(port: int, gate: asyncio.Semaphore) -> Connection | None:
 
 
 async def ask(connection: Connection | None, request: bytes) -> tuple[float, int] | None:
-    """When the answer had come and how many requests were inside then, or None when it was lost."""
+    """The time of the answer and the requests in flight then, or None for a lost request."""
     if connection is None:
         return None
     reader, writer = connection
@@ -46,7 +46,7 @@ async def ask(connection: Connection | None, request: bytes) -> tuple[float, int
 
 
 async def measure(port: int, count: int, seconds: float) -> dict[str, Any]:
-    """What became of so many requests, each held by the server for so long."""
+    """The outcomes of `count` requests, each held by the server for `seconds`."""
     request = f"GET /hold/{seconds:.3f} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     gate = asyncio.Semaphore(CONNECTING)
     connections = await asyncio.gather(*(connect(port, gate) for _ in range(count)))

@@ -1,7 +1,7 @@
-"""Draws what Prometheus saw of incidents: `python -m benchmarks.incident_plots`, all or by name.
+"""Draws incidents as Prometheus sees them: `python -m benchmarks.incident_plots`, all or by name.
 
-Each is a picture of docs/observing.md: six small graphs, and the alerts below them, as plain SVG of
-a few kilobytes, since every service brings them. It needs Prometheus, and takes six minutes.
+Each is a picture of docs/observing.md: six small graphs, and the alerts below them. It is plain SVG
+of a few kilobytes, as every service contains it. It needs Prometheus, and takes six minutes.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .serving import PROJECT, ROOT
 FOLDER = ROOT / PROJECT / "docs" / "images"
 SHOWN = [name for name in INCIDENTS if name != "failing-upstream"]
 
-BEFORE, INCIDENT, AFTER = 10.0, 30.0, 15.0  # seconds that are shown, of the incident at least
+BEFORE, INCIDENT, AFTER = 10.0, 30.0, 15.0  # the shown seconds; INCIDENT is a minimum
 
 REQUESTS = "http_server_request_duration_seconds"
 RATE = "[5s]"
@@ -35,7 +35,7 @@ class Graph(NamedTuple):
     title: str
     unit: str
     queries: dict[str, str]
-    least: float  # the top of its axis at least, so that noise stays small
+    least: float  # the lowest top of its axis, so that noise stays small
 
 
 GRAPHS = (
@@ -75,7 +75,7 @@ GRAPHS = (
 
 
 class Drawing(NamedTuple):
-    """The values of every graph's lines by second, and when which alert fired."""
+    """The values of every graph's lines by second, and the times of each alert."""
 
     lines: list[dict[str, list[tuple[float, float]]]]
     alerts: dict[str, list[tuple[float, float]]]
@@ -84,7 +84,7 @@ class Drawing(NamedTuple):
 
 
 def drawing(prometheus: Prometheus, seen: Seen, end: float) -> Drawing:
-    """What Prometheus has to say about the time of an incident."""
+    """The data of Prometheus about the time of an incident."""
     start = seen.began - BEFORE
 
     def values(series: dict[str, Any]) -> list[tuple[float, float]]:
@@ -144,7 +144,7 @@ def _graph(graph: Graph, shown: Drawing, number: int) -> Iterator[str]:
 
 
 def _bars(shown: Drawing, top: int) -> Iterator[str]:
-    """A line for each alert, thick where it fires."""
+    """A line for each alert, thick while it fires."""
     left = GAP + 200
     scale = (COLUMNS * (WIDTH + GAP) - GAP - 200) / WIDTH
     yield f'<text x="{GAP}" y="{top - 8}" font-weight="bold">Alerts that fire</text>'

@@ -1,9 +1,10 @@
-"""Brings about incidents in a real service that a real Prometheus scrapes.
+"""Causes incidents in a real service that a real Prometheus scrapes.
 
-The tests check which alerts fire, and `incident_plots.py` draws what Prometheus saw.
+The tests check the alerts, and `incident_plots.py` draws the data of Prometheus.
 
-Rules look back over minutes and hours. Here a second stands for a minute: the windows and waits of
-the rules are divided by 60, and Prometheus scrapes once a second. Nothing else in them is changed.
+Rules look back over minutes and hours. Here a second replaces a minute: the windows and waits of
+the rules are divided by 60, and Prometheus scrapes once a second. The rest of the rules is
+unchanged.
 """
 
 import asyncio
@@ -28,11 +29,11 @@ from tests.serving import free_port
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}  # seconds
 SHORTER = 60
-PATIENCE = 60.0  # seconds until an incident must have made its alerts fire
-BEFORE = 5.0  # seconds of ordinary traffic before an incident
-PER_SECOND = 20  # ordinary requests
+PATIENCE = 60.0  # seconds within which an incident must make its alerts fire
+BEFORE = 5.0  # seconds of normal traffic before an incident
+PER_SECOND = 20  # normal requests
 
-# The service, with views that do what an incident needs, and a release that is broken.
+# The service, with views for the incidents, and with a broken release.
 SERVING = """
 import asyncio, os, time
 from flask import request
@@ -91,7 +92,7 @@ class Prometheus:
     """A Prometheus that scrapes one target once a second. It runs within its block.
 
     Args:
-        rules: the file with the rules, as the service brings it.
+        rules: the service's file with the rules.
         target: the port of 127.0.0.1 with the metrics.
     """
 
@@ -99,11 +100,11 @@ class Prometheus:
         self._rules = shorter(rules.read_text(encoding="utf-8"))
         self._target = target
         self._port = free_port()
-        self._since = 0.0  # before that it had not yet found its target, and said so
+        self._since = 0.0  # before that, its target was still missing
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Prometheus"]:
-        """Itself, ready for queries."""
+        """The Prometheus, ready for queries."""
         config = {
             "global": {
                 "scrape_interval": "1s",
@@ -138,7 +139,7 @@ class Prometheus:
                 process.wait()
 
     async def settle(self) -> None:
-        """Waits until it scrapes its target, and finds it well."""
+        """Waits until it scrapes its target with success."""
         deadline = time.monotonic() + PATIENCE
         while not self.query("up == 1") or self.query("ALERTS"):
             if time.monotonic() > deadline:
@@ -148,7 +149,7 @@ class Prometheus:
         self._since = time.time()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression has now."""
+        """The current series of an expression."""
         return self._ask("query", query=expression)
 
     def between(self, expression: str, start: float, end: float) -> list[dict[str, Any]]:
@@ -205,7 +206,7 @@ class Upstream:
 
 @dataclass
 class Scene:
-    """What an incident acts on: a service, its upstream, and the requests that come."""
+    """The objects of an incident: a service, its upstream, and the requests."""
 
     project: Path
     settings: dict[str, str]
@@ -215,7 +216,7 @@ class Scene:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, **settings: str) -> None:
-        """Starts the service, and returns when it is ready."""
+        """Starts the service; returns once it is ready."""
         env = {
             **os.environ,
             "ENVIRONMENT": "development",
@@ -228,7 +229,7 @@ class Scene:
         }
         program = self.project / ".venv" / "bin" / "python"
         log = self.project.parent / f"incident-{self.port}.log"
-        with log.open("wb") as file:  # a pipe that nobody reads would stop the service
+        with log.open("wb") as file:  # an unread pipe would stop the service
             self.process = subprocess.Popen(
                 [program, "-c", SERVING], cwd=self.project, env=env, stdout=file, stderr=file
             )
@@ -241,7 +242,7 @@ class Scene:
             self.process.wait()
 
     async def ask(self, path: str) -> None:
-        """Sends a request, and reads its answer if there is one."""
+        """Sends a request, and reads the answer if it arrives."""
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             try:
@@ -253,7 +254,7 @@ class Scene:
 
     @asynccontextmanager
     async def traffic(self, path: Callable[[], str], per_second: float) -> AsyncIterator[None]:
-        """Sends so many requests per second within the block, however slow the answers are."""
+        """Sends `per_second` requests a second within the block, however slow the answers are."""
         asked: set[asyncio.Task[None]] = set()
 
         async def send() -> None:
@@ -273,7 +274,7 @@ class Scene:
 
 
 def _prices() -> str:
-    # Of many symbols, as identical calls at the same time would be one.
+    # Many symbols, as identical concurrent calls would be shared.
     return f"/prices?symbol=A{random.randrange(1_000_000)}"  # noqa: S311 - no secret
 
 
@@ -298,7 +299,7 @@ def _wait_for(port: int, path: str, process: subprocess.Popen[bytes], log: Path)
 
 @asynccontextmanager
 async def slow_upstream(scene: Scene) -> AsyncIterator[None]:
-    """Each call takes 1.5 s, so that 30 connections would be needed, and there are 25."""
+    """Each call takes 1.5 s, which needs 30 connections; the limit is 25."""
     before, scene.upstream.delay = scene.upstream.delay, 1.5
     yield
     scene.upstream.delay = before
@@ -306,7 +307,7 @@ async def slow_upstream(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def failing_upstream(scene: Scene) -> AsyncIterator[None]:
-    """Each call is answered 500."""
+    """Each call gets 500."""
     scene.upstream.status = 500
     yield
     scene.upstream.status = 200
@@ -321,32 +322,32 @@ async def blocked_loop(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def overload(scene: Scene) -> AsyncIterator[None]:
-    """80 requests come per second, of which 20 may be in flight and 5 in a thread."""
+    """80 requests arrive per second; 20 may be in flight and 5 in a thread."""
     async with scene.traffic(lambda: random.choice(("/sleep", "/thread")), 80):  # noqa: S311
         yield
 
 
 @asynccontextmanager
 async def leak(scene: Scene) -> AsyncIterator[None]:
-    """5 requests come per second that keep 2 MB each."""
+    """5 requests arrive per second, each of which leaks 2 MB."""
     async with scene.traffic(lambda: "/leak", 5):
         yield
 
 
 @asynccontextmanager
 async def bad_deployment(scene: Scene) -> AsyncIterator[None]:
-    """A release comes that starts, fails every request, and is killed twice."""
+    """A new release starts, fails every request, and is killed twice."""
     for _ in range(3):
         scene.stop()
         await asyncio.to_thread(scene.start, RELEASE="broken")
-        await asyncio.sleep(3)  # it is scraped meanwhile
+        await asyncio.sleep(3)  # Prometheus scrapes it in this time
     yield
     scene.stop()
     await asyncio.to_thread(scene.start)
 
 
 class Incident(NamedTuple):
-    """What happens, which alerts must fire, and which of the others may."""
+    """An incident, the alerts that must fire, and the alerts that may fire."""
 
     happens: Callable[[Scene], AbstractAsyncContextManager[None]]
     must: set[str]
@@ -354,7 +355,7 @@ class Incident(NamedTuple):
     settings: Mapping[str, str] = MappingProxyType({})
 
 
-# A run is shorter than the windows of days, so what burns fast burns slowly too.
+# A run is shorter than the windows of days, so a fast burn also counts as a slow burn.
 ERRORS, SLOW = {"ErrorBudgetBurnSlow"}, {"LatencyBudgetBurnSlow"}
 FAST = {"ErrorBudgetBurnFast", "LatencyBudgetBurnFast"}
 
@@ -362,7 +363,7 @@ INCIDENTS = {
     "slow-upstream": Incident(
         slow_upstream,
         {"LatencyBudgetBurnFast", "UpstreamConnectionsExhausted"},
-        # Calls that wait for a connection for too long fail, and then the breaker opens.
+        # Calls that wait too long for a connection fail, and then the breaker opens.
         SLOW | ERRORS | {"ErrorBudgetBurnFast", "UpstreamFailing", "UpstreamBreakerOpen"},
         {"PRICES__MAX_CONNECTIONS": "25"},
     ),
@@ -372,7 +373,7 @@ INCIDENTS = {
     "blocked-loop": Incident(
         blocked_loop,
         {"EventLoopBlocked", "EventLoopLate"},
-        # Calls run out of time meanwhile, and what has waited for the loop too long is shed.
+        # In this time calls exceed their deadlines, and requests that waited too long are shed.
         SLOW | ERRORS | FAST | {"RequestsShed", "UpstreamFailing"},
     ),
     "overload": Incident(
@@ -385,15 +386,15 @@ INCIDENTS = {
     "bad-deployment": Incident(
         bad_deployment,
         {"ErrorBudgetBurnFast", "Restarting"},
-        # It is the only process: while it starts there is none. A start keeps the processor busy,
-        # and in a window that is as short as here one late tick is one in fifty.
+        # It is the only process: during its start no process runs. A start keeps the processor
+        # busy, and in such a short window one late tick is one in fifty.
         ERRORS | {"ServiceAbsent", "InstanceDown", "EventLoopLate"},
     ),
 }
 
 
 class Seen(NamedTuple):
-    """What Prometheus saw of an incident: alerts before it and in all, and when it was."""
+    """The alerts before an incident and in total, and the time of the incident."""
 
     before: set[str]
     fired: set[str]
@@ -405,17 +406,17 @@ class Seen(NamedTuple):
 async def watched(
     project: Path, settings: Mapping[str, str]
 ) -> AsyncIterator[tuple[Scene, Prometheus]]:
-    """A service and its upstream with ordinary traffic, and a Prometheus with the service's rules.
+    """A service and its upstream with normal traffic, and a Prometheus with the service's rules.
 
     Args:
-        project: a baked service that has an environment.
-        settings: those of the service, besides the usual ones.
+        project: a baked service with an environment.
+        settings: further settings of the service.
     """
     scene = Scene(project, dict(settings))
     rules = project / "deploy" / "observability" / "rules.yaml"
     serving = asyncio.create_task(scene.upstream.serve())
     try:
-        # It takes a while to find its target: by then the service has started.
+        # Prometheus needs a while to find its target; by then the service has started.
         async with Prometheus(rules, scene.metrics_port).running() as prometheus:
             await asyncio.to_thread(scene.start)
             async with scene.traffic(_prices, PER_SECOND):
@@ -434,7 +435,7 @@ async def run(
     before: float = BEFORE,
     seconds: float = 0,
 ) -> Seen:
-    """Lets an incident happen until its alerts have fired, and for so many seconds at least."""
+    """Runs an incident until its alerts have fired, and for at least this many seconds."""
     await prometheus.settle()
     await asyncio.sleep(before)
     already = await asyncio.to_thread(prometheus.fired)
@@ -451,6 +452,6 @@ async def run(
 
 
 async def observed(project: Path, incident: Incident) -> Seen:
-    """What a Prometheus saw of an incident in a baked service that has an environment."""
+    """The alerts of an incident in a baked service with an environment."""
     async with watched(project, incident.settings) as (scene, prometheus):
         return await run(incident, scene, prometheus)

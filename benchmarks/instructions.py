@@ -1,7 +1,7 @@
-"""Counts the processor's instructions for a no-op request, which no busy machine changes.
+"""Counts the processor's instructions of a no-op request, which do not depend on the load.
 
 Valgrind runs a process twice, with few and with many requests. They go to the ASGI application
-without a server, one after another; the difference is theirs.
+without a server, one after another. The difference is the cost of the further requests.
 """
 
 import os
@@ -14,27 +14,27 @@ from .counting import SAME_WORK, VALGRIND, CountError, counted
 from .serving import BYTECODE, ROOT, BenchError, Tree
 
 FEW, MANY = 100, 400
-# Run by its path, as the package `benchmarks` may be that of another tree.
+# Run by its path, as the package `benchmarks` may belong to another tree.
 DRIVER = ROOT / "benchmarks" / "noops.py"
 
 
 def per_request(tree: Tree) -> float:
-    """The instructions for a no-op request to the engine of `tree`.
+    """The instructions of a no-op request to the engine of `tree`.
 
     Raises:
-        BenchError: when the requests fail.
+        BenchError: the requests fail.
     """
 
     def instructions_of(requests: int) -> int:
         command = [sys.executable, "-P", str(DRIVER), str(requests)]
         return of_process(command, environment(tree), tree.root)
 
-    instructions_of(1)  # Python may compile what it imports, which is no part of a request
+    instructions_of(1)  # Python may compile its imports, which is no part of a request
     return (instructions_of(MANY) - instructions_of(FEW)) / (MANY - FEW)
 
 
 def environment(tree: Tree) -> dict[str, str]:
-    """The variables with which `DRIVER` makes its requests to the engine of `tree`."""
+    """The variables for `DRIVER` and its requests to the engine of `tree`."""
     return {
         "PYTHONPATH": f"{tree.sources}{os.pathsep}{tree.root}",
         "PYTHONPYCACHEPREFIX": str(BYTECODE),
@@ -45,7 +45,7 @@ def of_process(command: Sequence[str], variables: Mapping[str, str], cwd: Path =
     """The instructions of a process, from its start to its end.
 
     Raises:
-        BenchError: when it fails.
+        BenchError: the process fails.
     """
     done = subprocess.run(
         [*VALGRIND, *command],

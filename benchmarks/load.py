@@ -1,4 +1,4 @@
-"""Runs wrk against a server and reads what it prints."""
+"""Runs wrk against a server and reads its output."""
 
 import os
 import re
@@ -24,31 +24,31 @@ SOCKETS = re.compile(
 
 
 class Load(NamedTuple):
-    """What a run of wrk saw."""
+    """The results of a run of wrk."""
 
     answered: int
-    refused: int  # answers other than 2xx and 3xx
-    socket_errors: int  # connections that could not be made, broke, or got no answer in time
+    refused: int  # answers except 2xx and 3xx
+    socket_errors: int  # connections that failed, broke, or timed out
     seconds: float
     latency_ms: dict[str, float]  # by percentile, "50" to "99", over all answers
 
     @property
     def requests_per_second(self) -> float:
-        """The throughput, of good answers only."""
+        """The throughput, without failed requests."""
         return (self.answered - self.refused) / self.seconds
 
     @property
     def error_share(self) -> float:
-        """How much of what was tried failed; 1 when nothing was answered at all."""
+        """The share of failed requests; 1 without any answer."""
         tried = self.answered + self.socket_errors
         return (self.refused + self.socket_errors) / tried if tried else 1.0
 
 
 def parse(output: str) -> Load:
-    """What `wrk --latency` printed.
+    """The results in the output of `wrk --latency`.
 
     Raises:
-        ValueError: when it is not that.
+        ValueError: the text is not an output of wrk.
     """
     if (total := TOTAL.search(output)) is None:
         message = f"wrk printed no total: {output!r}"
@@ -72,12 +72,12 @@ def parse(output: str) -> Load:
 def wrk(  # noqa: PLR0913 (by keyword)
     port: int, path: str, *, connections: int, seconds: int, core: int, script: Path | None = None
 ) -> Load:
-    """Keeps so many connections busy, each with one request after another, from one core.
+    """Keeps these connections busy, each with one request after another, from one core.
 
-    A script in Lua may say what the requests are.
+    A script in Lua can define the requests.
 
     Raises:
-        BenchError: when wrk fails.
+        BenchError: wrk fails.
     """
     command = [
         *("wrk", "--latency", "--threads", "1", "--connections", str(connections)),
@@ -101,7 +101,7 @@ def version() -> str:
     """The version of wrk.
 
     Raises:
-        BenchError: when there is no wrk.
+        BenchError: wrk is missing.
     """
     if not shutil.which("wrk"):
         raise BenchError(MISSING)

@@ -1,4 +1,4 @@
-"""What the figures were measured on, without anything that tells one such machine from another."""
+"""The class of the machine and the versions, without data that identify the machine."""
 
 import os
 import platform
@@ -25,12 +25,12 @@ def machine() -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of everything that takes part."""
+    """The versions of all packages and tools that take part."""
     return {"wrk": load.version()} | packages()
 
 
 def packages() -> dict[str, str]:
-    """The versions of Python and of what is installed for it."""
+    """The versions of Python and of its installed packages."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return {"python": python} | {name: version(name) for name in PACKAGES}
 

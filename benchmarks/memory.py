@@ -1,8 +1,8 @@
 """Resident memory of a service over very many requests of each kind, and with many in flight.
 
-Each kind has a process of its own, whose memory is read before the first request, after the first
-2,000 and after 20,000 (fewer where each is large). What a kind leaves behind shows as growth
-between the last two: by then all is loaded that will be. `--quick` sends a tenth.
+Each kind has a separate process, whose memory is read before the first request, after 2,000
+requests and after 20,000 (fewer if each is large). A leak shows as growth between the last two,
+when all code is loaded. `--quick` sends a tenth.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import uvloop
 
 from .raw import Connection, Lost, request
 from .robustness import Row, Table, counts, main, parser, report, services
-from .services import FASTAPI, NOBODY, QUART, Service, extended, running
+from .services import CLOSED_PORT, FASTAPI, QUART, Service, extended, running
 from .serving import Cores, Server, upstream_on
 from .traffic import KINDS, Kind, drive, longest_livez, prices
 
@@ -30,16 +30,16 @@ PATIENCE_SECONDS = 60.0  # of a request in flight
 
 @contextmanager
 def upstream_that(does: str, cores: Cores, seconds: float = 0.05) -> Iterator[int]:
-    """The port of an upstream that does this; empty or `refuse` is none at all."""
+    """The port of an upstream with this behaviour; empty or `refuse` for a closed port."""
     if does in {"", "refuse"}:
-        yield NOBODY
+        yield CLOSED_PORT
     else:
         with upstream_on(cores.upstream, "prices_upstream", does, str(seconds)) as port:
             yield port
 
 
 def over_many(name: str, service: Service, kind: Kind, cores: Cores, share: int) -> Row:
-    """The memory over the requests of a kind, of which one in `share` are sent."""
+    """The memory over the requests of a kind; sends one in `share` of them."""
     parts = range(0, kind.few, share), range(kind.few, kind.many, share)
     began = time.monotonic()
     if not service.project:
@@ -76,7 +76,7 @@ def over_many(name: str, service: Service, kind: Kind, cores: Cores, share: int)
 async def _two_parts(
     server: Server, kind: Kind, parts: Iterable[range]
 ) -> tuple[Counter[str], list[int], float]:
-    """What became of all requests, the memory after each part, and the longest `/livez` took."""
+    """The outcomes of all requests, the memory after each part, and the longest `/livez`."""
     counted: Counter[str] = Counter()
     after = []
     held = await Connection.open(server.port) if kind.full else None
@@ -97,13 +97,13 @@ async def _two_parts(
 
 
 class Case(NamedTuple):
-    """So many requests in flight at once, whose view waits for this."""
+    """A number of requests in flight at once, and what their view waits for."""
 
     name: str
-    symbols: int  # of each request; none sleeps instead
+    symbols: int  # of each request; 0 for a view that sleeps
     at_once: int = 1000
     upstream: str = ""
-    seconds: float = 0.05  # of a good answer of the upstream
+    seconds: float = 0.05  # until a good answer of the upstream
     pool: int = 100
 
 
@@ -122,11 +122,11 @@ CASES = (
 
 
 def in_flight(name: str, service: Service, case: Case, cores: Cores, seconds: int) -> Row:
-    """The memory of so many requests at once, and the most while as many go on for a while."""
+    """The memory of these requests at once, and the peak while as many continue for a while."""
     limits = {"PRICES__MAX_CONNECTIONS": case.pool}
     if case.upstream == "good":
         limits |= {"PRICES__TIMEOUT_SECONDS": 30, "PRICES__DEADLINE_SECONDS": 30}
-    elif case.upstream:  # otherwise most requests would not be in flight at all
+    elif case.upstream:  # otherwise most requests would wait for the limit
         limits |= {"PRICES__BREAKER_FAILURES": 10**9}
     with (
         upstream_that(case.upstream, cores, case.seconds) as upstream,
@@ -134,7 +134,7 @@ def in_flight(name: str, service: Service, case: Case, cores: Cores, seconds: in
             f"in-flight-{name}", service, core=cores.server, upstream=upstream, limits=limits
         ) as server,
     ):
-        # What the first requests load is no part of any.
+        # The first requests load code, which counts for no request.
         uvloop.run(_all_at_once(server.port, _requests(case, 20)))
         server.settle()
         server.forget_peak_memory()
@@ -165,7 +165,7 @@ def _requests(case: Case, count: int, first: int = 0) -> list[bytes]:
 
 
 async def _all_at_once(port: int, texts: list[bytes]) -> Counter[str]:
-    """Sends them when all are connected, and counts the answers."""
+    """Sends the requests once all are connected, and counts the answers."""
     connections = [await Connection.open(port) for _ in texts]
     answers = await asyncio.gather(*map(_answer, connections, texts))
     return Counter(answers)
@@ -183,7 +183,7 @@ async def _answer(connection: Connection, text: bytes) -> str:
 
 
 async def _going_on(port: int, case: Case, seconds: int) -> Counter[str]:
-    """As many clients for a while, each of which asks again at once."""
+    """The same number of clients for a while; each repeats its request at once."""
     end = time.monotonic() + seconds
     counted: Counter[str] = Counter()
     numbers = iter(range(10**6, 10**9, case.symbols or 1))
@@ -202,7 +202,7 @@ async def _going_on(port: int, case: Case, seconds: int) -> Counter[str]:
 
 
 def kinds_table(rows: list[Row]) -> Table:
-    """The memory of everybody, by kind."""
+    """The memory of all services, by kind."""
     labels = _labels(rows)
     lines = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
@@ -215,7 +215,7 @@ def kinds_table(rows: list[Row]) -> Table:
 
 
 def answers_table(rows: list[Row], by: str, answers: str) -> Table:
-    """What everybody answered, by kind or case."""
+    """The answers of all services, by kind or case."""
     labels = _labels(rows)
     lines = []
     for name in dict.fromkeys(row[by] for row in rows):
@@ -284,7 +284,7 @@ def work() -> None:
 
 
 def tables(rows: list[Row]) -> list[Table]:
-    """The memory and the answers of everybody, by kind and by case."""
+    """The memory and the answers of all services, by kind and by case."""
     kinds, cases = ([row for row in rows if part in row] for part in ("kind", "case"))
     found = []
     if kinds:
@@ -305,7 +305,7 @@ def _options() -> argparse.Namespace:
         "--only",
         action="append",
         metavar="PART",
-        help="kinds and cases that have this in their name; may be repeated",
+        help="kinds and cases with this in their name; may be repeated",
     )
     return found.parse_args()
 

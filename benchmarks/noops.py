@@ -2,7 +2,7 @@
 
     python -P noops.py NUMBER
 
-The lifespan is open meanwhile, as it sets the garbage collector.
+The lifespan is open during the requests, as it sets the garbage collector.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ REQUEST = {"type": "http.request", "body": b"", "more_body": False}
 
 
 async def main(number: int) -> None:
-    """Makes so many requests.
+    """Makes `number` requests.
 
     Raises:
-        RuntimeError: when one is answered with something other than 200.
+        RuntimeError: an answer is not 200.
     """
     to_lifespan: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_lifespan: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -59,7 +59,7 @@ async def request() -> None:
     async def receive() -> dict[str, Any]:
         nonlocal requested
         if requested:
-            await asyncio.Event().wait()  # the client stays
+            await asyncio.Event().wait()  # the client stays connected
         requested = True
         return REQUEST
 

@@ -1,4 +1,4 @@
-"""What it costs to see inside a service: `make bench ONLY=observing`.
+"""The cost of metrics, traces and log lines in a service: `make bench ONLY=observing`.
 
 One bake, with the extra `otel`, answers the same requests with and without metrics, traces and log
 lines. Spans go to a process that receives OTLP.
@@ -18,30 +18,30 @@ from . import counting
 from .bake import observed_service
 from .load import wrk
 from .robustness import Table
-from .services import NOBODY, Service, running
+from .services import CLOSED_PORT, Service, running
 from .serving import ROOT, BenchError, Cores, Server, ask, started, wait_until_ready
 from .summary import Ratio
 
 Row = dict[str, Any]
 
-ROUNDS = 14  # twice as many as modes, so that each is twice in every place of a round
+ROUNDS = 14  # twice the number of modes, so that each mode is twice in every place of a round
 SECONDS = 2
 CONNECTIONS = 50
 
-# Spans are sent after so many milliseconds, or when there are 512. By default it is after 5,000,
-# which would be after the load.
+# Spans are sent after this many milliseconds, or once there are 512. The default of 5,000 would be
+# after the load.
 SPAN_DELAY = 1000
 
 
 class Mode(NamedTuple):
-    """How much is seen of a service."""
+    """The metrics, traces and log lines of a service."""
 
     label: str
-    path: str = "/livez"  # of a probe there is no line while all is well
+    path: str = "/livez"  # a successful probe has no line
     variables: tuple[tuple[str, str], ...] = ()
     beside: str = "nothing"  # the mode to compare with
-    most: float | None = None  # times the other's processor time, and its inverse in throughput
-    sampled: float | None = None  # the share of requests whose span is recorded; None without any
+    most: float | None = None  # the aim: a factor of processor time, and its inverse
+    sampled: float | None = None  # the share of requests with a recorded span; None without traces
 
 
 def _sampler(name: str, argument: str = "") -> tuple[tuple[str, str], ...]:
@@ -70,10 +70,10 @@ MODES = {
 
 
 def samples(*, quick: bool) -> Iterator[Row]:
-    """Every mode in every round. All services run from the start, so that a round is short.
+    """Every mode in every round. All services run from the start, which keeps rounds short.
 
     Raises:
-        BenchError: when the template does not bake, a service does not start, or its spans do not
+        BenchError: the template does not bake, a service does not start, or its spans do not
             arrive.
     """
     cores = Cores()
@@ -106,7 +106,7 @@ def _servers(stack: ExitStack, cores: Cores) -> Iterator[tuple[str, Server]]:
 
 @contextmanager
 def _receiver(core: int) -> Iterator[int]:
-    """The port of a process that takes spans. It shares the core of the load."""
+    """The port of a process that receives spans. It shares the core of the load."""
     name, port = "span_receiver", free_port()
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), str(port)]
     with started(command, name, core=core) as process:
@@ -127,7 +127,7 @@ def _load(mode: Mode, server: Server, cores: Cores) -> Row:
 
 
 def _settle(server: Server, mode: Mode) -> None:
-    """Returns when the spans of what was asked before are sent and paid for."""
+    """Returns once the spans of earlier requests are sent and their cost is counted."""
     if mode.sampled:
         time.sleep(1.5 * SPAN_DELAY / 1000)
     server.settle()
@@ -142,9 +142,9 @@ def _environment(mode: Mode, receiver: int) -> dict[str, str]:
 
 
 def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
-    """The instructions of the server's process for a request, with those of sending the spans.
+    """The instructions of the server's process for a request, including the sending of spans.
 
-    Other processes do not change them. Without Valgrind there is no row.
+    Other processes do not change them. Without Valgrind there are no rows.
 
     Raises:
         BenchError: a service does not start or answer.
@@ -171,9 +171,9 @@ def instructions_of_modes(*, quick: bool) -> Iterator[Row]:
 
 def _served(mode: Mode, receiver: int) -> dict[str, str]:
     service = Service("this template", ROOT)
-    # Spans are sent when there are 512, and at the end: how often a timer runs is chance.
+    # Spans are sent once there are 512, and at the end: the runs of a timer would be random.
     delay = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "SHUTDOWN_DELAY_SECONDS": "0"}
-    return service.environment(free_port(), NOBODY, {}) | _environment(mode, receiver) | delay
+    return service.environment(free_port(), CLOSED_PORT, {}) | _environment(mode, receiver) | delay
 
 
 def medians(rows: Sequence[Row], counted: Sequence[Row]) -> list[Row]:
@@ -195,7 +195,7 @@ def _median(mode: str, rows: Sequence[Row], figure: str) -> float:
 
 
 def ratios(rows: Sequence[Row], counted: Sequence[Row]) -> list[Ratio]:
-    """What each mode costs, as a multiple: the median of the ratios of the rounds."""
+    """The cost of each mode, as a multiple: the median of the ratios of the rounds."""
     found = {(row["mode"], row["round"]): row for row in rows}
     rounds = sorted({row["round"] for row in rows})
     instructions_of = {row["mode"]: row["instructions"] for row in counted}
@@ -255,7 +255,7 @@ def _verdict(reached: Sequence[bool]) -> str:
 
 
 def results(rows: list[Row], counted: list[Row]) -> dict[str, Any]:
-    """What is published."""
+    """The published results."""
     compared = ratios(rows, counted)
     return {
         "observing_medians": medians(rows, counted),

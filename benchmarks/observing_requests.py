@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-# Imported once here, and not in each case.
+# Imported here once, instead of in each case.
 import httptools  # noqa: F401
 import opentelemetry.exporter.otlp.proto.http.trace_exporter
 import opentelemetry.sdk.trace  # noqa: F401
@@ -27,10 +27,10 @@ NUMBERS = (100, 1100)
 
 
 def served(path: str, variables: dict[str, str]) -> Case:
-    """Serves so many requests for `path`, and stops as it stops in production."""
+    """Serves `number` requests for `path`, and stops as in production."""
 
     def case(number: int) -> None:
-        random.seed(0)  # ids of traces decide which of them are sampled
+        random.seed(0)  # the ids of traces decide which traces are sampled
         os.environ.update(variables)
         from .apps import extended  # noqa: F401, PLC0415 (it reads the settings)
 

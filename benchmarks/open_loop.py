@@ -1,7 +1,7 @@
-"""A caller who does not wait for one answer before the next request, and not long for any.
+"""A caller that sends the next request before the last answer, and has a timeout.
 
-Requests come at a constant rate, however slow the answers are. Each is given its seconds from the
-moment it was due; after that the caller hangs up. It prints JSON.
+Requests come at a constant rate, however slow the answers are. The timeout of each request begins
+when it is due; then the caller disconnects. It prints JSON.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from typing import Any, Literal
 
 import uvloop
 
-CALLS = 3  # of an upstream, for one request
+CALLS = 3  # calls of an upstream for one request
 
-# Complete: a 200 with all prices. Partial: a 200 with some, which names the others in `failed`.
-# Failed: any other answer in time, or a connection that broke. Late: no answer in time.
+# Complete: a 200 with all prices. Partial: a 200 with some prices, and the others in `failed`.
+# Failed: any other answer in time, or a broken connection. Late: no answer in time.
 Outcome = Literal["complete", "partial", "failed", "late"]
 
 
 def outcome(reply: bytes) -> Outcome:
-    """What an answer that came in time is worth."""
+    """The outcome of an answer in time."""
     head, _, body = reply.partition(b"\r\n\r\n")
     if b" 200 " not in head.partition(b"\r\n")[0]:
         return "failed"
     try:
         answer = json.loads(body)
-    except ValueError:  # it broke off
+    except ValueError:  # the answer is cut off
         return "failed"
     prices, failed = len(answer["prices"]), len(answer["failed"])
     if not prices or prices + failed != CALLS:
@@ -38,7 +38,7 @@ def outcome(reply: bytes) -> Outcome:
 
 
 async def ask(port: int, due: float, patience: float) -> tuple[Outcome, float]:
-    """What became of one request, and the seconds from when it was due until then."""
+    """The outcome of one request, and the seconds from its due time to the outcome."""
     request = b"GET /prices HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     writer = None
     try:
@@ -57,7 +57,7 @@ async def ask(port: int, due: float, patience: float) -> tuple[Outcome, float]:
 
 
 async def measure(port: int, rate: int, seconds: float, patience: float) -> dict[str, Any]:
-    """What became of so many requests a second for so long."""
+    """The outcomes of `rate` requests a second for `seconds`."""
     start = perf_counter()
     asked = []
     for number in range(round(rate * seconds)):
@@ -68,7 +68,7 @@ async def measure(port: int, rate: int, seconds: float, patience: float) -> dict
 
 
 def summed_up(asked: Sequence[tuple[Outcome, float]]) -> dict[str, Any]:
-    """How many requests had which outcome, and how long the useful answers took."""
+    """The number of requests by outcome, and the latency of the useful answers."""
     counts = Counter(found for found, _ in asked)
     waits = [1000 * wait for found, wait in asked if found in {"complete", "partial"}]
     percentiles = statistics.quantiles(waits, n=100) if len(waits) > 1 else None

@@ -1,7 +1,8 @@
-"""Overload by fan-out: very many clients each ask for many prices at once; who still answers?
+"""Overload by fan-out: very many clients each ask for many prices at once.
 
-The server has a core to itself. The clients, the upstream (50 ms for a reply, over real sockets)
-and a process that asks `/livez` ten times a second share another, on which the clients go last.
+The server has a separate core. The clients, the upstream (50 ms for a reply, over real sockets) and
+a process that asks `/livez` ten times a second share another core; the clients have the lowest
+priority.
 """
 
 import argparse
@@ -22,8 +23,7 @@ NAME = "overload"
 LOAD = ("connections", "symbols", "seconds", "pause", "ramp", "same")
 PEERS = {
     "fastapi": FASTAPI,
-    # As it is written without a thought of overload: all calls are made at once, and each waits for
-    # as long as it takes.
+    # A service without protection against overload: all calls are made at once, without a timeout.
     "fastapi-patient": FASTAPI._replace(
         label="FastAPI, no limits",
         variables=(("BENCH_DEADLINE", "300"), ("BENCH_CALL", "300"), ("BENCH_AT_ONCE", "20")),
@@ -32,7 +32,7 @@ PEERS = {
 
 
 def measure(name: str, service: Service, options: argparse.Namespace, cores: Cores) -> Row:
-    """What became of the clients and of the health checks of one service."""
+    """The outcomes of the clients and of the health checks of one service."""
     load = {name: getattr(options, name) for name in LOAD}
     with (
         upstream_on(cores.upstream, "prices_upstream") as upstream,
@@ -42,7 +42,7 @@ def measure(name: str, service: Service, options: argparse.Namespace, cores: Cor
         ) as clients,
         _client("prober", server.port, options.seconds, core=cores.load) as prober,
     ):
-        _line(clients)  # all are connected
+        _line(clients)  # once all are connected
         server.settle()
         idle, cpu, waited = server.memory(), server.cpu_seconds(), waited_for_core(server)
         begin = time.monotonic() + 0.5
@@ -59,14 +59,14 @@ def measure(name: str, service: Service, options: argparse.Namespace, cores: Cor
 
 
 def waited_for_core(server: Server) -> float:
-    """The seconds that its main thread could have run, but the core was not free."""
+    """The seconds in which its main thread was ready to run, but waited for the core."""
     fields = Path(f"/proc/{server.process.pid}/schedstat").read_text().split()
     return int(fields[1]) / 1e9
 
 
 @contextmanager
 def _client(module: str, *arguments: object, core: int) -> Iterator[subprocess.Popen[str]]:
-    """A client of our own, which reads when to begin and prints what it found."""
+    """A client process, which reads the time to begin and prints its results."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     process = subprocess.Popen(
         command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -80,7 +80,7 @@ def _client(module: str, *arguments: object, core: int) -> Iterator[subprocess.P
 
 
 def _line(process: subprocess.Popen[str]) -> str:
-    # Each client ends by itself: the prober last, a minute after the load at the latest.
+    # Each client ends by itself: the prober last, at most a minute after the load.
     if process.stdout is None or not (line := process.stdout.readline()):
         message = f"{process.args!r} ended without a word."
         raise BenchError(message)
@@ -88,7 +88,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def tables(rows: list[Row]) -> list[Table]:
-    """Who answered how much, and how soon the health checks were answered, by load."""
+    """The answers of each service, and the latency of its health checks, by load."""
     columns = (
         *("service", "200", "with all prices", "503", "other", "lost connections", "unanswered"),
         *("livez, new: p50, p99, max ms", "livez, kept: p50, p99, max ms"),
@@ -123,7 +123,7 @@ def _figure(value: float | None, digits: int) -> str:
 
 
 def details(row: Row) -> str:
-    """What shows whether the figures can be believed, in a line."""
+    """A line of figures that show whether the measurement is valid."""
     late = row["prober_late_ms"]
     return (
         f"{row['label']}: 200 by second {row['successes_by_second']}; "
@@ -163,7 +163,7 @@ def _options() -> argparse.Namespace:
     found.add_argument(
         "--ramp", type=float, default=0.0, help="seconds over which clients begin (0)"
     )
-    found.add_argument("--same", action="store_true", help="everybody asks for the same symbols")
+    found.add_argument("--same", action="store_true", help="all clients ask for the same symbols")
     return found.parse_args()
 
 

@@ -13,7 +13,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 Results = Mapping[str, Any]
 
-# By the name that their comments carry, which begins the names of what is published.
+# By the name in their comments, which is also the prefix of the published results' names.
 TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "service": whole.tables,
     "observing": observing.tables,
@@ -21,7 +21,7 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """The tables of those results that there are."""
+    """The tables of the available results."""
     for name in _measured(results):
         yield from TABLES[name](results)
 
@@ -38,7 +38,7 @@ def _measured(results: Results) -> list[str]:
 
 
 def write(results: Results, page: Path = PAGE) -> None:
-    """Writes them into the page."""
+    """Writes the tables into the page."""
     page.write_text(written(page.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Who is measured, and the command that starts each."""
+"""The measured peers, and the command that starts each."""
 
 import sys
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Peer(NamedTuple):
     client: str = "template"  # for the upstream: see apps/upstream_calls.py and apps/prices.py
 
     def command(self, port: int) -> list[str]:
-        """The command that serves it on this port."""
+        """The command that serves the peer on this port."""
         application = f"benchmarks.apps.{self.application}"
         if self.server == "uvicorn":
             arguments = ["uvicorn", "--port", str(port), *UVICORN]
@@ -53,7 +53,7 @@ PEERS = {
     "recipe-context": Peer("WsgiToAsgi, own context", "recipes:in_own_context"),
 }
 
-# Who calls an upstream that fails.
+# The peers that call an upstream that fails.
 CALLERS = {
     "template": Peer("this template", "prices_template:asgi"),
     "template-hedged": Peer("this template, hedging", "prices_template:asgi", client="hedged"),

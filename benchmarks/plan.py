@@ -1,4 +1,4 @@
-"""What is measured: which peer does which work at how many connections, and for how long."""
+"""The plan of measurements: the works, connections and durations of each peer."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ WORKS = {
     "hidden": "async view that does nothing, behind a synchronous decorator",
 }
 
-# The connections of each peer, by work. Who is far behind early is not followed to the end.
+# The connections of each peer, by work. Much slower peers have fewer points.
 FULL: Mapping[str, Mapping[str, Sequence[int]]] = {
     "noop": {
         "template": (1, 50, 400, 1000, 5000),
@@ -77,12 +77,12 @@ GOODPUT: Mapping[str, Sequence[float]] = {
     "fastapi-tries": (0.1, 0.3, 0.5),
 }
 
-# Beside the recipe of Flask's documentation, for the README.
+# The comparison with the recipe of Flask's documentation, for the README.
 RECIPES = ("recipe", "recipe-reset", "recipe-context", "template")
 
 
 class Plan(NamedTuple):
-    """How thorough a run is."""
+    """The extent of a run."""
 
     rounds: int
     loads: Mapping[str, Mapping[str, Sequence[int]]]
@@ -92,7 +92,7 @@ class Plan(NamedTuple):
     quick: bool
 
     def seconds(self, work: str, connections: int) -> int:
-        """How long a load lasts: wrk's first moments go into connecting, and some are slow."""
+        """The duration of a load: wrk first needs time to connect, and some peers are slow."""
         if work == "calls":
             return 3 if self.quick else 5
         if self.quick:
@@ -100,14 +100,14 @@ class Plan(NamedTuple):
         return 6 if connections > 1000 else 3 if connections > 400 else 2  # noqa: PLR2004
 
     def goodput_seconds(self, peer: str, share: float) -> int:
-        """How long requests come: longest where one in a hundred is what matters."""
+        """The duration of the requests: longest where one in a hundred matters."""
         if self.quick:
             return 1
         return 20 if peer == "template" and share == AIMED_SHARE else 5
 
 
 def plan(*, quick: bool) -> Plan:
-    """The whole run, or a short one whose figures only show that all works."""
+    """The whole run, or a short run that only shows that everything works."""
     if not quick:
         return Plan(3, FULL, IN_FLIGHT, RECIPES, GOODPUT, quick)
     loads = {

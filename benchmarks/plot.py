@@ -1,4 +1,4 @@
-"""Draws results as SVG: `python -m benchmarks.plot` draws the published ones anew."""
+"""Draws results as SVG: `python -m benchmarks.plot` draws the published results again."""
 
 import json
 from collections.abc import Sequence
@@ -154,7 +154,7 @@ def calls(medians: Sequence[Row]) -> Figure:
 
 
 def goodput(rows: Sequence[Row]) -> Figure:
-    """What callers get and what the upstream bears, against the share of calls that fail."""
+    """The callers' answers and the upstream's load, against the share of calls that fail."""
     figure = Figure(figsize=(13, 4.4), layout="constrained")
     panels = list(figure.subplots(1, 3))
     figures = {
@@ -181,7 +181,7 @@ def _panels() -> tuple[Figure, Sequence[Axes]]:
     return figure, list(figure.subplots(1, 2))
 
 
-def _line(  # noqa: PLR0913 (what a line is made of)
+def _line(  # noqa: PLR0913 (the parts of a line)
     axes: Axes,
     peer: str,
     x: Sequence[float],

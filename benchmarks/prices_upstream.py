@@ -1,10 +1,10 @@
-"""The upstream that the generated service's example calls: the price of the symbol it is asked for.
+"""The upstream of the generated service's example: it answers with the price of a symbol.
 
     python -m benchmarks.prices_upstream PORT [good|error|hang|gzip|gzip-gzip-gzip] [SECONDS]
 
-It understands GET on kept-alive connections and nothing more, so that it is never what limits. A
-good answer takes SECONDS, 0.05 unless given. An error is a 500 at once; who hangs never answers.
-The others answer with little that decodes to very much: 100 MB, and 500 MB.
+It understands only GET on kept-alive connections, so it is never the bottleneck. A good answer
+takes SECONDS, by default 0.05. An error is a 500 at once; `hang` never answers. The others answer
+with few bytes that decode to very many: 100 MB, and 500 MB.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from typing import cast
 
 import uvloop
 
-MEGABYTES = {1: 100, 3: 500}  # of a bomb, by how often it is packed
+MEGABYTES = {1: 100, 3: 500}  # of a bomb, by the number of its layers
 BODY = '{"symbol":"%s","price":101.5}'
 
 
 def symbol(request: bytes) -> str:
-    """The last part of the path that a request asks for."""
+    """The last part of a request's path."""
     return request.split(b" ", 2)[1].rpartition(b"/")[2].decode("latin-1")
 
 
 def reply(status: str, body: str | bytes, *headers: str) -> bytes:
-    """A whole answer."""
+    """A complete answer."""
     content = body.encode() if isinstance(body, str) else body
     length = f"Content-Length: {len(content)}"
     lines = (f"HTTP/1.1 {status}", "Content-Type: application/json", length, *headers)
@@ -32,7 +32,7 @@ def reply(status: str, body: str | bytes, *headers: str) -> bytes:
 
 
 def bomb(kind: str) -> bytes:
-    """An answer that is far larger once it is decoded; empty if that is not this kind."""
+    """An answer that is far larger after decoding; empty for the other kinds."""
     if not kind.startswith("gzip"):
         return b""
     codings = kind.split("-")
@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
         *requests, self.unread = (self.unread + data).split(b"\r\n\r\n")
         for request in requests:
             name = symbol(request)
-            if not request.startswith(b"GET /prices/"):  # whether it is up
+            if not request.startswith(b"GET /prices/"):  # a check whether the upstream is up
                 self.send(reply("200 OK", "{}"))
             elif self.bomb:
                 self.send(self.bomb)

@@ -1,11 +1,11 @@
-"""Asks whether a service lives, ten times a second, on new connections and on one that is kept.
+"""Asks `/livez` ten times a second, on new connections and on a kept-alive connection.
 
     python -m benchmarks.prober PORT SECONDS
 
-It reads from its input the moment to begin, by the monotonic clock. A time is measured from when
-the question was due, so an answer that keeps the next question waiting counts for both. After
-SECONDS it goes on until a question that was asked after them is answered. It prints JSON: times in
-milliseconds, and how late this process itself was, which is part of every time.
+It reads the time to begin from its input, by the monotonic clock. The latency of a request begins
+at its due time, so an answer that delays the next request counts for both. After SECONDS it
+continues until a later request is answered. It prints JSON: times in milliseconds, and the delay of
+this process itself, which is part of every time.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ GIVE_UP = 60.0  # seconds after the load
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The least value that this share of all values does not exceed; None of no values."""
+    """The least value that this share of all values does not exceed; None without values."""
     if not values:
         return None
     ranked = sorted(values)
@@ -33,7 +33,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def summed_up(seconds: Sequence[float]) -> dict[str, float | int | None]:
-    """How many there are; the median, the 99th percentile and the longest, in milliseconds."""
+    """The count, the median, the 99th percentile and the maximum, in milliseconds."""
     found = {
         "p50": percentile(seconds, 0.5),
         "p99": percentile(seconds, 0.99),
@@ -45,19 +45,19 @@ def summed_up(seconds: Sequence[float]) -> dict[str, float | int | None]:
 
 
 class Prober:
-    """Asks one server, and remembers how long that took."""
+    """Sends requests to one server, and records their latencies."""
 
     def __init__(self, port: int, begin: float, seconds: float) -> None:
         self.port = port
         self.begin, self.end = begin, begin + seconds
         self.times: dict[str, list[float]] = {"new": [], "kept": []}
-        self.late: list[float] = []  # by how much this process itself was
+        self.late: list[float] = []  # the delays of this process itself
         self.failed = 0
         self.recovered: float | None = None
         self.kept: Connection | None = None
 
     async def run(self) -> dict[str, Any]:
-        """What was found."""
+        """The results."""
         tasks = [
             asyncio.create_task(work())
             for work in (self.ask_on_new_ones, self.ask_on_a_kept_one, self.recover)
@@ -76,7 +76,7 @@ class Prober:
         }
 
     async def ask_on_new_ones(self) -> None:
-        """Asks when it is due, whatever became of the questions before."""
+        """Asks at every due time, even before earlier answers."""
         asked = []
         for due in self.moments():
             await self.until(due)
@@ -84,31 +84,31 @@ class Prober:
         await asyncio.gather(*asked)
 
     async def ask_on_a_kept_one(self) -> None:
-        """Asks when it is due and the answer before has come."""
+        """Asks at every due time, but only after the last answer."""
         for due in self.moments():
             await self.until(due)
             await self.timed("kept", due)
 
     async def recover(self) -> None:
-        """Asks after the load until there is an answer."""
+        """Asks after the load until an answer arrives."""
         await self.until(self.end)
         while not await self.on_a_new_one():  # noqa: ASYNC110 (a server sends no event)
             await asyncio.sleep(EVERY)
         self.recovered = round(time.monotonic() - self.end, 3)
 
     def moments(self) -> list[float]:
-        """When questions are due."""
+        """The due times of the requests."""
         count = round((self.end - self.begin) / EVERY)
         return [self.begin + EVERY * number for number in range(count)]
 
     async def until(self, due: float) -> None:
-        """Waits, and notes how late it is told."""
+        """Waits, and records the delay of this process."""
         if (left := due - time.monotonic()) > 0:
             await asyncio.sleep(left)
             self.late.append(time.monotonic() - due)
 
     async def timed(self, how: str, due: float) -> None:
-        """Asks, and notes how long that took, also when it has failed or is given up."""
+        """Asks, and records the latency, also of a failure or a timeout."""
         good = False
         try:
             good = await (self.on_a_new_one() if how == "new" else self.on_the_kept_one())
@@ -117,7 +117,7 @@ class Prober:
             self.times[how].append(time.monotonic() - due)
 
     async def on_a_new_one(self) -> bool:
-        """Whether the answer on a connection of its own is 200."""
+        """Whether the answer on a new connection is 200."""
         try:
             async with await Connection.open(self.port) as connection:
                 return await self.is_alive(connection, "Connection: close")
@@ -125,7 +125,7 @@ class Prober:
             return False
 
     async def on_the_kept_one(self) -> bool:
-        """Whether the answer is 200 on the connection of the answer before, if that lasted."""
+        """Whether the answer is 200, on the last connection if it is still open."""
         try:
             if self.kept is None:
                 self.kept = await Connection.open(self.port)
@@ -140,14 +140,14 @@ class Prober:
         return (await connection.answer()).status == HTTPStatus.OK
 
     def close(self) -> None:
-        """Closes the connection that is kept."""
+        """Closes the kept connection."""
         if self.kept is not None:
             self.kept.close()
         self.kept = None
 
 
 async def measure(port: int, seconds: float) -> dict[str, Any]:
-    """What a prober finds that begins when its input says so."""
+    """The results of a prober that begins at the time in its input."""
     begin = float(await asyncio.to_thread(sys.stdin.readline))
     return await Prober(port, begin, seconds).run()
 

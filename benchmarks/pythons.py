@@ -1,7 +1,8 @@
-"""`make bench ONLY=pythons`: the engine on each Python that is found, on uvloop and on asyncio.
+"""`make bench ONLY=pythons`: the engine on each installed Python, on uvloop and on asyncio.
 
-All take part in one run. In every round each serves every work, and rounds begin with another one.
-A round gives one ratio to the first: the oldest Python that is supported, on uvloop.
+All runtimes take part in one run. In every round each runtime serves every work, and each round
+begins with another runtime. A round gives one ratio to the first runtime: the oldest supported
+Python, on uvloop.
 """
 
 import json
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 
 
 class Runtime(NamedTuple):
-    """A Python with the locked packages, and the event loop that it runs."""
+    """A Python with the locked packages, and its event loop."""
 
     version: str
     executable: str
@@ -49,12 +50,12 @@ class Runtime(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What it is called in a table."""
+        """Its name in a table."""
         return f"{self.version}, {self.loop}"
 
 
 def measure(console: Console, *, quick: bool) -> None:
-    """Measures, prints and publishes; when quick, one short round that is only printed.
+    """Measures, prints and publishes; when quick, it only prints one short round.
 
     Raises:
         BenchError: an environment cannot be made, or does not serve.
@@ -80,10 +81,10 @@ def measure(console: Console, *, quick: bool) -> None:
 
 
 def environments() -> dict[str, str]:
-    """The interpreter of an environment with the locked packages, for each Python that is found.
+    """The interpreter of an environment with the locked packages, for each installed Python.
 
     Raises:
-        BenchError: one of them cannot be made.
+        BenchError: an environment cannot be made.
     """
     found = {}
     for version in SUPPORTED:
@@ -147,7 +148,7 @@ def _load(server: Server, work: str, connections: int, seconds: int, core: int) 
 
 
 def compared(rows: Sequence[Row], figure: str) -> Table:
-    """A figure of each, divided by the first one's of the same round."""
+    """A figure of each runtime, divided by the first runtime's figure of the same round."""
     found = {(row["round"], row["runtime"], row["work"]): row[figure] for row in rows}
     rounds = sorted({row["round"] for row in rows})
     names = sorted({row["runtime"] for row in rows}, key=ORDER.index)
@@ -164,7 +165,7 @@ def counted(pythons: Mapping[str, str]) -> list[Row]:
     """The instructions of a no-op request without a server, on each Python.
 
     Raises:
-        BenchError: when the requests fail.
+        BenchError: the requests fail.
     """
     rows = []
     for version, executable in pythons.items():
@@ -179,7 +180,7 @@ def counted(pythons: Mapping[str, str]) -> list[Row]:
 
 
 def instructions_table(rows: Sequence[Row]) -> Table:
-    """Those counts, and their ratios to the first."""
+    """The counts of instructions, and their ratios to the first."""
     first = rows[0]["instructions"]
     lines = [
         [row["python"], f"{row['instructions']:,}", f"{row['instructions'] / first:.2f}"]

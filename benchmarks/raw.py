@@ -1,6 +1,6 @@
-"""A client that sends bytes as they are, and reads whatever answers come.
+"""A client that sends raw bytes, and reads the answers.
 
-It is for requests that no proper client would send, and costs little for those that one would.
+It sends requests that a proper client would not send, and is cheap for normal requests.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import struct
 from types import TracebackType
 from typing import NamedTuple, Self
 
-LONGEST = 2**23  # bytes of a line of an answer: some repeat what they were asked
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # to linger for no time at all: socket(7), SO_LINGER
+LONGEST = 2**23  # bytes of a line of an answer: some answers repeat the request
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for zero seconds: socket(7), SO_LINGER
 
-# What ends a conversation: the connection broke or was closed, or no HTTP came.
+# The ends of a conversation: the connection broke or was closed, or the bytes are not HTTP.
 Lost = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        """Whether it is the connection's last (RFC 9112, section 9.6)."""
+        """Whether it is the last answer of the connection (RFC 9112, section 9.6)."""
         return b"\r\nconnection: close" in self.head
 
 
@@ -40,12 +40,12 @@ class Connection:
         """A new connection.
 
         Raises:
-            OSError: there is none to be had.
+            OSError: the connection fails.
         """
         return cls(*await asyncio.open_connection("127.0.0.1", port, limit=LONGEST))
 
     async def __aenter__(self) -> Self:
-        """Gives itself."""
+        """Returns the connection."""
         return self
 
     async def __aexit__(
@@ -58,7 +58,7 @@ class Connection:
         self.writer.close()
 
     async def send(self, data: bytes) -> None:
-        """Sends these bytes, once those before have left.
+        """Sends these bytes, after the earlier bytes.
 
         Raises:
             OSError: the other side has closed the connection.
@@ -67,10 +67,10 @@ class Connection:
         await self.writer.drain()
 
     async def answer(self) -> Answer:
-        """The next answer: RFC 9112, section 6.3, of a request that was not HEAD.
+        """The next answer, to a request other than HEAD: RFC 9112, section 6.3.
 
         Raises:
-            OSError, EOFError, ValueError, LimitOverrunError: none has come that is whole.
+            OSError, EOFError, ValueError, LimitOverrunError: the answer is incomplete or invalid.
         """
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         status = int(head[9:12])  # HTTP/1.1 200: RFC 9112, section 4
@@ -91,11 +91,11 @@ class Connection:
         return body
 
     def close(self) -> None:
-        """Closes it; what was sent still arrives."""
+        """Closes it; sent bytes still arrive."""
         self.writer.close()
 
     def reset(self) -> None:
-        """Breaks it at once, as a client does that crashes."""
+        """Resets it at once, like a client that crashes."""
         plain: socket.socket | None = self.writer.get_extra_info("socket")
         if plain is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
@@ -105,7 +105,7 @@ class Connection:
 def request(
     method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost"
 ) -> bytes:
-    """A request; one with a body has its length, unless a header says how it is framed."""
+    """A request; it has the length of its body, unless a header sets the framing."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers]
     names = {header.partition(":")[0].lower() for header in headers}
     if body and not names & {"content-length", "transfer-encoding"}:

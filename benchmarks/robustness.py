@@ -1,7 +1,7 @@
-"""What the commands for overload, memory and attacks share: who is measured, and where it is told.
+"""The common part of the commands for overload, memory and attacks: services, options, results.
 
 Each prints its tables. With `--publish` it also keeps them: as JSON in `benchmarks/results`, and as
-Markdown in `docs/robustness.md`, between the two comments that carry its name.
+Markdown in `docs/robustness.md`, between the two comments with its name.
 """
 
 import argparse
@@ -24,7 +24,7 @@ OPEN_FILES = 10_500
 
 Row = dict[str, Any]
 
-IDENTITY = ("peer", "label", "load", "kind", "case", "attack")  # what tells one row from all others
+IDENTITY = ("peer", "label", "load", "kind", "case", "attack")  # the fields that identify a row
 _FIRST = {"before": 0, "template": 1}
 
 
@@ -47,7 +47,7 @@ def _cell(text: str) -> str:
 
 
 def parser(about: str | None, peers: Iterable[str]) -> argparse.ArgumentParser:
-    """The options that all have; `about` is a module's docstring."""
+    """The common options; `about` is a module's docstring."""
     found = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,7 +55,7 @@ def parser(about: str | None, peers: Iterable[str]) -> argparse.ArgumentParser:
         "--peer",
         action="append",
         choices=["template", "before", *peers],
-        help="whom to measure; may be repeated. All, unless given",
+        help="a service to measure; may be repeated. Default: all",
     )
     found.add_argument(
         "--project", type=Path, metavar="DIR", help="a baked project, instead of a fresh bake"
@@ -68,10 +68,10 @@ def parser(about: str | None, peers: Iterable[str]) -> argparse.ArgumentParser:
 
 
 def services(options: argparse.Namespace, peers: dict[str, Service]) -> dict[str, Service]:
-    """Whom to measure, by name; what has to be baked for it is.
+    """The chosen services, by name; bakes the projects that they need.
 
     Raises:
-        BenchError: when something does not bake.
+        BenchError: a project does not bake.
     """
     names = options.peer or [*(["before"] if options.before else []), "template", *peers]
     found = {}
@@ -91,15 +91,15 @@ def services(options: argparse.Namespace, peers: dict[str, Service]) -> dict[str
 
 
 def counts(counted: dict[str, int]) -> str:
-    """How many of each, as a text."""
+    """The counts as a text."""
     return ", ".join(f"{name}: {count:,}" for name, count in sorted(counted.items())) or "none"
 
 
 def publish(name: str, rows: list[Row], tables: Callable[[list[Row]], list[Table]]) -> None:
-    """Writes the results and their tables; of those of this name, the ones not measured now stay.
+    """Writes the results and their tables; keeps the published rows that were not measured now.
 
     Raises:
-        BenchError: when those are of another machine or other versions.
+        BenchError: the published rows are of another machine or other versions.
     """
     about = {"machine": machine.machine(), "versions": machine.packages()}
     file = PUBLISHED / f"{name}.json"
@@ -125,7 +125,7 @@ def told(tables: Iterable[Table]) -> str:
 
 
 def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """All rows, new ones in place of old ones of the same; the template's before those of peers."""
+    """All rows, with new rows in place of old rows of the same key; the template comes first."""
     found = {tuple(row.get(part) for part in IDENTITY): row for row in (*old, *new)}
     return sorted(found.values(), key=lambda row: _FIRST.get(row["peer"], len(_FIRST)))
 
@@ -134,7 +134,7 @@ def replaced(page: str, name: str, text: str) -> str:
     """The page with this text between the comments `name:begin` and `name:end`.
 
     Raises:
-        BenchError: when the page does not have them.
+        BenchError: the page lacks the comments.
     """
     begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
     before, found, rest = page.partition(begin)
@@ -146,7 +146,7 @@ def replaced(page: str, name: str, text: str) -> str:
 
 
 def show(table: Table) -> None:
-    """Prints it, as wide as it is."""
+    """Prints a table in its full width."""
     widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
     print(f"\n{table.title}\n")
     for line in (table.columns, ["-" * width for width in widths], *table.rows):
@@ -167,8 +167,8 @@ def report(
 
 
 def main(work: Callable[[], None]) -> int:
-    """Runs a command; gives its exit code: 0 when everything was measured, whoever did better."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped too
+    """Runs a command; returns its exit code: 0 if every measurement succeeded."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # this also stops the servers
     try:
         raise_open_files()
         work()
@@ -182,10 +182,10 @@ def main(work: Callable[[], None]) -> int:
 
 
 def raise_open_files() -> None:
-    """Lets this process and what it starts open as many files as the benchmarks need.
+    """Raises the limit of open files for this process and its children.
 
     Raises:
-        BenchError: when it may not.
+        BenchError: this user may not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:

@@ -17,7 +17,7 @@ from .serving import HERE, ROOT, BenchError, Cores, Server, Tree, ask, serving, 
 
 WARM_UP_SECONDS = 1
 
-# Of callers of a service whose upstream fails: requests a second, and how long each waits.
+# The callers of a service whose upstream fails: requests a second, and the timeout of each.
 RATE = 50
 PATIENCE_SECONDS = 1.0
 OPEN_WARM_UP_SECONDS = 0.4
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class Bench(NamedTuple):
-    """Where and how to measure."""
+    """The settings of a measurement."""
 
     plan: Plan
     cores: Cores
@@ -36,8 +36,8 @@ class Bench(NamedTuple):
 def loads(bench: Bench) -> Iterator[Row]:
     """Every load of every round.
 
-    Within a round the peers take turns, so that a machine that slows down slows all of them; from
-    round to round another one begins.
+    Within a round the peers alternate, so a slow moment of the machine affects all of them. Each
+    round begins with another peer.
     """
     with upstream_on(bench.cores.upstream) as upstream:
         for round_number in range(bench.plan.rounds):
@@ -76,12 +76,12 @@ def _load(server: Server, path: str, connections: int, seconds: int, core: int) 
 
 
 def in_flight(bench: Bench) -> Iterator[Row]:
-    """Memory and threads of one worker, while so many requests wait in it."""
+    """Memory and threads of one worker, by the number of requests in flight."""
     for name, counts in bench.plan.in_flight.items():
         for count in counts:
             with _served(bench, name) as server:
                 idle = server.memory()
-                # Longer for more, so that the first is still inside when the last one comes.
+                # Longer for more requests: the first must be in flight when the last arrives.
                 row = _hold(bench, server, count, 2 + count / 2000)
                 peak = server.peak_memory()
                 yield {
@@ -93,7 +93,7 @@ def in_flight(bench: Bench) -> Iterator[Row]:
 
 
 def beside_the_recipe(bench: Bench) -> Iterator[Row]:
-    """What a user of the published recipe meets, and what happens here."""
+    """The figures of the published recipe and of this template."""
     for name in bench.plan.recipes:
         with _served(bench, name) as server:
             ten = _hold(bench, server, 10, 0.2)
@@ -112,7 +112,7 @@ def beside_the_recipe(bench: Bench) -> Iterator[Row]:
 
 
 def goodput(bench: Bench) -> Iterator[Row]:
-    """What callers get, and what the upstream bears, while a share of its calls fail."""
+    """The callers' answers, and the upstream's load, while a share of its calls fail."""
     cores = bench.cores
     with upstream_on(cores.upstream, "faulty_upstream") as upstream:
         for name, shares in bench.plan.goodput.items():
@@ -149,16 +149,16 @@ def _ask_openly(port: int, seconds: float, *, core: int) -> Row:
 
 @contextmanager
 def _served(bench: Bench, name: str) -> Iterator[Server]:
-    # Every measurement has a new process: memory once taken is seldom given back.
+    # Every measurement has a new process: processes rarely return memory.
     cores = bench.cores
     with serving(name, PEERS[name], core=cores.server, tree=bench.tree) as server:
-        _ask_to_hold(server.port, 20, 0.0, core=cores.load)  # what the first requests load
+        _ask_to_hold(server.port, 20, 0.0, core=cores.load)  # the first requests load code
         server.settle()
         yield server
 
 
 def _hold(bench: Bench, server: Server, count: int, seconds: float) -> Row:
-    """What became of the requests, and the most threads that the server had meanwhile."""
+    """The outcomes of the requests, and the server's peak of threads."""
     threads = [server.threads()]
     done = threading.Event()
 
@@ -181,7 +181,7 @@ def _ask_to_hold(port: int, count: int, seconds: float, *, core: int) -> Row:
 
 
 def _printed(client: str, *arguments: float, core: int) -> Row:
-    """What a client of our own prints."""
+    """The output of a client process."""
     command = [sys.executable, "-m", f"benchmarks.{client}", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""Draws what was measured of whole services, for `plot.py`."""
+"""Draws the measurements of whole services, for `plot.py`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,12 +17,12 @@ COLOURS = {
     "fastapi-aiohttp": "#5eada5",
     "fastapi-template": "#64748b",
 }
-# The panels have the works below them, so there is no room for more.
+# The works are below the panels, so there is no room for more.
 WORKS = {"livez": "/livez", "noop": "no-op", "sync": "sync", "json": "JSON", "prices": "/prices"}
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """A figure for each part that was measured, by the name of its file."""
+    """A figure for each measured part, by the name of its file."""
     found = {}
     if "service_medians" in results:
         found["service"] = service(results["service_medians"])
@@ -32,7 +32,7 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def service(rows: Sequence[Row]) -> Figure:
-    """Requests per second of processor time, of everybody, as multiples of the whole service's."""
+    """Requests per second of processor time of each peer, as multiples of the whole service's."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     found = {(row["work"], row["connections"], row["peer"]): row for row in rows}
     width = 0.8 / len(whole.LABELS)
@@ -63,7 +63,7 @@ def service(rows: Sequence[Row]) -> Figure:
 
 
 def cost_of_seeing(rows: Sequence[Row]) -> Figure:
-    """The processor time of a request, by what is seen of it, as bars."""
+    """The processor time of a request with metrics, traces and log lines, as bars."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
     labels = [observing.MODES[row["mode"]].label for row in rows]

@@ -1,7 +1,7 @@
-"""Whole services, each started as its users start it: a bake by its own command, peers by uvicorn.
+"""Whole services, started in their usual way: a bake by its own command, peers by uvicorn.
 
-Unlike the peers of `peers.py`, which serve the bare engine, these have everything that a service
-has: limits, deadlines, logs and a client of an upstream.
+The peers of `peers.py` serve the bare engine. These have all parts of a service: limits, deadlines,
+logs and a client of an upstream.
 """
 
 import sys
@@ -15,16 +15,16 @@ from tests.serving import PRODUCTION, free_port
 from .serving import ROOT, Server, started, wait_until_ready
 
 UVICORN = ("--loop", "uvloop", "--ws", "none", "--no-access-log", "--log-level", "warning")
-NOBODY = 1  # a port that nothing listens on: calls of such an upstream are refused
+CLOSED_PORT = 1  # a port without a server: calls of this upstream are refused
 
 
 class Service(NamedTuple):
-    """A service and how it is started."""
+    """A service and its start."""
 
     label: str
-    project: Path | None = None  # a baked one
-    module: str = ""  # what Python runs; a bake's own package unless given
-    application: str = ""  # what uvicorn serves instead
+    project: Path | None = None  # of a bake
+    module: str = ""  # the module that Python runs; by default a bake's own package
+    application: str = ""  # the application that uvicorn serves instead
     options: tuple[str, ...] = ()  # of uvicorn
     variables: tuple[tuple[str, str], ...] = ()  # of its environment
 
@@ -37,7 +37,7 @@ class Service(NamedTuple):
         return [python, "-m", self.module or "price_service"]
 
     def environment(self, port: int, upstream: int, limits: Mapping[str, float]) -> dict[str, str]:
-        """The variables that it needs; `limits` go by the names of the bake's settings."""
+        """Its variables; the names in `limits` are the bake's settings."""
         url = f"http://127.0.0.1:{upstream}"
         if not self.project:
             known = {PEERS_NAMES[name]: str(limits[name]) for name in PEERS_NAMES if name in limits}
@@ -51,7 +51,7 @@ class Service(NamedTuple):
         }
 
 
-# What peers call those settings of the bake that they have: see apps/service_prices.py.
+# The peers' names of the bake's settings: see apps/service_prices.py.
 PEERS_NAMES = {
     "PRICES__DEADLINE_SECONDS": "BENCH_DEADLINE",
     "PRICES__TIMEOUT_SECONDS": "BENCH_CALL",
@@ -63,7 +63,7 @@ QUART = Service("Quart", application="benchmarks.apps.service_quart:app")
 
 
 def extended(service: Service) -> Service:
-    """The same service with the views that measurements need; peers have them already."""
+    """The same service with the views for the measurements; peers have them already."""
     return service._replace(module="benchmarks.apps.extended") if service.project else service
 
 
@@ -73,17 +73,17 @@ def running(  # noqa: PLR0913 (by keyword, most with a default)
     service: Service,
     *,
     core: int,
-    upstream: int = NOBODY,
+    upstream: int = CLOSED_PORT,
     limits: Mapping[str, float] | None = None,
     env: Mapping[str, str] | None = None,
     output: int | None = None,
 ) -> Iterator[Server]:
-    """A service that answers; `upstream` is a port.
+    """Runs a service until the block ends; `upstream` is a port.
 
-    It logs to the cache folder, by its `name`, unless it is given a file descriptor to log to.
+    It logs to the file `name` in the cache folder, or to the given file descriptor.
 
     Raises:
-        BenchError: when it does not start.
+        BenchError: it does not start.
     """
     port = free_port()
     variables = service.environment(port, upstream, limits or {})

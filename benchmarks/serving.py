@@ -1,4 +1,4 @@
-"""Starts a peer on a core of its own, and reads from the kernel what it costs."""
+"""Starts a peer on a separate core, and reads its processor time and memory from the kernel."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from .peers import Peer
 ROOT = Path(__file__).parents[1]
 PROJECT = "{{cookiecutter.project_slug}}"
 CACHE = ROOT / ".cache" / "bench"
-# Of everything that is started: in the template's folder, cached bytecode would be baked.
+# For every started process: bytecode in the template's folder would be baked.
 BYTECODE = ROOT / ".cache" / "bytecode"
 START_SECONDS = 30
 SETTLE_SECONDS = 10
@@ -26,11 +26,11 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 class BenchError(Exception):
-    """What went wrong, for a person to read."""
+    """An error message for the user."""
 
 
 class Tree(NamedTuple):
-    """A checkout of this repository, and where its engine and its client are imported from."""
+    """A checkout of this repository, and the folder of its engine and its client."""
 
     root: Path
     sources: Path
@@ -40,10 +40,10 @@ HERE = Tree(ROOT, ROOT / PROJECT / "src")
 
 
 class Cores:
-    """Which core does what: the server has one to itself, the upstream too where there are three.
+    """The use of the cores: the server has a separate core, and with three cores the upstream too.
 
     Raises:
-        BenchError: when there is one core only, or no way to choose.
+        BenchError: the machine has only one core, or processes cannot be bound to a core.
     """
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class Cores:
 
 
 class Server:
-    """A peer that runs, with its child processes."""
+    """A running peer, with its child processes."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
         self.port = port
 
     def cpu_seconds(self) -> float:
-        """The processor time that it has used."""
+        """Its processor time so far."""
         used = 0
         for pid in self._pids():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -70,7 +70,7 @@ class Server:
         return used / TICKS
 
     def threads(self) -> int:
-        """How many threads it has."""
+        """The number of its threads."""
         return sum(self._status(pid, "Threads") for pid in self._pids())
 
     def memory(self) -> int:
@@ -78,23 +78,23 @@ class Server:
         return 1024 * sum(self._status(pid, "VmRSS") for pid in self._pids())
 
     def peak_memory(self) -> int:
-        """The most resident memory in bytes that it ever had."""
+        """Its peak of resident memory in bytes."""
         return 1024 * sum(self._status(pid, "VmHWM") for pid in self._pids())
 
     def forget_peak_memory(self) -> None:
-        """Lets `peak_memory` begin from now: proc(5), `/proc/pid/clear_refs`."""
+        """Resets `peak_memory`: proc(5), `/proc/pid/clear_refs`."""
         for pid in self._pids():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def open_files(self) -> int:
-        """How many files and sockets it has open."""
+        """The number of its open files and sockets."""
         return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self._pids())
 
     def settle(self) -> None:
-        """Returns once what was asked of it before is done, or it has had its time for that."""
+        """Returns once earlier requests are done, or after a timeout."""
         deadline = time.monotonic() + SETTLE_SECONDS
         with suppress(OSError, HTTPException):
-            ask(self.port, timeout=SETTLE_SECONDS)  # waits behind what is queued
+            ask(self.port, timeout=SETTLE_SECONDS)  # waits behind queued requests
         while time.monotonic() < deadline:
             before = self.cpu_seconds()
             time.sleep(0.1)
@@ -126,9 +126,9 @@ def started(  # noqa: PLR0913 (by keyword, most with a default)
     output: int | None = None,
     cwd: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process on its core, with its children killed at the end.
+    """Runs a process on its core; kills it and its children at the end.
 
-    It logs to the cache folder, unless it is given a file descriptor to log to.
+    It logs to the cache folder, or to the given file descriptor.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.log").open("wb") as log:
@@ -141,11 +141,11 @@ def started(  # noqa: PLR0913 (by keyword, most with a default)
             start_new_session=True,
         )
     try:
-        # Right after the start, so that every thread and child inherits it.
+        # Right after the start, for every thread and child to inherit it.
         os.sched_setaffinity(process.pid, {core})
         yield process
     finally:
-        with suppress(ProcessLookupError):  # it ended by itself
+        with suppress(ProcessLookupError):  # the process has ended already
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -154,10 +154,10 @@ def started(  # noqa: PLR0913 (by keyword, most with a default)
 def serving(
     name: str, peer: Peer, *, core: int, tree: Tree = HERE, upstream: int | None = None
 ) -> Iterator[Server]:
-    """A peer that answers, imported from `tree`; `upstream` is a port.
+    """Serves a peer, imported from `tree`; `upstream` is a port.
 
     Raises:
-        BenchError: when it does not start.
+        BenchError: it does not start.
     """
     port = free_port()
     env = {
@@ -172,7 +172,7 @@ def serving(
 
 @contextmanager
 def upstream_on(core: int, module: str = "upstream", *arguments: str) -> Iterator[int]:
-    """The upstream's port, while it runs; `arguments` follow the port on its command line."""
+    """Runs an upstream; yields its port. `arguments` follow the port on its command line."""
     port = free_port()
     command = [sys.executable, "-m", f"benchmarks.{module}", str(port), *arguments]
     with started(command, module, core=core) as process:
@@ -184,7 +184,7 @@ def ask(port: int, path: str = "/noop", *, timeout: float) -> str:
     """The answer to one request.
 
     Raises:
-        OSError, HTTPException: when there is none.
+        OSError, HTTPException: no answer arrives.
     """
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -195,10 +195,10 @@ def ask(port: int, path: str = "/noop", *, timeout: float) -> str:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], name: str, port: int) -> None:
-    """Returns once it answers.
+    """Returns once the server answers.
 
     Raises:
-        BenchError: with what it logged, when it ends early or takes too long.
+        BenchError: with its log, if it ends early or takes too long.
     """
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Takes what is sent by OTLP/HTTP, and says how many exports it has taken: a process of its own."""
+"""A process that receives traces by OTLP/HTTP, and reports the number of exports."""
 
 import json
 import sys
@@ -12,16 +12,16 @@ class Receiver(BaseHTTPRequestHandler):
     exports: ClassVar[list[int]] = []
 
     def do_POST(self) -> None:
-        """Takes one export."""
+        """Receives one export."""
         self.exports.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
         self._answer(b"", "application/x-protobuf")
 
     def do_GET(self) -> None:
-        """Says how many there were."""
+        """Answers with the number of exports."""
         self._answer(json.dumps(len(self.exports)).encode(), "application/json")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing of each request."""
+        """Does not log requests."""
 
     def _answer(self, body: bytes, kind: str) -> None:
         self.send_response(200)

@@ -1,7 +1,7 @@
-"""Requests to the whole generated service with its duties taken away one by one: see `stages`.
+"""Requests to the whole generated service, whose duties are removed one by one: see `stages`.
 
-It runs in the environment of a bake, under Valgrind, and is told the upstream's address as
-`BENCH_UPSTREAM`.
+It runs in the environment of a bake, under Valgrind. The variable `BENCH_UPSTREAM` has the
+upstream's URL.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ SCOPES = {
     "prices": scope("GET", "/prices?" + "&".join(f"symbol={each}" for each in SYMBOLS)),
 }
 
-# As the image has it: production, with metrics. A probe that is well is logged at DEBUG only, so
-# both requests write their access line at this level.
+# As in the image: production, with metrics. A successful probe is logged at DEBUG only, so both
+# requests write their access line at this level.
 VARIABLES = {
     **PRODUCTION,
     "LOG_LEVEL": "DEBUG",
     "METRICS_PORT": "9464",
     "PRICES__BASE_URL": URL,
-    # Under Valgrind, and on a busy machine, a call may take seconds.
+    # Under Valgrind and on a busy machine, a call may take seconds.
     "PRICES__DEADLINE_SECONDS": "60",
     "PRICES__TIMEOUT_SECONDS": "60",
 }
-SECONDS = 60  # the same for calls outside of the service
+SECONDS = 60  # also for calls outside of the service
 
 
 def _without(part: str) -> None:
-    """Let a part of the service do nothing when the application is made."""
+    """Replace a part of the service by a no-op when the application is made."""
     getattr(service, part).init_app = lambda *_: None
 
 
@@ -62,8 +62,8 @@ def _without_strictness(app: Flask) -> None:
     app.json, app.request_class = Flask.json_provider_class(app), Flask.request_class
 
 
-# What each duty's absence takes, in the order in which they are taken away: variables, what is done
-# before the application is made, and what is done to it.
+# The changes that remove each duty, in order: variables, a change before the application is made,
+# and a change of the application.
 Absence = tuple[dict[str, str], Callable[[], None] | None, Callable[[Flask], None] | None]
 DUTIES: dict[str, Absence] = {
     "access line": ({"LOG_LEVEL": "WARNING"}, None, None),
@@ -77,7 +77,7 @@ DUTIES: dict[str, Absence] = {
 
 
 def served(target: str, absent: int) -> Case:
-    """Requests to the service without so many of its duties, the first ones."""
+    """Requests to the service without the first `absent` duties."""
 
     def case(number: int) -> None:
         variables = dict(VARIABLES)
@@ -112,7 +112,7 @@ async def _ask(application: Application, of: Message, number: int) -> None:
 
 
 async def bare(_scope: Message, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI)
-    """Answers as `/livez` does, with nothing in between."""
+    """Answers like `/livez`, without any layer between."""
     await receive()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"19")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -128,7 +128,7 @@ def wsgi(_environ: dict[str, Any], start_response: Any) -> list[bytes]:  # noqa:
 
 
 def flask_app() -> Flask:
-    """The same in Flask, with nothing around it."""
+    """The same in plain Flask."""
     app = Flask(__name__)
 
     @app.get("/livez")
@@ -139,7 +139,7 @@ def flask_app() -> Flask:
 
 
 def bare_case(number: int) -> None:
-    """Requests to a bare ASGI function: what they cost themselves."""
+    """Requests to a bare ASGI function: the cost of the requests themselves."""
 
     async def ask() -> None:
         for _ in range(number):
@@ -160,11 +160,11 @@ def flask_case(number: int) -> None:
     uvloop.run(_ask(FlaskToAsgi(flask_app()), SCOPES["livez"], number))
 
 
-# The same three calls, with more and more around them.
+# The same three calls, with more and more layers.
 
 
 def calls(opened: Callable[[], Any]) -> Case:
-    """Three calls at once, as often as there are requests; `opened` gives what makes them."""
+    """Three calls at once for each request; `opened` yields the function that makes them."""
 
     async def call(number: int) -> None:
         async with opened() as three:
@@ -176,7 +176,7 @@ def calls(opened: Callable[[], Any]) -> Case:
 
 @asynccontextmanager
 async def by_aiohttp() -> AsyncIterator[Callable[[], Awaitable[object]]]:
-    """By aiohttp alone."""
+    """By plain aiohttp."""
     async with aiohttp.ClientSession(URL) as session:
 
         async def get(symbol: str) -> object:
@@ -204,7 +204,7 @@ async def by_upstream(*, fans_out: bool = False, **options: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def by_client() -> AsyncIterator[Any]:
-    """By the service's client of the upstream, which checks what it gets."""
+    """By the service's client of the upstream, which checks the replies."""
     client = PricesClient(Upstream("prices", URL, timeout=SECONDS))
     async with client.upstream.open():
         yield lambda: fan_out(client.price, SYMBOLS, deadline=SECONDS, max_concurrency=10)
@@ -212,7 +212,7 @@ async def by_client() -> AsyncIterator[Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A block whose log lines go nowhere; they are all written at its end."""
+    """Hides the log lines of a block; they are all written at its end."""
     kept = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:

@@ -1,8 +1,8 @@
-"""`make bench ONLY=stages`: where the instructions of a request to the whole service go.
+"""`make bench ONLY=stages`: the instructions of a request to the whole service, by stage.
 
 A profiler that counts instructions does not see Python functions. So each stage is the difference
-between two counts: with it, and without it. The duties of the service are taken away one after
-another, and what is left is compared with Flask alone, with the engine alone, and with nothing.
+between two counts: with it, and without it. The duties of the service are removed one by one. The
+rest is compared with plain Flask, with the bare engine, and with a bare ASGI function.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .serving import BYTECODE, ROOT, BenchError, Cores, upstream_on
 PAGE = "decisions/where-the-time-goes.md"
 TARGETS = {"livez": "`/livez`", "prices": "`/prices`"}
 
-# Each is there in one case and absent in the next: see `stage_requests.DUTIES`.
+# Each duty is present in one case and absent in the next: see `stage_requests.DUTIES`.
 DUTIES = (
     "access line, formatted and written",
     "metrics",
@@ -28,7 +28,7 @@ DUTIES = (
     "headers of every answer, readiness, the host",
     "strict JSON and query",
 )
-# Each does what the one before does, and more.
+# Each does more than the one before.
 CALLS = {
     "calls aiohttp": "aiohttp alone, gathered",
     "calls plain": "`Upstream` without retries and sharing, gathered",
@@ -41,10 +41,10 @@ Counts = Mapping[str, float]
 
 
 def measure(_console: Console, *, quick: bool) -> None:
-    """Counts, prints and publishes; when quick, it only prints, for `/livez`.
+    """Counts, prints and publishes; when quick, it only prints the stages of `/livez`.
 
     Raises:
-        BenchError: there is no Valgrind, or the service does not start.
+        BenchError: Valgrind is missing, or the service does not start.
     """
     counts = counted("livez" if quick else "")
     tables = [stages(counts)] if quick else [stages(counts), calls(counts)]
@@ -56,10 +56,10 @@ def measure(_console: Console, *, quick: bool) -> None:
 
 
 def counted(only: str = "") -> dict[str, float]:
-    """The instructions of a request of every case, or of those that lead to one target only.
+    """The instructions of a request of every case, or of the cases of one target only.
 
     Raises:
-        BenchError: there is no Valgrind, or a case failed.
+        BenchError: Valgrind is missing, or a case failed.
     """
     python = baked_service() / ".venv/bin/python"
     names = ["bare", "engine", "flask", *(f"{only} {n}" for n in range(len(DUTIES) + 1))]
@@ -81,7 +81,7 @@ def counted(only: str = "") -> dict[str, float]:
 
 
 def stages(counts: Counts) -> Table:
-    """The instructions by stage, for each target: from nothing to the whole service."""
+    """The instructions by stage, for each target: from a bare function to the whole service."""
     columns = {target: _of_one(counts, target) for target in TARGETS if f"{target} 0" in counts}
     rows = []
     for stage in next(iter(columns.values())):
@@ -92,7 +92,7 @@ def stages(counts: Counts) -> Table:
 
 
 def _of_one(counts: Counts, target: str) -> dict[str, float]:
-    # From the whole service down to the one without duties.
+    # From the whole service down to the service without duties.
     service = [counts[f"{target} {absent}"] for absent in range(len(DUTIES) + 1)]
     duties = dict(zip(DUTIES, (more - less for more, less in pairwise(service)), strict=True))
     return {
@@ -106,7 +106,7 @@ def _of_one(counts: Counts, target: str) -> dict[str, float]:
 
 
 def calls(counts: Counts) -> Table:
-    """The instructions of the three calls that `/prices` makes, with more and more around them."""
+    """The instructions of the three calls of `/prices`, with more and more layers."""
     rows: list[Sequence[str]] = [
         [label, _thousands(counts[name]), f"{counts[name] / counts['calls aiohttp']:.2f}"]
         for name, label in CALLS.items()

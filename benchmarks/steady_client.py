@@ -1,8 +1,8 @@
-"""Asks a server on this machine for a path so often, over ten connections, and then stops it.
+"""Requests a path NUMBER times over ten connections, and then stops the server.
 
     python -m benchmarks.steady_client PORT PATH NUMBER PID
 
-Every request is answered before its connection asks again. So the server does the same in each run.
+Each connection waits for its answer before the next request, so each run does the same work.
 """
 
 import os
@@ -16,10 +16,10 @@ PATIENCE = 300  # seconds; Valgrind makes a server fifty times slower
 
 
 def main(port: int, path: str, number: int, pid: int) -> None:
-    """Asks, and stops the process `pid` even if it does not answer.
+    """Sends the requests, and stops the process `pid` even if it does not answer.
 
     Raises:
-        RuntimeError: the server answers with something other than 200.
+        RuntimeError: an answer is not 200.
         OSError: it does not answer.
     """
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\n\r\n".encode()
@@ -50,7 +50,7 @@ def read(connection: socket.socket) -> None:
     """Reads one response.
 
     Raises:
-        RuntimeError: it is no 200.
+        RuntimeError: it is not 200.
     """
     received = b""
     while b"\r\n\r\n" not in received:

@@ -14,7 +14,7 @@ MANY_ERRORS = 0.01
 
 
 class Ratio(NamedTuple):
-    """One figure beside what is aimed for."""
+    """A figure and its aim."""
 
     what: str
     value: float | None
@@ -23,7 +23,7 @@ class Ratio(NamedTuple):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the aim is reached; None when there is none, or no figure."""
+        """Whether the aim is reached; None without an aim or without a figure."""
         if self.value is None or (self.least is None and self.most is None):
             return None
         above = self.least is None or self.value >= self.least
@@ -34,7 +34,7 @@ class Ratio(NamedTuple):
 def medians(samples: Sequence[Row]) -> list[Row]:
     """One row for each work, peer and number of connections, with the median of every figure.
 
-    `lowest` and `highest` are the throughput's, to show how far the rounds lay apart.
+    `lowest` and `highest` are the range of the throughput over the rounds.
     """
     grouped: dict[Point, list[Row]] = {}
     for sample in samples:
@@ -68,7 +68,7 @@ def _median(values: Any) -> float | None:  # noqa: ANN401 (an iterable of number
 
 
 def ratios(rows: Sequence[Row], in_flight: Sequence[Row], goodput: Sequence[Row]) -> list[Ratio]:
-    """The figures that the project aims for, from the medians of one run."""
+    """The figures with an aim, from the medians of one run."""
     throughput = _by_point(rows, "requests_per_second")
     cost = _by_point(rows, "cpu_us_per_request")
     found = []
@@ -114,7 +114,7 @@ def ratios(rows: Sequence[Row], in_flight: Sequence[Row], goodput: Sequence[Row]
 
 
 def _of_failing(goodput: Sequence[Row]) -> list[Ratio]:
-    """What is aimed for while upstream calls fail, in per cent."""
+    """The aims while upstream calls fail, in per cent."""
     found = []
     for row in goodput:
         if (row["peer"], row["failing_share"]) == ("template", AIMED_SHARE):

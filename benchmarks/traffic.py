@@ -1,4 +1,4 @@
-"""Traffic of one kind against a server: what is sent, how often, and what comes back."""
+"""Traffic of one kind against a server: the requests, their number, and the answers."""
 
 import asyncio
 import itertools
@@ -12,13 +12,13 @@ from .raw import Answer, Connection, Lost, chunked, request
 
 PATIENCE_SECONDS = 10.0  # for one request
 MOST_SECONDS = 180.0  # for a part of a kind
-CANCEL_SECONDS = 0.3  # into a request, its client goes away
+CANCEL_SECONDS = 0.3  # seconds after which the client disconnects
 
 KIB = 1024
 MB = 1_000_000
 
-# Reads the answer, and goes on with the connection; reads it and leaves, as the request was not
-# sent whole; leaves without it; or waits a while and breaks off.
+# Reads the answer and keeps the connection; reads it and disconnects, as the request is incomplete;
+# disconnects without reading; or waits a while and resets the connection.
 How = Literal["answer", "answer once", "leave", "break off"]
 
 
@@ -26,19 +26,19 @@ class Kind(NamedTuple):
     """Requests of one kind."""
 
     name: str
-    request: Callable[[int], bytes]  # the one of this number
+    request: Callable[[int], bytes]  # the request with this number
     how: How = "answer"
     at_once: int = 20
     few: int = 2_000
     many: int = 20_000
-    upstream: str = ""  # what the upstream does, where it takes part: see prices_upstream.py
+    upstream: str = ""  # the upstream's behaviour, if it takes part: see prices_upstream.py
     limits: tuple[tuple[str, float], ...] = ()  # settings of the bake
-    peer_options: tuple[str, ...] = ()  # of uvicorn, where the bake has a setting for it
-    full: bool = False  # whether one request is held, so that there is room for none
+    peer_options: tuple[str, ...] = ()  # of uvicorn, in place of a setting of the bake
+    full: bool = False  # whether a held request fills the only place
 
 
 def prices(first: int, symbols: int, *headers: str) -> bytes:
-    """A request for the prices of so many symbols, from this one on."""
+    """A request for the prices of `symbols` symbols, from the number `first` on."""
     query = "&".join(f"symbol=S{number:X}" for number in range(first, first + symbols))
     return request("GET", f"/prices?{query}", *headers)
 
@@ -145,9 +145,9 @@ KINDS = (
 
 
 async def drive(port: int, kind: Kind, numbers: Iterable[int]) -> Counter[str]:
-    """Sends the requests of these numbers, and counts what became of them.
+    """Sends the requests with these numbers, and counts the outcomes.
 
-    A connection is used again as long as it lasts. What cannot be sent in time is not sent.
+    It reuses a connection while it is open. After a time limit it sends no more requests.
     """
     counted: Counter[str] = Counter()
     end = time.monotonic() + MOST_SECONDS
@@ -195,7 +195,7 @@ async def _ask(connection: Connection, kind: Kind, number: int) -> Answer | str:
 
 
 async def longest_livez(port: int, until: asyncio.Task[Any]) -> float:
-    """The longest that `/livez` took, in seconds, asked again and again until a task is done."""
+    """The longest `/livez` in seconds, repeated until a task is done."""
     longest = 0.0
     while not until.done():
         asked = time.monotonic()

@@ -1,6 +1,6 @@
-"""The upstream that views call: every request is answered after 50 ms, as cheaply as can be.
+"""The upstream of the views: it answers every request after 50 ms, as cheaply as possible.
 
-It understands GET on kept-alive connections and nothing more, so that it is never what limits.
+It understands only GET on kept-alive connections, so it is never the bottleneck.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The whole service beside others with the same duties: `make bench ONLY=service`.
+"""The whole service and others with the same duties: `make bench ONLY=service`.
 
-The engine's benchmarks leave out what a service does for each request: its id, its log line, its
+The engine's benchmarks leave out a service's duties for each request: its id, its log line, its
 metrics, its headers and problems. Here a fresh bake runs as in production.
 """
 
@@ -29,8 +29,8 @@ CONNECTIONS = (50, 400)
 ROUNDS = 4
 WARM_UP_SECONDS = 1
 
-# What is measured is the work, and not the limits that protect a service and its upstream. The
-# times are in seconds, and long enough for a slow machine.
+# High limits, as only the work is measured. The times are in seconds, and long enough for a slow
+# machine.
 LIMITS = {
     "MAX_IN_FLIGHT": 2000,
     "REQUEST_TIMEOUT_SECONDS": 60,
@@ -41,7 +41,7 @@ LIMITS = {
 
 
 class Work(NamedTuple):
-    """What is asked for, and for how long at 400 connections; half of that at 50."""
+    """A request, and the duration of its load at 400 connections; half of it at 50."""
 
     label: str
     path: str
@@ -57,7 +57,7 @@ WORKS = {
     "prices": Work("`/prices`, three calls of 50 ms", "/prices", LOADS / "prices.lua", 4),
 }
 
-# What each peer is called. Only the two that differ by their client differ on `/prices`.
+# The names of the peers. The two that differ only by their client differ only on `/prices`.
 LABELS = {
     "service": "this template, the whole service",
     "engine": "`FlaskToAsgi` alone",
@@ -67,7 +67,7 @@ LABELS = {
 }
 ONLY_PRICES = {"fastapi-aiohttp"}
 
-# At least so many times the throughput, at both numbers of connections.
+# The aims: the least ratio of throughput, at both numbers of connections.
 AIMS = (
     ("engine", tuple(WORKS), 0.8),
     ("fastapi", tuple(WORKS), 1.0),
@@ -77,10 +77,10 @@ AIMS = (
 
 
 def peers() -> dict[str, Service]:
-    """Who is measured; what has to be made for it is.
+    """The measured services; makes the projects that they need.
 
     Raises:
-        BenchError: when something cannot be made.
+        BenchError: a project cannot be made.
     """
     sources = ("PYTHONPATH", f"{HERE.sources}{os.pathsep}{ROOT}")
     generated = ("PYTHONPATH", f"{ROOT}{os.pathsep}{CACHE / 'fastapi-template/bench_template'}")
@@ -117,11 +117,11 @@ def peers() -> dict[str, Service]:
 def samples(*, quick: bool) -> Iterator[Row]:
     """Every load of every round.
 
-    All services run from the start, and take turns at each load, so that what is compared is
-    measured within seconds. From round to round another one begins.
+    All services run from the start, and alternate at each load, so compared figures are
+    measured within seconds. Each round begins with another service.
 
     Raises:
-        BenchError: when a peer cannot be made or does not start, or answers nothing.
+        BenchError: a peer cannot be made, does not start, or does not answer.
     """
     cores = Cores()
     with ExitStack() as stack:
@@ -166,7 +166,7 @@ class _Measured(NamedTuple):
     cores: Cores
 
     def load(self, work: Work, connections: int, seconds: int) -> tuple[Load, float, float]:
-        """What wrk saw, and the seconds of processor time on the server's and on wrk's core."""
+        """The results of wrk, and the processor seconds on the server's and on wrk's core."""
         before = self._seconds()
         load = wrk(
             self.server.port,
@@ -210,7 +210,7 @@ def _loads(name: str, key: str, measured: _Measured, *, warm_up: bool) -> Iterat
 
 
 def _children_seconds() -> float:
-    """The processor time of the children that have ended, wrk among them."""
+    """The processor time of the ended child processes, including wrk."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -240,10 +240,10 @@ def _median(rows: Sequence[Row], figure: str) -> float:
 
 
 def ratios(rows: Sequence[Row]) -> list[Ratio]:
-    """The whole service's throughput, and the inverse of its processor time, by that of the others.
+    """The whole service's throughput, and the inverse of its processor time, by the others'.
 
-    Each is the median of the ratios of the rounds, so that a slow moment of the machine, which
-    lasts longer than a round, changes little. Both are better when they are larger.
+    Each is the median of the ratios of the rounds, so a slow moment of the machine, which lasts
+    longer than a round, changes little. For both, larger is better.
     """
     found = {(row["work"], row["connections"], row["peer"], row["round"]): row for row in rows}
     rounds = sorted({row["round"] for row in rows})
@@ -342,7 +342,7 @@ def _verdict(ratios: Sequence[Mapping[str, Any]]) -> str:
 
 
 def results(rows: list[Row]) -> dict[str, Any]:
-    """What is published."""
+    """The published results."""
     return {
         "service_medians": medians(rows),
         "service_ratios": [each._asdict() | {"reached": each.reached} for each in ratios(rows)],

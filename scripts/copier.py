@@ -1,6 +1,6 @@
 """Writes `copier.yml` from `cookiecutter.json`, so that Copier asks the same questions.
 
-Run it with `make copier` after a change of a question; a test fails if that was forgotten.
+Run it with `make copier` after a change of a question; a test fails if you forget it.
 """
 
 import json

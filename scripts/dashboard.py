@@ -45,7 +45,7 @@ def quantiles(metric: str, by: str = "", *which: float) -> dict[str, str]:
 
 
 def rate(metric: str, by: str = "instance", labels: str = "") -> str:
-    """How much a counter grows per second, for each value of a label."""
+    """The growth of a counter per second, for each value of a label."""
     of = f"$of, {labels}" if labels else "$of"
     return f"sum by ({by}) (rate({metric}{{{of}}}[$__rate_interval]))"
 
@@ -258,7 +258,7 @@ ROWS = {
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana's schema has it."""
+    """The dashboard in Grafana's schema."""
     return {
         "uid": UID,
         "title": SLUG,

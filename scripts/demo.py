@@ -36,7 +36,7 @@ STOP_SECONDS = 40  # more than the service gives its requests in flight
 
 
 class DemoError(Exception):
-    """A failure of the demo; its text is for a person."""
+    """A failure of the demo; its text is for the user."""
 
 
 class Wait(NamedTuple):
@@ -48,7 +48,7 @@ class Wait(NamedTuple):
 
     @property
     def length(self) -> float:
-        """How long it was, in milliseconds."""
+        """Its length in milliseconds."""
         return self.end - self.start
 
 
@@ -241,7 +241,7 @@ def demo(console: Console, *, stay: bool) -> bool:
 def main() -> int:
     """Returns the exit code: 0 when the waits overlapped."""
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the service is stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # this also stops the service
     try:
         overlapped = demo(console, stay=os.environ.get("DEMO_EXIT", "") in {"", "0"})
     except DemoError as error:

@@ -35,12 +35,12 @@ COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def recorder() -> Console:
-    """A console that remembers what it prints."""
+    """A console that records its output."""
     return Console(record=True, width=WIDTH, file=StringIO(), highlight=False)
 
 
 def typed(console: Console, command: str) -> None:
-    """Prints a command as a person sees it after typing it."""
+    """Prints a command as it looks after typing."""
     console.print(Text.assemble(("$ ", "green"), (command, "bold")))
 
 

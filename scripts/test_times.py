@@ -1,4 +1,4 @@
-"""Writes into `tests/README.md` how long each module takes: `python -m scripts.test_times REPORT`.
+"""Writes the time of each module into `tests/README.md`: `python -m scripts.test_times REPORT`.
 
 The report is the file of `pytest --junitxml=REPORT`, for all tests or for some. The times are upper
 bounds in coarse steps, so that the page changes with a module and not with every run.

@@ -1,1 +1,1 @@
-"""The same service for every peer, in plain words of each framework."""
+"""The same service for every peer, in plain code of each framework."""

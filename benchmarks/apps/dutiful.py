@@ -2,7 +2,7 @@
 
 Ids, access lines and metrics are one pure ASGI middleware. The lines are made by the template's
 formatter and written by its writer, the histogram has the same buckets and labels, and the garbage
-collector is set in the same way. So the difference is that of the frameworks.
+collector is set in the same way. So only the frameworks differ.
 """
 
 import logging
@@ -95,7 +95,7 @@ class Duties:
 
 def _log(scope: Any, route: str | None, status: int, duration_ms: float, sent: int) -> None:  # noqa: ANN401 - a scope
     if route in PROBES and status == 200:  # noqa: PLR2004 - OK
-        return  # at the level DEBUG in the generated service
+        return  # the generated service logs it at the level DEBUG
     fields = {
         "method": scope["method"],
         "route": route,
@@ -114,7 +114,7 @@ def _log(scope: Any, route: str | None, status: int, duration_ms: float, sent: i
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """Starts as the generated service does."""
+    """Starts like the generated service."""
     start_http_server(int(os.environ["METRICS_PORT"]), "127.0.0.1")
     async with opened():
         with tuned_garbage_collector():

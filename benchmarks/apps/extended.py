@@ -1,7 +1,7 @@
-"""The generated service with a few views more, started as the service is: for what it has no view.
+"""The generated service with further views for the measurements, started like the service.
 
-Everything else is the bake's own: its limits, its logs, its errors, and `/prices`. It runs with the
-environment of the baked project.
+Its limits, logs, errors and `/prices` are unchanged. It runs with the environment of the baked
+project.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ async def report() -> Response:
 
 @bp.get("/raises")
 async def raises() -> str:
-    """Fails, as a view with a bug does."""
+    """Fails like a view with a bug."""
     message = "a bug"
     raise RuntimeError(message)
 
@@ -76,7 +76,7 @@ async def wait(seconds: float) -> dict[str, bool]:
 
 @bp.get("/mark")
 async def mark() -> dict[str, int]:
-    """Counts how often it was asked."""
+    """Counts its requests."""
     marked.append("")
     return {"marks": len(marked)}
 

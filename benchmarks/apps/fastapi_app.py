@@ -11,7 +11,7 @@ from . import upstream_calls, work
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """Opens the client, and gives synchronous views as many threads as every peer has."""
+    """Opens the client, and gives synchronous views the same number of threads as every peer."""
     current_default_thread_limiter().total_tokens = work.THREADS
     async with upstream_calls.opened():
         yield
@@ -34,7 +34,7 @@ def sync() -> dict[str, bool]:
 
 @app.get("/wait")
 async def wait() -> dict[str, bool]:
-    """Waits for three things at once."""
+    """Waits three times at once."""
     return await work.wait()
 
 
@@ -51,7 +51,7 @@ async def hold(seconds: float) -> dict[str, int]:
 
 
 def after() -> Iterator[None]:
-    """Does nothing, after the view, in a thread."""
+    """Does nothing after the view, in a thread."""
     yield
 
 
@@ -63,5 +63,5 @@ async def hook() -> dict[str, bool]:
 
 @app.get("/hooks", dependencies=[Depends(work.before), Depends(after)])
 async def hooks() -> dict[str, bool]:
-    """Does nothing, with two synchronous dependencies, one of which ends after it."""
+    """Does nothing, with two synchronous dependencies; the second also runs after the view."""
     return {"ok": True}

@@ -1,4 +1,4 @@
-"""The service in FastAPI, its garbage collector set as the template sets it for its own."""
+"""The service in FastAPI, with the template's setting of the garbage collector."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from . import fastapi_app
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Starts as the other does, and then sets the collector."""
+    """Starts like the plain FastAPI application, and then sets the collector."""
     async with fastapi_app.lifespan(app):
         with tuned_garbage_collector():
             yield

@@ -1,4 +1,4 @@
-"""A plain Flask application: the one that all ways of serving Flask serve."""
+"""A plain Flask application, the same for all ways of serving Flask."""
 
 import functools
 from collections.abc import Callable, Coroutine
@@ -13,7 +13,7 @@ app = Flask(__name__)
 
 @app.get("/noop")
 async def noop() -> dict[str, bool]:
-    """Does nothing, on the event loop where there is one."""
+    """Does nothing, on the event loop if the server has one."""
     return {"ok": True}
 
 
@@ -25,7 +25,7 @@ def sync() -> dict[str, bool]:
 
 @app.get("/wait")
 async def wait() -> dict[str, bool]:
-    """Waits for three things at once."""
+    """Waits three times at once."""
     return await work.wait()
 
 
@@ -56,7 +56,7 @@ async def hooked() -> dict[str, bool]:
 
 
 def decorated(view: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Any]:
-    """Hides an async view, as most extensions do."""
+    """Wraps an async view in a sync function, like most extensions."""
 
     @functools.wraps(view)
     def call() -> object:

@@ -1,7 +1,7 @@
-"""Three prices from an upstream that fails: what the services have in common, and naive ways.
+"""Three prices from an upstream that fails: the common part of the services, and naive ways.
 
-Whoever calls them waits for a second. A service with a deadline stops 0.1 s before that, and gives
-one call two thirds of its time, as the generated service's settings do.
+A caller waits for a second. A service with a deadline stops 0.1 s earlier, and gives one call two
+thirds of its time, like the generated service's settings.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from .upstream_calls import CLIENT, URL
 
 DEADLINE_SECONDS = 0.9
 CALL_SECONDS = 0.6
-CONNECTIONS = 100  # what the generated service and stock httpx have
+CONNECTIONS = 100  # the default of the generated service and of stock httpx
 TRIES = 3
 
 _paths = (f"/prices/{number}" for number in itertools.count())
@@ -26,24 +26,24 @@ Get = Callable[[str], Awaitable[object]]
 
 
 class NoPriceError(Exception):
-    """Not one price could be fetched."""
+    """No price could be fetched."""
 
 
 class _Opened:
-    """How this process gets a price."""
+    """This process's function to get a price."""
 
     get: Get
 
 
 def three_paths() -> list[str]:
-    """What to fetch: never the same twice, so that nothing is shared."""
+    """Three paths that never repeat, so that no call is shared."""
     return list(itertools.islice(_paths, 3))
 
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[None]:
     """Opens the client of a naive service for a block; for a lifespan."""
-    # Without a timeout of one's own it is httpx's, 5 s. A try of three has a third of the time.
+    # The default timeout of httpx is 5 s. Each of three tries gets a third of the time.
     own = {"partial": CALL_SECONDS, "tries": DEADLINE_SECONDS / TRIES}
     timeout = httpx.Timeout(own.get(CLIENT, 5.0))
     async with httpx.AsyncClient(base_url=URL, timeout=timeout) as client:
@@ -59,10 +59,10 @@ async def naive() -> Body:
 
 
 async def with_failures() -> Body:
-    """The prices that could be fetched, and why the others could not.
+    """The fetched prices, and the reasons for the missing prices.
 
     Raises:
-        NoPriceError: when there is none.
+        NoPriceError: no price could be fetched.
     """
     get = _with_tries if CLIENT == "tries" else _Opened.get
     paths = three_paths()

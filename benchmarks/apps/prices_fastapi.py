@@ -21,7 +21,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/prices")
 async def prices() -> Body:
-    """Answers with all prices or 500; or else with some, and 502 when nothing arrived."""
+    """Answers with all prices or 500 (naive), or with the prices that arrived or 502."""
     if CLIENT == "naive":
         return await naive()
     try:

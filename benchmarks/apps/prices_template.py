@@ -1,4 +1,4 @@
-"""Three prices in Flask, with the template's client and fan-out, as a service's view has them."""
+"""Three prices in Flask, with the template's client and fan-out, like a service's view."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from upstreams import Upstream, fan_out
 from .prices import CALL_SECONDS, CONNECTIONS, DEADLINE_SECONDS, three_paths
 from .upstream_calls import CLIENT, URL
 
-# What is not said here is as the client has it by default.
+# The other options of the client have their defaults.
 upstream = Upstream("prices", URL, timeout=CALL_SECONDS, max_connections=CONNECTIONS)
 app = Flask(__name__)
 
@@ -24,7 +24,7 @@ async def lifespan(_app: Flask) -> AsyncIterator[None]:
 
 @app.get("/prices")
 async def prices() -> tuple[Response, int]:
-    """Answers with what arrived; 502 when nothing did."""
+    """Answers with the prices that arrived; 502 without any price."""
     result = await fan_out(price, three_paths(), deadline=DEADLINE_SECONDS, max_concurrency=10)
     failed = {path: str(error) for path, error in result.failed.items()}
     body = jsonify(prices=result.arrived, failed=failed)
@@ -32,7 +32,7 @@ async def prices() -> tuple[Response, int]:
 
 
 async def price(path: str) -> object:
-    """Gets one."""
+    """Gets one price."""
     response = await upstream.get(path, hedge=CLIENT == "hedged")
     return response.json()["price"]
 

@@ -13,7 +13,7 @@ app = Quart(__name__)
 
 @app.while_serving
 async def lifespan() -> AsyncGenerator[None, None]:
-    """Opens the client, and gives synchronous views as many threads as every peer has."""
+    """Opens the client, and gives synchronous views the same number of threads as every peer."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(work.THREADS))
     async with upstream_calls.opened():
         yield
@@ -33,7 +33,7 @@ def sync() -> dict[str, bool]:
 
 @app.get("/wait")
 async def wait() -> dict[str, bool]:
-    """Waits for three things at once."""
+    """Waits three times at once."""
     return await work.wait()
 
 

@@ -1,4 +1,4 @@
-"""Flask served over ASGI in the ways that are published."""
+"""Flask served over ASGI in the published ways."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,14 +10,14 @@ from asgiref.wsgi import WsgiToAsgi, WsgiToAsgiInstance
 from .flask_app import app
 from .work import THREADS
 
-# What Flask's documentation says.
+# The way of Flask's documentation.
 wsgi_to_asgi = WsgiToAsgi(app)  # type: ignore[no-untyped-call] # asgiref's
 
 a2wsgi = WSGIMiddleware(app, workers=THREADS)  # type: ignore[arg-type] # a2wsgi's own idea of WSGI
 
 
 async def in_own_context(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI)
-    """Serves each request in a thread of its own, as asgiref's ThreadSensitiveContext does."""
+    """Serves each request in a separate thread, with asgiref's ThreadSensitiveContext."""
     async with ThreadSensitiveContext():
         await wsgi_to_asgi(scope, receive, send)
 
@@ -31,5 +31,5 @@ class _InPool(WsgiToAsgiInstance):
 
 
 async def in_pool(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 (ASGI)
-    """Serves requests in a pool of threads: asgiref's code, but for the decorator's arguments."""
+    """Serves requests in a pool of threads: asgiref's code with other decorator arguments."""
     await _InPool(app)(scope, receive, send)  # type: ignore[no-untyped-call] # asgiref's

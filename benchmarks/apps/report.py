@@ -1,4 +1,4 @@
-"""What the view `/report` of every service does: an order of 2 KB becomes an answer of 10 KB."""
+"""The work of the view `/report` of every service: an order of 2 KB becomes an answer of 10 KB."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,7 +7,7 @@ WORDS = "Ships from the warehouse within two working days, and may be returned w
 
 
 def report(order: dict[str, Any]) -> dict[str, Any]:
-    """The lines of an order with what they come to, and their total."""
+    """The lines of an order with their amounts, and the total."""
     lines, total = [], Decimal()
     for number, line in enumerate(order["lines"], start=1):
         amount = Decimal(line["price"]) * line["count"]

@@ -1,4 +1,4 @@
-"""A service in FastAPI with the views of `extended.py`, as its users would write it."""
+"""A service in FastAPI with the views of `extended.py`, in FastAPI's usual style."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from . import service_prices
 
-MAX_CONTENT_LENGTH = 1024 * 1024  # the generated service has it; FastAPI has no such limit
+MAX_CONTENT_LENGTH = 1024 * 1024  # the limit of the generated service; FastAPI has no limit
 
 
 @asynccontextmanager
@@ -26,13 +26,13 @@ marked: list[str] = []
 
 @app.get("/livez")
 async def livez() -> dict[str, str]:
-    """Answers as long as the loop turns."""
+    """Answers while the loop runs."""
     return {"status": "alive"}
 
 
 @app.get("/prices")
 async def prices(symbol: Annotated[list[str], Query()]) -> JSONResponse:
-    """Answers with what arrived; 502 or 504 when nothing did."""
+    """Answers with the prices that arrived; 502 or 504 without any price."""
     if not service_prices.valid(symbol):
         return JSONResponse({"detail": "symbol"}, 400)
     status, answer = await service_prices.answer(symbol)
@@ -63,19 +63,19 @@ async def body(
 
 @app.post("/sync/body")
 def sync_body(content: Annotated[bytes, Body()]) -> dict[str, int]:
-    """Is given the body, in a thread."""
+    """Gets the body, in a thread."""
     return {"bytes": len(content)}
 
 
 @app.post("/json")
 async def json_body(content: Annotated[list[Any] | dict[str, Any], Body()]) -> dict[str, str]:
-    """Is given the body as JSON."""
+    """Gets the body as JSON."""
     return {"kind": type(content).__name__}
 
 
 @app.get("/raises")
 async def raises() -> str:
-    """Fails, as a view with a bug does."""
+    """Fails like a view with a bug."""
     message = "a bug"
     raise RuntimeError(message)
 
@@ -100,6 +100,6 @@ async def wait(seconds: float) -> dict[str, bool]:
 
 @app.get("/mark")
 async def mark() -> dict[str, int]:
-    """Counts how often it was asked."""
+    """Counts its requests."""
     marked.append("")
     return {"marks": len(marked)}

@@ -1,4 +1,4 @@
-"""What a peer's own `/prices` does: the generated service's rules, in plain asyncio and aiohttp."""
+"""The `/prices` of a peer: the generated service's rules, in plain asyncio and aiohttp."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import aiohttp
 
 URL = os.environ.get("BENCH_UPSTREAM", "http://127.0.0.1:1")
 
-# As the generated service has them by default. Times are in seconds.
+# The defaults of the generated service. Times are in seconds.
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "100"))
 DEADLINE = float(os.environ.get("BENCH_DEADLINE", "3"))
 CALL = float(os.environ.get("BENCH_CALL", "2"))
@@ -37,12 +37,12 @@ async def opened() -> AsyncIterator[None]:
 
 
 def valid(symbols: list[str]) -> bool:
-    """Whether these may be asked for."""
+    """Whether these symbols are valid."""
     return 1 <= len(symbols) <= MAX_SYMBOLS and all(map(SYMBOL.fullmatch, symbols))
 
 
 async def answer(symbols: list[str]) -> tuple[int, dict[str, Any]]:
-    """The status and the body: what arrived within the deadline, and why the rest did not."""
+    """The status and the body: the prices that arrived in time, and the other calls' errors."""
     stop_at = asyncio.get_running_loop().time() + DEADLINE
     turns = asyncio.Semaphore(AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""A service in Quart with the views of `extended.py`, as its users would write it."""
+"""A service in Quart with the views of `extended.py`, in Quart's usual style."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -8,7 +8,7 @@ from quart import Quart, ResponseReturnValue, abort, request
 from . import service_prices
 
 app = Quart(__name__)
-app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # as the generated service has it
+app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # as in the generated service
 marked: list[str] = []
 
 
@@ -21,13 +21,13 @@ async def lifespan() -> AsyncGenerator[None, None]:
 
 @app.get("/livez")
 async def livez() -> dict[str, str]:
-    """Answers as long as the loop turns."""
+    """Answers while the loop runs."""
     return {"status": "alive"}
 
 
 @app.get("/prices")
 async def prices() -> ResponseReturnValue:
-    """Answers with what arrived; 502 or 504 when nothing did."""
+    """Answers with the prices that arrived; 502 or 504 without any price."""
     symbols = request.args.getlist("symbol")
     if not service_prices.valid(symbols):
         abort(400)
@@ -55,7 +55,7 @@ async def body() -> dict[str, int]:
 
 @app.post("/sync/body")
 async def sync_body() -> dict[str, int]:
-    """Reads the body: Quart's own way, since only an async view of its can."""
+    """Reads the body on the loop: in Quart only an async view can read it."""
     return {"bytes": len(await request.get_data())}
 
 
@@ -67,7 +67,7 @@ async def json_body() -> dict[str, str]:
 
 @app.get("/raises")
 async def raises() -> str:
-    """Fails, as a view with a bug does."""
+    """Fails like a view with a bug."""
     message = "a bug"
     raise RuntimeError(message)
 
@@ -92,6 +92,6 @@ async def wait(seconds: float) -> dict[str, bool]:
 
 @app.get("/mark")
 async def mark() -> dict[str, int]:
-    """Counts how often it was asked."""
+    """Counts its requests."""
     marked.append("")
     return {"marks": len(marked)}

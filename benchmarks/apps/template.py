@@ -13,7 +13,7 @@ from .work import THREADS
 
 @asynccontextmanager
 async def lifespan(_app: Flask) -> AsyncIterator[None]:
-    """Starts as the generated service does."""
+    """Starts like the generated service."""
     async with opened():
         with tuned_garbage_collector():
             yield

@@ -1,4 +1,4 @@
-"""A service made by `fastapi-template`, with the views of `whole.py`, started as it is.
+"""A service of `fastapi-template`, with the views of `whole.py`, started by its own code.
 
 It runs in the environment of `benchmarks/fastapi_template`. It reads the variables that the other
 services read, and sets those of fastapi-template. It does not reload.

@@ -1,7 +1,7 @@
 """The views of the generated service in Flask, served by the engine alone: no duties.
 
-There are no ids, no log lines, no metrics and no problems. What is between this and the service is
-what they cost.
+There are no ids, no log lines, no metrics and no problems. The difference to the service is the
+cost of these duties.
 """
 
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ upstream = Upstream("prices", URL, timeout=CALL, max_connections=CONNECTIONS)
 
 @asynccontextmanager
 async def lifespan(_app: Flask) -> AsyncIterator[None]:
-    """Starts as the generated service does."""
+    """Starts like the generated service."""
     async with upstream.open():
         with tuned_garbage_collector():
             yield
@@ -28,7 +28,7 @@ async def lifespan(_app: Flask) -> AsyncIterator[None]:
 
 @app.get("/livez")
 async def livez() -> Response:
-    """Answers as long as the loop turns."""
+    """Answers while the loop runs."""
     return jsonify(status="alive")
 
 
@@ -52,7 +52,7 @@ async def report() -> Response:
 
 @app.get("/prices")
 async def prices() -> tuple[Response, int]:
-    """Answers with the prices that arrived; 502 when none did."""
+    """Answers with the prices that arrived; 502 without any price."""
     symbols = request.args.getlist("symbol")
     if not valid(symbols):
         abort(400)

@@ -1,8 +1,8 @@
 """Three concurrent calls of an upstream: with the template's client, or with stock httpx.
 
 Each peer opens its client in its lifespan and keeps it for the life of the process. Stock httpx
-comes with its own limits (100 connections, 20 of them kept), which is how it does best, and with
-the template client's.
+runs with its own limits (100 connections, 20 of them kept), which are its fastest, and with the
+template client's limits.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Get = Callable[[str], Awaitable[httpx.Response]]
 
 
 class _Opened:
-    """How this process calls the upstream."""
+    """This process's function to call the upstream."""
 
     get: Get
 
@@ -40,7 +40,7 @@ async def opened() -> AsyncIterator[None]:
             URL,
             timeout=TIMEOUT,
             max_connections=CONNECTIONS,
-            coalesce=False,  # identical calls of several requests would else be one
+            coalesce=False,  # otherwise identical calls of several requests would be shared
         )
         async with upstream.open():
             _Opened.get = upstream.get
@@ -54,6 +54,6 @@ async def opened() -> AsyncIterator[None]:
 
 
 async def three_calls() -> dict[str, list[int]]:
-    """The prices of three calls that were made at once."""
+    """The prices of three concurrent calls."""
     replies = await asyncio.gather(*(_Opened.get(f"/prices/{number}") for number in range(3)))
     return {"prices": [reply.json()["price"] for reply in replies]}

@@ -1,7 +1,7 @@
 """The views of `whole.py` in FastAPI, on a router that any application can include.
 
-Those that call an upstream do so through the template's client, or with aiohttp alone where the
-variable BENCH_CLIENT is "aiohttp".
+Views that call an upstream use the template's client, or only aiohttp if the variable BENCH_CLIENT
+is "aiohttp".
 """
 
 import asyncio
@@ -26,7 +26,7 @@ router = APIRouter()
 
 @router.get("/livez")
 async def livez() -> dict[str, str]:
-    """Answers as long as the loop turns."""
+    """Answers while the loop runs."""
     return {"status": "alive"}
 
 
@@ -74,7 +74,7 @@ async def opened() -> AsyncIterator[None]:
 
 @router.get("/prices")
 async def prices(symbol: Annotated[list[str], Query()]) -> JSONResponse:
-    """Answers with the prices that arrived; 502 when none did."""
+    """Answers with the prices that arrived; 502 without any price."""
     if not valid(symbol):
         raise HTTPException(400)
     found = await (_gathered(symbol) if CLIENT == "aiohttp" else _fanned_out(symbol))
