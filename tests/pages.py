@@ -59,7 +59,7 @@ class Edit:
             assert all(line[0] in " +-" for line in lines), f"no diff of {self.path}: {change}"
             old = "".join(f"\n{line[1:]}" for line in lines if line[0] != "+") + "\n"
             new = "".join(f"\n{line[1:]}" for line in lines if line[0] != "-") + "\n"
-            found = re.findall(f"(?={re.escape(old)})", text)  # those that overlap, too
+            found = re.findall(f"(?={re.escape(old)})", text)  # also overlapping matches
             assert len(found) == 1, f"{len(found)} times in {self.path}:{old}"
             text = text.replace(old, new)
         path.write_text(text[1:], encoding="utf-8")

@@ -16,7 +16,7 @@ PLACEHOLDER = re.compile(r"your-org|YOUR-ORG")
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Path:
-    """A small repository with files that name the address, and one that holds no text."""
+    """A small repository with files that name the address, and a binary file."""
     for name in ("pyproject.toml", "README.md", "docs/teams.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -26,9 +26,9 @@ def fork(tmp_path: Path) -> Path:
 
 
 def test_the_placeholder_stands_only_in_the_address() -> None:
-    """Where it does, `make address` lists the place, and changes it."""
+    """`make address` lists every other place, and changes it."""
     if not (ROOT / ".git").exists():
-        pytest.skip("an archive has no files that Git knows")
+        pytest.skip("an archive has no files that Git tracks")
     own = {"tests/test_address.py", "tests/test_workbench.py"}
     for path in address.files(ROOT):
         text = path.read_text(encoding="utf-8").replace(address.address(), "")
@@ -53,12 +53,12 @@ def test_a_fork_changes_every_place(fork: Path) -> None:
 @pytest.mark.parametrize(
     "new", ["", "acme", "http://x.example/a", "https://x.example", "https://x y/a"]
 )
-def test_what_is_no_address_is_refused_in_one_sentence(new: str, fork: Path) -> None:
+def test_an_invalid_address_is_refused_in_one_sentence(new: str, fork: Path) -> None:
     with pytest.raises(SystemExit, match=r"^NEW is .*; accepted is an address like https://"):
         address.move(new, fork)
 
     assert address.places("your-org", fork)
 
 
-def test_the_readme_says_what_a_fork_changes() -> None:
+def test_the_readme_names_the_changes_of_a_fork() -> None:
     assert "`make address NEW=https://...`" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ def test_a_bad_answer_is_refused_in_one_sentence(variable: str, value: object, w
         answers.checked(GOOD | {variable: value})
 
 
-def test_no_answer_may_be_the_name_of_a_folder_beside_the_package() -> None:
+def test_a_package_must_not_have_the_name_of_a_library() -> None:
     folders = [path.name for path in (answers.PROJECT / "src").iterdir() if "{" not in path.name]
 
     assert folders
@@ -101,7 +101,7 @@ def test_no_answer_may_be_the_name_of_a_folder_beside_the_package() -> None:
         assert answers.problem({"project_slug": folder.replace("_", "-")})
 
 
-def test_the_answers_that_were_good_can_be_given_once_more() -> None:
+def test_the_valid_answers_can_be_reused() -> None:
     given = {"project_name": 'Ann\'s "Q" $HOME', "full_name": "Ann", "email": "nobody", "_x": "y"}
 
     command = answers.how_to_go_on(given).splitlines()[-1]
@@ -117,7 +117,7 @@ def test_any_text_that_a_file_can_hold_is_accepted(variable: str, text: str) -> 
     assert answers.checked(GOOD | {variable: text}) == ""
 
 
-def test_the_answers_given_so_far_are_checked_before_the_rest_is_asked() -> None:
+def test_a_part_of_the_answers_can_be_checked() -> None:
     assert answers.problem({"project_name": "Good"}) == ""
     assert answers.problem({"project_name": ""}) != ""
 
@@ -150,7 +150,7 @@ def test_an_escaped_text_reads_back_the_same_in_every_language(text: str) -> Non
         ("", "service"),
     ],
 )
-def test_a_slug_is_made_of_what_a_name_has_and_is_accepted(text: str, expected: str) -> None:
+def test_a_slug_is_made_from_the_letters_and_digits_of_a_name(text: str, expected: str) -> None:
     assert expected == answers.slug(text)
 
 
@@ -164,7 +164,7 @@ def test_a_slug_is_made_of_what_a_name_has_and_is_accepted(text: str, expected: 
         ("# not a heading", r"\# not a heading"),
     ],
 )
-def test_markdown_shows_a_text_letter_by_letter(text: str, expected: str) -> None:
+def test_escaped_markdown_shows_the_text_unchanged(text: str, expected: str) -> None:
     assert expected == answers.markdown(text)
 
 
@@ -176,14 +176,16 @@ def test_markdown_shows_a_text_letter_by_letter(text: str, expected: str) -> Non
         ("none", "https://github.com/Acme/x", "ghcr.io/acme/x"),
     ],
 )
-def test_a_service_names_the_host_that_checks_it(ci: str, repository: str, image: str) -> None:
+def test_the_repository_and_the_image_are_at_the_host_of_ci(
+    ci: str, repository: str, image: str
+) -> None:
     given = {"ci": ci, "github_username": "Acme", "project_slug": "x"}
 
     assert repository == answers.repository(given)
     assert image == answers.image(given)
 
 
-def test_an_image_has_the_python_that_was_chosen_or_a_newer_one_that_was_asked_for() -> None:
+def test_an_image_has_its_default_python_or_a_newer_one_if_chosen() -> None:
     offered = QUESTIONS["python_version"]
     chosen = offered.index(answers.IMAGE_PYTHON)
 

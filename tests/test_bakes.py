@@ -34,7 +34,7 @@ def check(tools: Path) -> Check:
     return check
 
 
-# For each Python mypy reads the types of all packages anew. The oldest and the newest differ most.
+# mypy reads the types of all packages again for each Python. The oldest and the newest differ most.
 EVERY_PAIR = [
     pytest.param(
         answers,
@@ -59,7 +59,7 @@ SETS = [*pairwise_sets(), {"package_name": "x"}]
     [SETS[:1] + SETS[-5:], pytest.param(SETS[1:-5], marks=pytest.mark.heavy)],
     ids=["a few", "the others"],
 )
-def test_what_is_rendered_here_is_what_cookiecutter_bakes(
+def test_the_renderer_gives_the_same_files_as_cookiecutter(
     sets: list[dict[str, Any]], renderer: Renderer, tmp_path: Path
 ) -> None:
     for number, answers in enumerate(sets):
@@ -78,20 +78,20 @@ def test_a_bake_passes_its_own_checks(files: dict[str, str], check: Check) -> No
 def test_a_bake_passes_the_type_checks_of_other_platforms(
     platform: str, project: Path, tools: Path
 ) -> None:
-    # Not as a unit of systemd, which is Linux's, and has sockets that Windows has not.
+    # Not with systemd, which only Linux has, and whose sockets Windows lacks.
     with knowing_types(platform) as known:
         run(tools / "mypy", *known, cwd=project)
 
 
-# Of lint, of types and of format; and a use of a library that its types do not allow.
+# Faults of lint, of types and of format, and a use of a library against its types.
 FAULT = "\n\nimport os\ncount: int = 'one'\n"
 MISUSE = "\n\nfrom upstreams import Upstream\n\nUpstream(1)\n"
 
 
-def test_a_teams_tools_find_its_own_faults_and_none_inside_the_libraries(
+def test_a_teams_tools_find_faults_in_its_code_but_none_inside_the_libraries(
     tools: Path, tmp_path: Path
 ) -> None:
-    """A newer ruff or mypy finds more, and nobody but the template may change the libraries."""
+    """A newer ruff or mypy may find more, but a team does not edit the libraries."""
     project = bake(tmp_path)
     lint = (tools / "ruff", "check", "--no-cache", "--output-format=concise")
     form = (tools / "ruff", "format", "--check", "--no-cache")
@@ -137,7 +137,7 @@ def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
     assert contents(first) == contents(second)
 
 
-def test_the_answers_are_in_the_project_as_they_were_given(tmp_path: Path) -> None:
+def test_the_project_contains_the_answers_unchanged(tmp_path: Path) -> None:
     answers = {
         "project_name": "Ann's “Äpfel” & <Birnen> 🍏",
         "project_description": r'Says "\n" for { 7 * 7 }, $HOME, %s and <b>100 %</b>.',
@@ -161,13 +161,13 @@ def test_the_answers_are_in_the_project_as_they_were_given(tmp_path: Path) -> No
         ("Proprietary", "All rights reserved."),
     ],
 )
-def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: Path) -> None:
+def test_the_project_has_the_chosen_licence(license_name: str, words: str, tmp_path: Path) -> None:
     project = bake(tmp_path, license=license_name, full_name="Ann")
 
     text = (project / "LICENSE").read_text(encoding="utf-8")
     assert words in text
     assert "Ann" in text
-    # The libraries' does not depend on it.
+    # The licence of the libraries does not depend on the answer.
     readme = (project / "README.md").read_text(encoding="utf-8")
     assert "under [MIT-0](src/upstreams/LICENSE)" in readme
     for library in ("flask_asgi", "flask_guards", "typed_views", "upstreams"):
@@ -177,7 +177,7 @@ def test_the_licence_is_the_one_chosen(license_name: str, words: str, tmp_path: 
         assert "Ann" not in text
 
 
-def test_without_the_example_the_service_does_not_speak_of_it(tmp_path: Path) -> None:
+def test_a_bake_without_the_example_does_not_mention_it(tmp_path: Path) -> None:
     project = bake(tmp_path, project_name="Plain", include_example=False)
 
     service = contents(project / "src" / "plain")

@@ -69,26 +69,26 @@ def test_every_unit_of_wrk_is_understood() -> None:
     assert parsed.error_share == 0
 
 
-def test_throughput_leaves_failed_requests_out_and_the_error_share_counts_them() -> None:
+def test_failed_requests_count_in_the_error_share_and_not_in_the_throughput() -> None:
     parsed = load.parse(FAILING)
 
     assert parsed.requests_per_second == 25
     assert parsed.error_share == 0.5
 
 
-def test_a_load_without_an_answer_has_failed_and_has_no_latency() -> None:
+def test_a_load_without_any_answer_has_error_share_1_and_no_latency() -> None:
     parsed = load.parse("     50%    0.00us\n  0 requests in 2.00s, 0.00B read\n")
 
     assert parsed.error_share == 1
     assert parsed.latency_ms == {}
 
 
-def test_what_wrk_never_prints_is_refused() -> None:
+def test_output_that_is_not_of_wrk_is_refused() -> None:
     with pytest.raises(ValueError, match="no total"):
         load.parse("unable to connect to 127.0.0.1:8000 Connection refused")
 
 
-def test_a_median_is_of_the_rounds_of_one_point() -> None:
+def test_a_median_covers_the_rounds_of_one_number_of_connections() -> None:
     samples = [row(30.0), row(10.0), row(90.0), row(7.0, connections=400)]
 
     first, second = summary.medians(samples)
@@ -98,7 +98,7 @@ def test_a_median_is_of_the_rounds_of_one_point() -> None:
     assert (second["connections"], second["requests_per_second"]) == (400, 7)
 
 
-def test_a_ratio_compares_the_template_and_says_whether_the_aim_is_reached() -> None:
+def test_a_ratio_compares_the_template_with_a_peer_and_checks_the_aim() -> None:
     rows = summary.medians([row(120.0), row(100.0, peer="quart"), row(240.0, peer="fastapi")])
 
     by_quart, by_fastapi = summary.ratios(rows, in_flight=[], goodput=[])
@@ -108,7 +108,7 @@ def test_a_ratio_compares_the_template_and_says_whether_the_aim_is_reached() -> 
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_plan_names_peers_that_there_are(*, quick: bool) -> None:
+def test_a_plan_names_known_peers_only(*, quick: bool) -> None:
     chosen = plan.plan(quick=quick)
 
     named = {*chosen.recipes, *chosen.in_flight}.union(*chosen.loads.values())
@@ -136,13 +136,11 @@ def answer(status: str, *, prices: int = 0, failed: int = 0) -> bytes:
         ("failed", b""),
     ],
 )
-def test_an_answer_counts_when_it_has_a_price_and_names_what_is_missing(
-    expected: str, reply: bytes
-) -> None:
+def test_an_answer_is_complete_partial_or_failed(expected: str, reply: bytes) -> None:
     assert expected == open_loop.outcome(reply)
 
 
-def test_only_useful_answers_have_a_latency() -> None:
+def test_only_complete_and_partial_answers_have_a_latency() -> None:
     summed_up = open_loop.summed_up(
         [("complete", 0.1), ("partial", 0.1), ("failed", 9.0), ("late", 9.0)]
     )
@@ -156,7 +154,7 @@ def test_only_useful_answers_have_a_latency() -> None:
     assert summed_up["latency_ms"] == {"50": 100, "90": 100, "99": 100}
 
 
-def test_upstream_calls_fail_in_the_chosen_share_evenly_by_kind_and_alike_for_a_seed() -> None:
+def test_a_seed_fixes_which_upstream_calls_fail_and_each_kind_fails_equally_often() -> None:
     faults, same = Faults(seed=3), Faults(seed=3)
     faults.fail(0.3)
     same.fail(0.3)
@@ -199,7 +197,7 @@ def round_of(number: int, *, ours: float, theirs: float) -> list[against.Row]:
 def test_two_trees_are_compared_round_by_round() -> None:
     rows = [
         *round_of(1, ours=100, theirs=100),
-        *round_of(2, ours=10, theirs=20),  # a slow moment of the machine
+        *round_of(2, ours=10, theirs=20),  # a slow round
         *round_of(3, ours=330, theirs=300),
     ]
 
@@ -209,7 +207,7 @@ def test_two_trees_are_compared_round_by_round() -> None:
     assert (cost["figure"], cost["median"]) == ("processor time per request", 1.0)
 
 
-def test_two_trees_do_all_works_and_begin_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_trees_run_every_work_and_alternate_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
 
     def loads_of_one(bench: run.Bench, work: str, name: str, _: int) -> Iterator[run.Row]:
@@ -232,7 +230,7 @@ def test_two_trees_do_all_works_and_begin_in_turn(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("libraries", [True, False])
-def test_a_commit_is_baked_only_while_it_has_no_libraries(
+def test_a_commit_is_baked_only_if_it_has_no_libraries(
     *, libraries: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = tmp_path / "template-abc"
@@ -247,12 +245,12 @@ def test_a_commit_is_baked_only_while_it_has_no_libraries(
     assert tree == Tree(template, sources if libraries else baked)
 
 
-def test_a_commit_that_there_is_not_is_refused() -> None:
+def test_an_unknown_commit_is_refused() -> None:
     with pytest.raises(BenchError, match="No such commit"):
         bake.exported("0" * 40)
 
 
-def test_what_is_measured_without_a_service_imports_none() -> None:
+def test_only_the_extended_application_imports_a_service() -> None:
     for path in sorted((ROOT / "benchmarks" / "apps").glob("*.py")):
         imported = {
             alias.name if isinstance(node, ast.Import) else str(node.module)

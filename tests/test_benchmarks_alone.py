@@ -26,7 +26,7 @@ def test_the_stages_of_a_request_add_up_to_the_whole() -> None:
     assert {"100 (8 %)"} == {part[1] for part in parts if part[0] in stages.DUTIES}
 
 
-def test_every_duty_that_is_taken_away_has_a_row() -> None:
+def test_every_removed_duty_has_a_row() -> None:
     source = (Path(stages.__file__).parent / "stage_requests.py").read_text(encoding="utf-8")
 
     taken = source.partition("\nDUTIES")[2].partition("\n}")[0]
@@ -54,7 +54,7 @@ def test_a_python_is_compared_within_its_round() -> None:
     assert second == ["3.13, uvloop", *["2.00 (2.00 to 2.00)"] * 3]
 
 
-def test_growth_is_the_cost_of_one_and_not_of_all() -> None:
+def test_growth_is_the_cost_per_item() -> None:
     rows = [
         {"peer": "template", "grows": "received", "size": 1000, "cost": 400.0},  # thousands
         {"peer": "template", "grows": "received", "size": 1_000_000, "cost": 800.0},
@@ -73,7 +73,7 @@ for child, (name, number, count) in enumerate({counts}):
 """
 
 
-def test_instructions_are_those_of_the_further_requests(
+def test_the_instructions_of_the_start_are_subtracted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = [("a", counting.FEW, 10_000), ("a", counting.MANY, 30_000)]
@@ -88,7 +88,7 @@ def test_instructions_are_those_of_the_further_requests(
     assert found == {"a": 20_000 / (counting.MANY - counting.FEW), "b": 0}
 
 
-def test_without_valgrind_nothing_is_counted(
+def test_counting_without_valgrind_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def served(handler: Handler, client: Callable[[int], Awaitable[T]]) -> T:
-    """What a client of a port returns, once the handler has done with all its connections."""
+    """The result of a client of a port, once the handler has finished all its connections."""
     tasks = []
 
     async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +55,7 @@ def symbols(text: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_no_symbol_is_asked_for_twice_unless_that_is_wished(*, same: bool) -> None:
+def test_symbols_repeat_only_with_the_option_same(*, same: bool) -> None:
     texts = fan_out_load.requests(20, same=same)
 
     first, second = symbols(next(texts)), symbols(next(texts))
@@ -68,13 +68,13 @@ def test_no_symbol_is_asked_for_twice_unless_that_is_wished(*, same: bool) -> No
 WHOLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
-def test_an_answer_is_whole_only_with_its_last_byte() -> None:
+def test_an_answer_is_complete_only_with_its_last_byte() -> None:
     assert fan_out_load.parse(WHOLE) == fan_out_load.Answer(503, b"{}", closes=True)
     for length in range(len(WHOLE)):
         assert fan_out_load.parse(WHOLE[:length]) is None
 
 
-def test_a_tally_tells_complete_answers_from_partial_ones_and_from_those_that_never_came() -> None:
+def test_a_tally_separates_complete_partial_refused_and_missing_answers() -> None:
     tally = fan_out_load.Tally()
     tally.asked = 6
     tally.answered(200, b'{"failed":{}}', second=0)
@@ -92,14 +92,14 @@ def test_a_tally_tells_complete_answers_from_partial_ones_and_from_those_that_ne
     assert row["unanswered"] == 1
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     summed_up = prober.summed_up([number / 1000 for number in range(100, 0, -1)])
 
     assert summed_up == {"count": 100, "p50": 51, "p99": 100, "max": 100}
     assert prober.summed_up([]) == {"count": 0, "p50": None, "p99": None, "max": None}
 
 
-def test_the_upstream_names_the_symbol_that_it_was_asked_for() -> None:
+def test_the_upstream_reads_the_requested_symbol() -> None:
     asked = request("GET", "/prices/BRK.B").removesuffix(b"\r\n\r\n")
 
     assert prices_upstream.symbol(asked) == "BRK.B"
@@ -108,7 +108,7 @@ def test_the_upstream_names_the_symbol_that_it_was_asked_for() -> None:
 
 
 async def answered(text: bytes) -> tuple[int, bytes]:
-    """What a client reads of these bytes, after which the connection ends."""
+    """The answer that a client reads from these bytes before the end of the connection."""
     reader = asyncio.StreamReader()
     reader.feed_data(text)
     reader.feed_eof()
@@ -128,7 +128,7 @@ async def answered(text: bytes) -> tuple[int, bytes]:
         (b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1", (204, b"")),
     ],
 )
-def test_an_answer_ends_where_its_framing_says(text: bytes, expected: tuple[int, bytes]) -> None:
+def test_an_answer_ends_according_to_its_framing(text: bytes, expected: tuple[int, bytes]) -> None:
     assert asyncio.run(answered(text)) == expected
 
 
@@ -136,12 +136,12 @@ def test_an_answer_ends_where_its_framing_says(text: bytes, expected: tuple[int,
     "text",
     [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", b"no\r\n\r\n"],
 )
-def test_half_an_answer_is_a_lost_connection(text: bytes) -> None:
+def test_an_incomplete_answer_is_a_lost_connection(text: bytes) -> None:
     with pytest.raises(Lost):
         asyncio.run(answered(text))
 
 
-def test_a_body_has_its_length_unless_a_header_frames_it() -> None:
+def test_a_body_has_a_content_length_unless_the_case_sets_the_framing() -> None:
     assert b"\r\nContent-Length: 2\r\n\r\nab" in request("POST", "/", body=b"ab")
     for framing in ("Transfer-Encoding: chunked", "content-length: 9"):
         head, _, body = request("POST", "/", framing, body=b"ab").partition(b"\r\n\r\n")
@@ -149,7 +149,7 @@ def test_a_body_has_its_length_unless_a_header_frames_it() -> None:
         assert body == b"ab"
 
 
-def test_kinds_have_names_of_their_own_and_something_to_grow_by() -> None:
+def test_kinds_have_unique_names_and_two_numbers_of_requests() -> None:
     names = [kind.name for kind in traffic.KINDS] + [case.name for case in memory.CASES]
 
     assert len(set(names)) == len(names)
@@ -161,19 +161,19 @@ def test_kinds_have_names_of_their_own_and_something_to_grow_by() -> None:
 @pytest.mark.parametrize(
     "name", ["256 header names of 1 MB", "1,024 paths of 60 KB", "404", "upstream refuses"]
 )
-def test_what_is_to_be_new_each_time_is(name: str) -> None:
+def test_requests_of_kinds_that_promise_new_values_never_repeat(name: str) -> None:
     (kind,) = [kind for kind in traffic.KINDS if kind.name == name]
 
     assert len({kind.request(number) for number in range(kind.few)}) == kind.few
 
 
-def test_the_last_of_the_cancelled_requests_are_fan_outs() -> None:
+def test_the_last_cancelled_requests_are_fan_outs() -> None:
     (kind,) = [kind for kind in traffic.KINDS if "fan-outs" in kind.name]
 
     assert [len(symbols(kind.request(number))) for number in (0, 19_999, 20_000)] == [3, 3, 20]
 
 
-def test_traffic_counts_answers_and_lost_connections_and_goes_on() -> None:
+def test_traffic_counts_lost_connections_and_reconnects() -> None:
     connections = 0
 
     async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -196,7 +196,7 @@ def probed(handler: Handler, seconds: float) -> dict[str, object]:
     return served(handler, lambda port: prober.Prober(port, time.monotonic(), seconds).run())
 
 
-def test_a_prober_counts_what_is_answered_with_something_else_as_failed() -> None:
+def test_a_prober_counts_every_status_but_200_as_a_failure() -> None:
     answers = iter([b"503 Service Unavailable", b"200 OK", b"200 OK", b"200 OK", b"200 OK"])
 
     async def alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -210,11 +210,11 @@ def test_a_prober_counts_what_is_answered_with_something_else_as_failed() -> Non
     assert found["livez_after_load_s"] is not None
 
 
-def test_a_prober_gives_up_on_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prober_gives_up_on_a_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prober, "GIVE_UP", 0.1)
 
     async def dead(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await reader.read()  # until the client leaves
+        await reader.read()  # until the client disconnects
 
     found = probed(dead, prober.EVERY)
 
@@ -222,7 +222,7 @@ def test_a_prober_gives_up_on_a_server_that_says_nothing(monkeypatch: pytest.Mon
     assert found["livez_after_load_s"] is None
 
 
-def test_a_request_with_an_upgrade_is_the_same_bytes_in_one_segment_or_in_several() -> None:
+def test_an_upgrade_request_has_the_same_bytes_in_one_segment_or_in_three() -> None:
     for case in attackers.UPGRADED:
         parts = case.segments()
 
@@ -232,7 +232,7 @@ def test_a_request_with_an_upgrade_is_the_same_bytes_in_one_segment_or_in_severa
         assert not case.own_segment or parts[1] == attackers.MARK
 
 
-def test_only_a_bake_is_attacked_behind_a_plain_uvicorn_and_all_behind_h11() -> None:
+def test_attacks_run_every_service_with_h11_and_a_bake_with_plain_uvicorn() -> None:
     bake = services.Service("bake", Path("/bake"))
     chosen = {"template": services.extended(bake), "fastapi": services.FASTAPI}
 
@@ -246,7 +246,7 @@ def test_only_a_bake_is_attacked_behind_a_plain_uvicorn_and_all_behind_h11() -> 
     assert len(list(attacks.targets(chosen, parsers=False))) == 2
 
 
-def test_limits_go_by_the_settings_of_a_bake_and_by_names_of_their_own_to_peers() -> None:
+def test_limits_become_settings_of_a_bake_and_variables_of_a_peer() -> None:
     limits = {"PRICES__MAX_CONNECTIONS": 7, "MAX_IN_FLIGHT": 1}
 
     bake = services.Service("bake", Path("/bake")).environment(1, 2, limits)
@@ -258,7 +258,7 @@ def test_limits_go_by_the_settings_of_a_bake_and_by_names_of_their_own_to_peers(
     assert "MAX_IN_FLIGHT" not in peer
 
 
-def test_a_page_keeps_what_is_around_the_comments_and_gets_the_new_text_twice_alike() -> None:
+def test_a_page_changes_only_between_the_comments_and_twice_is_like_once() -> None:
     page = "before\n<!-- a:begin -->\nold\n<!-- a:end -->\nafter\n"
 
     once = robustness.replaced(page, "a", "new | text")
@@ -269,7 +269,7 @@ def test_a_page_keeps_what_is_around_the_comments_and_gets_the_new_text_twice_al
         robustness.replaced(page, "b", "")
 
 
-def test_new_rows_replace_those_of_the_same_thing_and_the_template_comes_first() -> None:
+def test_new_rows_replace_rows_with_the_same_key_and_the_template_comes_first() -> None:
     old = [
         {"peer": "fastapi", "kind": "404", "growth": 1},
         {"peer": "fastapi", "kind": "405", "growth": 1},
@@ -288,14 +288,14 @@ def test_new_rows_replace_those_of_the_same_thing_and_the_template_comes_first()
     ]
 
 
-def test_a_table_in_markdown_stays_one_row_a_line() -> None:
+def test_a_markdown_table_has_one_row_a_line() -> None:
     table = robustness.Table("title", ["a", "b"], [["1|2", "3\n4"]])
 
     assert table.markdown() == "**title**\n\n| a | b |\n| --- | --- |\n| 1\\|2 | 3 4 |\n"
 
 
 @pytest.mark.parametrize("command", [overload, memory, attacks])
-def test_the_page_shows_what_was_measured(command: object) -> None:
+def test_the_page_shows_the_published_results(command: object) -> None:
     name, tables = command.NAME, command.tables  # type: ignore[attr-defined] # modules have them
     results = json.loads((robustness.PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
     page = robustness.PAGE.read_text(encoding="utf-8")

@@ -37,10 +37,10 @@ def sample(peer: str, number: int, rate: float, **more: float | dict[str, float]
     } | more
 
 
-def test_services_are_compared_round_by_round_and_more_is_better_in_both_figures() -> None:
+def test_services_are_compared_round_by_round_and_a_higher_ratio_is_better() -> None:
     rows = [
         *(sample("service", 1, 90), sample("fastapi-aiohttp", 1, 100)),
-        *(sample("service", 2, 10), sample("fastapi-aiohttp", 2, 10)),  # a slow machine
+        *(sample("service", 2, 10), sample("fastapi-aiohttp", 2, 10)),  # a slow round
         *(sample("service", 3, 80), sample("fastapi-aiohttp", 3, 100)),
     ]
 
@@ -66,7 +66,7 @@ def test_an_aim_is_judged_by_throughput_and_by_processor_time(
 
 
 @pytest.mark.parametrize("failing", ["service", "fastapi-aiohttp"])
-def test_who_fails_requests_is_not_compared_and_reaches_no_aim(failing: str) -> None:
+def test_a_service_with_failed_requests_reaches_no_aim(failing: str) -> None:
     rows = [
         sample(peer, number, 95, error_share=0.5 if (peer, number) == (failing, 2) else 0.0)
         for number in (1, 2, 3)
@@ -98,7 +98,7 @@ def seen(mode: str, number: int, rate: float) -> observing.Row:
     }
 
 
-def test_what_is_seen_is_compared_with_what_it_adds_to() -> None:
+def test_each_mode_of_observing_is_compared_with_its_base_mode() -> None:
     rates = dict.fromkeys(observing.MODES, 100.0) | {"metrics": 96.0, "lines": 50.0, "tenth": 80.0}
     rows = [
         seen(mode, number, rate * slowness)
@@ -118,9 +118,9 @@ def test_what_is_seen_is_compared_with_what_it_adds_to() -> None:
     assert len(table.rows) == len(observing.MODES)
 
 
-def test_modes_trace_exactly_where_they_say_and_never_share_a_port() -> None:
+def test_only_modes_with_sampling_export_traces() -> None:
     for mode in observing.MODES.values():
-        env = observing._environment(mode, 4318)  # noqa: SLF001 - what a mode is made of
+        env = observing._environment(mode, 4318)  # noqa: SLF001 - the variables of a mode
         assert ("OTEL_EXPORTER_OTLP_ENDPOINT" in env) == (mode.sampled is not None)
         assert "{free}" not in env.values()
         assert mode.beside in observing.MODES
@@ -150,7 +150,7 @@ async def answer(app: ASGI3Application, work: whole.Work) -> tuple[int, Any]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", [name for name in whole.WORKS if name != "prices"])
-async def test_every_work_is_answered_alike_by_flask_and_by_fastapi(name: str) -> None:
+async def test_flask_and_fastapi_give_the_same_answer_to_every_work(name: str) -> None:
     app: Any = FastAPI()
     app.include_router(views.router)
 
@@ -172,12 +172,12 @@ def test_every_work_has_a_view_in_the_service() -> None:
         assert any(f'("{work.path}")' in text for text in texts), work
 
 
-def test_the_json_is_as_large_as_it_is_said_to_be() -> None:
+def test_the_json_has_its_documented_size() -> None:
     assert 1900 < len(json.dumps(ORDER, separators=(",", ":"))) < 2300
     assert 9000 < len(json.dumps(report(ORDER), separators=(",", ":"))) < 11_000
 
 
-def test_requests_without_a_server_go_to_any_application_and_path() -> None:
+def test_the_driver_takes_any_application_and_path() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -194,7 +194,7 @@ def test_requests_without_a_server_go_to_any_application_and_path() -> None:
     assert done.returncode == 0
 
 
-def test_the_lock_file_of_the_other_template_fits_and_names_one_public_index() -> None:
+def test_the_lock_file_of_the_fastapi_template_is_current_and_names_one_public_index() -> None:
     folder = ROOT / "benchmarks" / "fastapi_template"
     lock = tomllib.loads((folder / "uv.lock").read_text(encoding="utf-8"))
 
@@ -209,13 +209,13 @@ def published() -> dict[str, Any]:
     return found
 
 
-def test_the_page_shows_what_was_measured_of_services() -> None:
+def test_the_page_shows_the_published_results_of_services() -> None:
     page = pages.PAGE.read_text(encoding="utf-8")
 
     assert page == pages.written(page, published())
 
 
-def test_there_is_a_plot_of_each_part_that_was_measured() -> None:
+def test_each_measured_part_has_a_plot() -> None:
     figures = service_plots.figures(published())
 
     assert set(figures) == {"service", "observing"}

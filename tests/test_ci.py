@@ -57,7 +57,7 @@ def check() -> Callable[[Path], None]:
             schema, *options = SCHEMAS[name]
             run("check-jsonschema", "--builtin-schema", schema, *options, name, cwd=project)
         if ".github/workflows/ci.yml" in files:
-            # No network: what it would look up there is pinned by commit.
+            # No network: the actions are pinned by commit.
             run("zizmor", "--offline", "--persona=auditor", ".github", cwd=project)
             run("actionlint", ".github/workflows/ci.yml", cwd=project)
         checked.add(repr(files))
@@ -82,11 +82,11 @@ def baked(
     return folder
 
 
-def test_the_tools_find_nothing(baked: Path, check: Callable[[Path], None]) -> None:
+def test_the_tools_find_no_fault(baked: Path, check: Callable[[Path], None]) -> None:
     check(baked)
 
 
-def test_the_tools_find_nothing_in_this_repository(check: Callable[[Path], None]) -> None:
+def test_the_tools_find_no_fault_in_this_repository(check: Callable[[Path], None]) -> None:
     check(ROOT)
 
 
@@ -111,7 +111,7 @@ def test_every_supported_python_is_tested(baked: Path, variation: dict[str, str]
             assert [{"PYTHON": supported}] == jobs(baked)["test"]["parallel"]["matrix"]
 
 
-def test_an_image_is_built_and_scanned_where_there_is_one(
+def test_ci_builds_and_scans_the_image_if_the_bake_has_one(
     baked: Path, variation: dict[str, str]
 ) -> None:
     built = "docker build" in json.dumps(jobs(baked))
@@ -127,14 +127,14 @@ def test_both_hosts_run_the_same_commands(tmp_path: Path) -> None:
     github = jobs(bake(tmp_path / "github", ci="github"))
     gitlab = jobs(bake(tmp_path / "gitlab", ci="gitlab"))
 
-    zizmor = "uv run zizmor --offline .github"  # GitLab has no workflows for it to read
+    zizmor = "uv run zizmor --offline .github"  # GitLab has no workflows
     assert zizmor in commands(github["lint"])
     assert [each for each in commands(github["lint"]) if each != zizmor] == commands(gitlab["lint"])
     for job in ("test", "test-lowest-versions"):
         assert commands(github[job]) == commands(gitlab[job])
 
 
-def test_the_commands_of_ci_are_those_that_other_tests_run(project: Path) -> None:
+def test_other_tests_run_the_commands_of_ci(project: Path) -> None:
     found = jobs(project)
     pytest = "uv run --no-sync pytest"
     lowest = ["uv sync --resolution lowest-direct", pytest, f"{pytest} tests/contract"]
@@ -153,7 +153,7 @@ def test_the_hooks_and_the_task_lint_run_the_same_commands(ci: str, tmp_path: Pa
     local = [hook for each in found["repos"] if each["repo"] == "local" for hook in each["hooks"]]
 
     assert [hook["entry"] for hook in local] == ["uv lock --check", *of_make("lint", project)]
-    # What a hook does must not depend on which files a commit has.
+    # A hook must check all files, whichever files a commit has.
     assert {(hook["language"], hook["pass_filenames"]) for hook in local} == {("system", False)}
     assert ("zizmor" in repr(local)) == (ci == "github")
 
@@ -176,13 +176,13 @@ def jobs(project: Path) -> dict[str, Any]:
 
 
 def commands(job: dict[str, Any]) -> list[str]:
-    """The commands of a job that its own host does not provide."""
+    """The commands of a job, without those of its host."""
     if "script" in job:
         return list(job["script"])
     return [step["run"] for step in job["steps"] if "run" in step]
 
 
-def test_the_image_has_the_python_that_was_chosen_or_a_newer_one(
+def test_the_image_has_the_chosen_python_or_a_newer_one(
     baked: Path, variation: dict[str, str]
 ) -> None:
     dockerfile = baked / "Dockerfile"

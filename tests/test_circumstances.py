@@ -24,7 +24,7 @@ socket.socket.connect = socket.getaddrinfo = refuse
 def cookiecutter(
     folder: Path, *arguments: str | Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A bake into the folder, from there."""
+    """A bake into the folder, run in that folder."""
     return on_command_line(*arguments, "-o", folder, cwd=folder, env=env)
 
 
@@ -54,7 +54,7 @@ def test_neither_git_nor_a_network_is_needed(project: Path, tmp_path: Path) -> N
     assert contents(project) == contents(tmp_path / "out" / "price-service")
 
 
-def test_a_home_that_cannot_be_written_needs_another_place_for_the_replay(
+def test_a_read_only_home_needs_another_folder_for_the_replay(
     project: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "config.yaml"

@@ -15,7 +15,7 @@ Run = Callable[[suites.Suite, str], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """Runs the tests of a package, each way once; skips where they cannot be had."""
+    """Runs the tests of a package once in each way; skips if their sources are unavailable."""
     known: dict[tuple[suites.Suite, str], dict[str, str]] = {}
 
     def outcomes(suite: suites.Suite, way: str) -> dict[str, str]:
@@ -23,7 +23,7 @@ def run() -> Run:
             try:
                 known[suite, way] = suites.outcomes(suite, way)
             except suites.IndexUnreachableError as error:
-                pytest.skip(f"the package index did not give the sources of a suite: {error}")
+                pytest.skip(f"no sources of a suite from the package index: {error}")
         return known[suite, way]
 
     return outcomes

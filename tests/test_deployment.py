@@ -17,7 +17,7 @@ from .uv import run
 TOOLS = Path(sys.executable).parent
 OVERLAYS = ("development", "production")
 
-# From the first one whose preStop hook can sleep without a feature gate that is off.
+# The first version in which a preStop hook can sleep without enabling a feature gate.
 OLDEST_KUBERNETES = (1, 30)
 
 CHECKOV = "checkov==3.3.30"
@@ -37,13 +37,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tools are p
 
 
 def rendered(project: Path, overlay: str) -> str:
-    """An overlay as kustomize puts it together."""
+    """The manifests of an overlay, rendered by kustomize."""
     folder = f"deploy/kubernetes/overlays/{overlay}"
     return run(TOOLS / "kubectl", "kustomize", folder, cwd=project)
 
 
 def by_kind(text: str) -> Manifests:
-    """The manifests, by their kind; there is one of each."""
+    """The manifests by kind; each kind occurs once."""
     documents = [*yaml.safe_load_all(text)]
     manifests = {document["kind"]: document for document in documents}
     assert len(documents) == len(manifests)
@@ -57,7 +57,7 @@ def manifests(request: pytest.FixtureRequest, project: Path) -> Manifests:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["example", "plain"])
 def baked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with everything there is to deploy, with the example and without."""
+    """A project with all deployment files, with the example and without."""
     folder = tmp_path_factory.mktemp("baked")
     return bake(folder, deployment="all", include_example=request.param, github_username="Ann-B")
 
@@ -74,7 +74,7 @@ def test_the_compose_files_fit_their_schema(baked: Path) -> None:
 
 
 def composed(project: Path) -> dict[str, dict[str, Any]]:
-    """Every container of both compose files, by its name; the service as compose.yaml has it."""
+    """The containers of both compose files, by name; the service as in compose.yaml."""
     services: dict[str, dict[str, Any]] = {}
     for name in ("compose.override.yaml", "compose.yaml"):
         services |= yaml.safe_load((project / name).read_text())["services"]
@@ -93,7 +93,7 @@ def test_every_container_is_as_restricted_as_the_service(project: Path) -> None:
             assert service[name] == each[name]
         limits = service["deploy"]["resources"]["limits"]
         assert set(limits) == set(each["deploy"]["resources"]["limits"])
-        # What is not sent to another machine is seen on this one only.
+        # Ports are published on this machine only.
         assert all(port.startswith("127.0.0.1:") for port in each.get("ports", ()))
 
 
@@ -105,7 +105,7 @@ def test_prometheus_and_grafana_start_only_when_they_are_asked_for(project: Path
     assert expected == profiles
 
 
-def test_what_the_containers_mount_is_there_and_found_there(project: Path) -> None:
+def test_every_mounted_file_exists_and_is_used(project: Path) -> None:
     services = composed(project)
     mounted = {}
     for name in ("prometheus", "grafana"):
@@ -134,7 +134,7 @@ def test_what_the_containers_mount_is_there_and_found_there(project: Path) -> No
     [
         pytest.param(slice(1), id="the oldest"),
         pytest.param(slice(-1, None), id="the newest"),
-        # To read the schemas of a version takes long.
+        # Reading the schemas of a version is slow.
         pytest.param(slice(1, -1), id="between them", marks=pytest.mark.heavy),
     ],
 )
@@ -153,7 +153,7 @@ def test_the_manifests_fit_the_schemas_of_kubernetes(
 
 
 @pytest.mark.heavy
-def test_checkov_finds_nothing_but_what_is_exempt(baked: Path, tmp_path: Path) -> None:
+def test_checkov_finds_only_the_exempt_faults(baked: Path, tmp_path: Path) -> None:
     for overlay in OVERLAYS:
         (tmp_path / f"{overlay}.yaml").write_text(rendered(baked, overlay), encoding="utf-8")
     (tmp_path / "Dockerfile").write_bytes((baked / "Dockerfile").read_bytes())
@@ -170,7 +170,7 @@ def test_checkov_finds_nothing_but_what_is_exempt(baked: Path, tmp_path: Path) -
     assert set(EXEMPT) == {check["check_id"] for check in failed}
 
 
-def test_everything_selects_the_pods_of_the_deployment(manifests: Manifests) -> None:
+def test_every_selector_matches_the_pods_of_the_deployment(manifests: Manifests) -> None:
     deployment = manifests["Deployment"]["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     pod = deployment["template"]["spec"]
@@ -186,7 +186,7 @@ def test_everything_selects_the_pods_of_the_deployment(manifests: Manifests) -> 
     assert all(labels == selector for selector in selectors)
 
 
-def test_everything_refers_to_what_there_is(manifests: Manifests) -> None:
+def test_the_manifests_refer_to_existing_objects(manifests: Manifests) -> None:
     names = {kind: document["metadata"]["name"] for kind, document in manifests.items()}
     pod = manifests["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -218,7 +218,7 @@ def test_prometheus_alone_reaches_the_metrics(manifests: Manifests) -> None:
         "podSelector": {"matchLabels": {name: "prometheus"}},
     }
 
-    # A rule without `from` or `ports` would let in everybody, or to everything.
+    # A rule without `from` would admit every client; without `ports` it would open every port.
     assert manifests["NetworkPolicy"]["spec"]["ingress"] == [
         {"from": [controller], "ports": [{"port": "http"}]},
         {"from": [prometheus], "ports": [{"port": "metrics"}]},
@@ -247,7 +247,7 @@ def test_every_component_is_tested(project: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(COMPONENTS)
 
 
-def test_a_component_is_applied_where_an_overlay_names_it_and_nowhere_else(
+def test_only_an_overlay_that_names_a_component_gets_it(
     manifests: Manifests, with_components: Manifests
 ) -> None:
     assert with_components.keys() - manifests.keys() <= {"ServiceMonitor", "Ingress"}
@@ -257,7 +257,7 @@ def test_a_component_is_applied_where_an_overlay_names_it_and_nowhere_else(
     assert metric["type"] == "Resource"
 
 
-def test_an_autoscaler_on_requests_asks_for_no_more_than_a_pod_takes(
+def test_the_autoscaler_on_requests_aims_at_half_the_limit_of_a_pod(
     with_components: Manifests,
 ) -> None:
     from kubernetes_validate import utils  # noqa: PLC0415 (for Linux only)
@@ -266,7 +266,7 @@ def test_an_autoscaler_on_requests_asks_for_no_more_than_a_pod_takes(
     for version in utils.all_versions():
         if tuple(map(int, version.split(".")[:2])) >= OLDEST_KUBERNETES:
             utils.validate(scaler, version, strict=True)
-    (metric,) = scaler["spec"]["metrics"]  # instead of the processor, not as well
+    (metric,) = scaler["spec"]["metrics"]  # replaces the metric of the processor
     target = metric["pods"]["target"]
     limit = int(with_components["ConfigMap"]["data"]["MAX_IN_FLIGHT"])
     assert int(target["averageValue"]) == limit / 2
@@ -310,7 +310,7 @@ def test_the_pod_runs_as_the_image_s_user(project: Path, manifests: Manifests) -
     assert user == f"{context['runAsUser']}:{context['runAsGroup']}"
 
 
-def test_the_memory_holds_the_requests_that_are_let_in(manifests: Manifests) -> None:
+def test_the_memory_limit_holds_the_maximum_of_requests_in_flight(manifests: Manifests) -> None:
     (container,) = manifests["Deployment"]["spec"]["template"]["spec"]["containers"]
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) * 1024 * 1024
     in_flight = int(manifests["ConfigMap"]["data"]["MAX_IN_FLIGHT"])
@@ -319,7 +319,7 @@ def test_the_memory_holds_the_requests_that_are_let_in(manifests: Manifests) -> 
     assert needed < 0.75 * limit
 
 
-def test_the_readme_times_a_stop_as_the_manifests_do(project: Path) -> None:
+def test_the_readme_and_the_manifests_agree_on_the_times_of_a_stop(project: Path) -> None:
     readme = (project / "deploy" / "kubernetes" / "README.md").read_text(encoding="utf-8")
     manifests = by_kind(rendered(project, "production"))
     pod = manifests["Deployment"]["spec"]["template"]["spec"]
@@ -335,7 +335,7 @@ def test_the_readme_times_a_stop_as_the_manifests_do(project: Path) -> None:
 
 
 @pytest.mark.parametrize("deployment", CHOICES["deployment"])
-def test_the_links_of_the_documents_lead_somewhere(deployment: str, tmp_path: Path) -> None:
+def test_no_link_of_a_document_is_broken(deployment: str, tmp_path: Path) -> None:
     project = bake(tmp_path, deployment=deployment)
 
     for document in project.rglob("*.md"):
@@ -353,14 +353,14 @@ IMAGE = ALERTS | {
 @pytest.mark.parametrize(
     ("deployment", "expected"),
     [
-        ("none", ALERTS),  # as the metrics: they fit wherever it runs
+        ("none", ALERTS),  # they fit every deployment, as the metrics do
         ("systemd", ALERTS),
         ("docker", IMAGE),
         ("kubernetes", IMAGE | {"deploy/kubernetes"}),
         ("all", IMAGE | {"deploy/kubernetes"}),
     ],
 )
-def test_the_answer_brings_its_files_and_no_others(
+def test_each_deployment_has_exactly_its_files(
     deployment: str, expected: set[str], tmp_path: Path
 ) -> None:
     project = bake(tmp_path, deployment=deployment)

@@ -8,7 +8,7 @@ import pytest
 from .baking import OLDEST, bake
 from .uv import on_python, run
 
-# Tests of each kind: of settings, in this process, over a socket, of a process of its own.
+# Tests of each kind: of settings, in the tests' process, over a socket, of a separate process.
 FAST = (
     "tests/test_settings.py",
     "tests/test_health.py",
@@ -80,7 +80,7 @@ ENV_FILES = {
     "not UTF-8": b"HOST=caf\xe9\n",
 }
 
-# A setting that production requires, and a package, as a team adds them.
+# A team's additions: a setting that production requires, and a package.
 SETTING = """\
     database_url: str | None = Field(
         default=None, validate_default=True, description="the database; production needs it"
@@ -99,7 +99,7 @@ SETTING = """\
 """
 
 
-# As its documentation shows it.
+# As in its documentation.
 ASYNC_TEST = """\
 import asyncio
 
@@ -113,7 +113,7 @@ async def test_ours() -> None:
 
 
 def install(project: Path) -> None:
-    """Makes a project's environment with what it locks."""
+    """Creates a project's environment from its lock file."""
     run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
 
 
@@ -124,15 +124,15 @@ def run_tests(project: Path, *tests: str, env: dict[str, str] | None = None) -> 
 
 
 def replace(path: Path, old: str, new: str) -> None:
-    """Replaces what a file says once."""
+    """Replaces a text that occurs once in a file."""
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, old
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.mark.heavy
-def test_the_tests_see_neither_a_hostile_environment_nor_what_a_team_adds(tmp_path: Path) -> None:
-    """Both in one run, which is the longest part of it; the heavy tests tell them apart."""
+def test_the_tests_ignore_a_hostile_environment_and_a_teams_additions(tmp_path: Path) -> None:
+    """One run covers both, as a run is slow; the heavy tests check them separately."""
     project = bake(tmp_path, deployment="all")
     package = project / "src/price_service"
     marker = '    @field_validator("debug")\n'
@@ -168,13 +168,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_tests_do_not_see_the_developers_environment(name: str, installed: Path) -> None:
+def test_the_tests_ignore_the_developers_environment(name: str, installed: Path) -> None:
     run_tests(installed, *FAST, env=ENVIRONMENTS[name])
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ENV_FILES)
-def test_the_tests_do_not_see_the_developers_env_file(name: str, installed: Path) -> None:
+def test_the_tests_ignore_the_developers_env_file(name: str, installed: Path) -> None:
     (installed / ".env").write_bytes(ENV_FILES[name])
     try:
         run_tests(installed, *FAST)

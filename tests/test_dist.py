@@ -32,7 +32,7 @@ GROUPS: dict[str, list[Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 
 @cache
 def locked() -> dict[str, dict[str, Any]]:
-    """Every package that is locked, by its name."""
+    """The locked packages, by name."""
     packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
     return {each["name"]: each for each in packages}
 
@@ -55,7 +55,7 @@ def package(library: str) -> str:
 
 
 def version(library: str) -> str:
-    """The version that a library gives as its own."""
+    """The version in a library's `__version__`."""
     text = (dist.sources(library) / "__init__.py").read_text(encoding="utf-8")
     found = re.search('^__version__ = "(.+)"$', text, re.MULTILINE)
     assert found
@@ -75,7 +75,7 @@ def sdist_of(library: str, built: list[Path]) -> Path:
 
 
 def wheel_contents(wheel: Path) -> dict[str, bytes]:
-    """Every file of a wheel by its path there."""
+    """The files of a wheel, by path."""
     with zipfile.ZipFile(wheel) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 
@@ -87,7 +87,7 @@ def metadata(library: str, built: list[Path]) -> Message:
 
 
 def modules(library: str) -> dict[str, bytes]:
-    """The files of a library that are installed, by their paths there."""
+    """The files of a library that are installed, by their installed paths."""
     folder = dist.sources(library)
     return {
         path.relative_to(folder.parent).as_posix(): path.read_bytes()
@@ -127,7 +127,7 @@ def test_an_sdist_is_the_sources_of_the_wheel(library: str, built: list[Path]) -
     assert at_the_top | {f"{top}/src/{name}" for name in modules(library)} == names
 
 
-def test_the_metadata_says_what_a_library_is(library: str, built: list[Path]) -> None:
+def test_the_metadata_describes_the_library(library: str, built: list[Path]) -> None:
     says = metadata(library, built)
     readme = (dist.sources(library) / "README.md").read_text(encoding="utf-8")
     classifiers = says.get_all("Classifier", [])
@@ -155,7 +155,7 @@ def test_a_distribution_carries_the_licence_of_its_library(library: str, built: 
     assert licence == files[f"{info}/licenses/LICENSE"]
 
 
-# What is not named as its distribution is. Several share the package `opentelemetry`.
+# Modules whose distribution has another name. Several distributions share `opentelemetry`.
 NAMED = {
     "jwt": "pyjwt",
     "opentelemetry": "opentelemetry-api",
@@ -164,13 +164,13 @@ NAMED = {
 
 
 def distribution(module: str) -> str:
-    """The name of the distribution that has a module."""
+    """The name of a module's distribution."""
     named = [name for start, name in NAMED.items() if f"{module}.".startswith(f"{start}.")]
     return named[-1] if named else module.partition(".")[0]
 
 
 def imported(library: str) -> set[str]:
-    """The packages of others that a library imports, by the names of their distributions."""
+    """The third-party packages that a library imports, by the names of their distributions."""
     names: set[str] = set()
     for name, source in modules(library).items():
         if name.endswith(".py"):
@@ -184,7 +184,7 @@ def imported(library: str) -> set[str]:
 
 
 def brought_by(requirement: Requirement) -> set[str]:
-    """The package that a requirement names, and those that it and its extras depend on."""
+    """The package of a requirement, with the dependencies of the package and of its extras."""
     known = locked()[requirement.name]
     optional = known.get("optional-dependencies", {})
     needed = [known.get("dependencies", [])]
@@ -192,10 +192,8 @@ def brought_by(requirement: Requirement) -> set[str]:
     return {requirement.name} | {each["name"] for group in needed for each in group}
 
 
-def test_everything_that_a_library_imports_is_among_its_dependencies(
-    library: str, built: list[Path]
-) -> None:
-    """Or among what these depend on themselves, as Flask does on Werkzeug."""
+def test_a_library_declares_every_import_as_a_dependency(library: str, built: list[Path]) -> None:
+    """A dependency may bring the import, as Flask brings Werkzeug."""
     requirements = metadata(library, built).get_all("Requires-Dist", [])
     brought = {name for text in requirements for name in brought_by(Requirement(text))}
 
@@ -204,9 +202,7 @@ def test_everything_that_a_library_imports_is_among_its_dependencies(
     assert {Requirement(text).name for text in requirements} - {"redis"} <= imported(library)
 
 
-def test_the_lower_bounds_are_those_that_are_tested(
-    library: str, built: list[Path], project: Path
-) -> None:
+def test_every_lower_bound_is_tested(library: str, built: list[Path], project: Path) -> None:
     """Both the libraries' tests and a service's run with `--resolution lowest-direct`."""
     service = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = service["optional-dependencies"].values()
@@ -229,7 +225,7 @@ def test_two_builds_are_the_same_bytes(
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in again]
 
 
-def test_a_build_gives_every_file_the_date_that_is_asked_for(
+def test_source_date_epoch_dates_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # 14 November 2023
@@ -244,11 +240,11 @@ def test_a_build_gives_every_file_the_date_that_is_asked_for(
                 assert {each.mtime for each in sdist} == {1700000000}
 
 
-def test_the_tools_have_nothing_to_say(built: list[Path]) -> None:
+def test_the_packaging_tools_find_no_fault(built: list[Path]) -> None:
     dist.check(built)
 
 
-# One that each tool finds: markup that does not render, and cached bytecode.
+# A fault for each tool: markup that does not render, and cached bytecode.
 FAULTS = {
     "METADATA": (b"text/markdown\n\n", b"text/x-rst\n\n.. broken::\n\n*"),
     "RECORD": (b"/py.typed,", b"/__init__.pyc,"),
@@ -256,7 +252,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_not_passed_over(name: str, built: list[Path], tmp_path: Path) -> None:
+def test_the_packaging_tools_find_a_fault(name: str, built: list[Path], tmp_path: Path) -> None:
     good = wheel_of("upstreams", built)
     bad = tmp_path / good.name
     with zipfile.ZipFile(bad, "w") as opened:
@@ -268,7 +264,7 @@ def test_a_fault_is_not_passed_over(name: str, built: list[Path], tmp_path: Path
         dist.check([bad])
 
 
-# In place of what a service's pyproject.toml says of the folders.
+# The line of a service's pyproject.toml with the library folders, and its replacement.
 FOLDERS = (
     'module-name = ["price_service", "flask_asgi", "flask_guards", "typed_views", "upstreams"]'
 )
@@ -279,7 +275,7 @@ NO_FOLDERS = 'module-name = "price_service"'
 def test_a_service_can_take_the_libraries_from_their_wheels(
     built: list[Path], tmp_path: Path
 ) -> None:
-    """With no other change: the steps are those of docs/decisions/vendored-libraries.md."""
+    """The steps are those of docs/decisions/vendored-libraries.md, without any other change."""
     project = bake(tmp_path)
     env = on_python(OLDEST)
     wheels = [str(wheel_of(name, built)) for name in dist.LIBRARIES]
@@ -305,7 +301,7 @@ def test_a_service_can_take_the_libraries_from_their_wheels(
     assert {name.partition("/")[0] for name in names if name.endswith(".py")} == {"price_service"}
 
 
-# A program of somebody who has not used the template.
+# A program for each library, without the template.
 ALONE = {
     "flask-asgi": """
 import asyncio
@@ -418,7 +414,7 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     "resolution", ["highest", pytest.param("lowest-direct", marks=pytest.mark.heavy)]
 )
-def test_a_wheel_is_of_use_alone(
+def test_a_wheel_works_alone(
     library: str, python: str, resolution: str, built: list[Path], tmp_path: Path
 ) -> None:
     venv = tmp_path / "venv"

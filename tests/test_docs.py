@@ -1,8 +1,8 @@
 """The tutorial and the how-to pages work: their code is written and their commands are run.
 
 `make test` writes the code of all pages and runs the tests in it. The heavy tests follow each page
-step by step, as a reader does, with the commands that fail and the servers. `pages.py` says how a
-page is read.
+step by step, as a reader does, with the commands that fail and the servers. `pages.py` defines the
+form of a page.
 """
 
 import shutil
@@ -20,23 +20,23 @@ from .uv import on_python, run
 TUTORIAL = sorted((ROOT / "docs" / "tutorial").glob("[0-9]*.md"))
 HOW_TO = sorted(set((ROOT / "docs" / "how-to").glob("*.md")) - {ROOT / "docs/how-to/README.md"})
 
-# Their code needs packages that a service does not lock, or takes a part of the service away.
+# Their code needs packages that a service does not lock, or removes a part of the service.
 ALONE = {"an-existing-application", "choose-quart", "database", "delete-the-example"}
 
 
 def name(path: Path) -> str:
-    """The name of a page, as that of its test."""
+    """The name of a page's test."""
     return path.stem
 
 
 @pytest.fixture
 def service(project: Path, tmp_path: Path) -> Path:
-    """A service of the defaults that a page may change."""
+    """A default service that a page may change."""
     return Path(shutil.copytree(project, tmp_path / project.name))
 
 
 def write_pages(pages: Iterable[Path], service: Path) -> list[str]:
-    """Writes and changes the files of these pages; the files of tests among them."""
+    """Writes and changes the files of these pages; returns the test files among them."""
     edits = [step for page in pages for step in steps(page.read_text("utf-8"))]
     for edit in edits:
         if isinstance(edit, Edit):
@@ -45,7 +45,7 @@ def write_pages(pages: Iterable[Path], service: Path) -> list[str]:
 
 
 def run_with(tools: Path, service: Path, *command: str) -> None:
-    """Runs a command in the environment that bakes share, which has no project installed."""
+    """Runs a command in the environment that bakes share, without an installed project."""
     program, *arguments = command
     run(tools / program, *arguments, cwd=service, env={"PYTHONPATH": "src"})
 
@@ -67,7 +67,7 @@ def test_the_tutorial_ends_with_the_example(project: Path, tools: Path, tmp_path
 def test_the_code_of_the_how_to_pages_works(service: Path, tools: Path) -> None:
     tests = write_pages([page for page in HOW_TO if page.stem not in ALONE], service)
 
-    # Each page puts its imports where they belong without the other pages.
+    # Each page sorts its imports without those of the other pages.
     run_with(tools, service, "ruff", "check", "--ignore", "I001")
     run_with(tools, service, "ruff", "format", "--check")
     run_with(tools, service, "pytest", *tests)
@@ -86,7 +86,7 @@ def test_a_page_shows_tests_and_runs_every_one(page: Path) -> None:
             assert step.path in commands
 
 
-# Heavy: each page as a reader follows it
+# Heavy: every page, step by step
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def env() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Callable[[Path], Path]:
-    """Gives the service of the tutorial as it is when a page begins."""
+    """Returns the service of the tutorial before a page."""
     service = bake(tmp_path_factory.mktemp("tutorial"), include_example=False)
     to_come = list(TUTORIAL)
 
@@ -130,7 +130,7 @@ def test_a_how_to_page_can_be_followed(page: Path, service: Path, env: dict[str,
 
 
 @pytest.mark.heavy
-def test_the_example_is_deleted_without_a_trace(
+def test_deleting_the_example_leaves_no_trace(
     service: Path, tmp_path: Path, env: dict[str, str]
 ) -> None:
     page = ROOT / "docs/how-to/delete-the-example.md"
@@ -142,7 +142,7 @@ def test_the_example_is_deleted_without_a_trace(
 
 
 def code(service: Path) -> dict[str, bytes]:
-    """The files of a service but its documents, and what tools have left there."""
+    """The files of a service, without its documents and the tools' caches."""
     return {
         path.relative_to(service).as_posix(): path.read_bytes()
         for path in service.rglob("*")

@@ -10,7 +10,7 @@ from .uv import run
 
 @pytest.mark.parametrize("include_example", [True, False])
 @pytest.mark.parametrize("package", ["x", "price_service", "p" * 50])
-def test_the_example_file_is_what_the_command_prints(
+def test_the_example_file_equals_the_output_of_the_command(
     package: str, *, include_example: bool, tools: Path, tmp_path: Path
 ) -> None:
     project = bake(tmp_path, package_name=package, include_example=include_example)

@@ -14,7 +14,7 @@ from .uv import on_python, run
 
 
 def targets(folder: Path) -> set[str]:
-    """What `make` can be asked for in a folder."""
+    """The targets of a folder's Makefile."""
     makefile = (folder / "Makefile").read_text(encoding="utf-8")
     return set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
 
@@ -25,7 +25,7 @@ def test_the_tasks_have_the_same_names_here_and_in_a_bake(project: Path) -> None
 
 
 @pytest.mark.parametrize("place", ["here", "in a bake"])
-def test_every_task_is_run_whatever_files_there_are(place: str, project: Path) -> None:
+def test_every_task_runs_even_if_a_file_has_its_name(place: str, project: Path) -> None:
     folder = ROOT if place == "here" else project
     phony = re.search(r"^\.PHONY: (.*)$", (folder / "Makefile").read_text("utf-8"), re.MULTILINE)
 
@@ -40,7 +40,7 @@ def test_every_task_of_a_bake_is_in_its_readme(project: Path) -> None:
 
 
 def findings(folder: Path, answered: Collection[str] = ()) -> list[str]:
-    """What sp-repo-review has against a project, beyond what its pyproject.toml or these answer."""
+    """The findings of sp-repo-review, except those in its settings or in `answered`."""
     from repo_review.processor import process  # noqa: PLC0415 - takes a while to import
 
     _, results = process(folder, ignore=set(answered))
@@ -54,7 +54,7 @@ def reviewed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return ROOT if request.param == "this repository" else bake(tmp_path, ci=request.param)
 
 
-def test_a_review_finds_nothing(reviewed: Path) -> None:
+def test_a_review_finds_no_fault(reviewed: Path) -> None:
     assert findings(reviewed) == []
 
 
@@ -68,7 +68,7 @@ def test_every_answer_to_a_review_is_needed_and_has_a_reason(reviewed: Path) -> 
         assert len(reason.split()) >= 5, name
 
 
-# A fault that each hook is for, as a file with its text.
+# A fault for each hook: a file with its text.
 FAULTS = {
     "check-case-conflict": {"Notes.md": "One.\n", "notes.md": "Two.\n"},
     "check-json": {"broken.json": "{,}\n"},
@@ -129,13 +129,13 @@ def test_a_hook_stops_the_commit_of_a_fault(hook: str, hooked: Path) -> None:
     assert f"hook id: {hook}\n" in printed
 
 
-def test_the_table_has_a_fault_for_each_hook(project: Path) -> None:
+def test_every_hook_has_a_fault_in_the_table(project: Path) -> None:
     assert FAULTS.keys() == hooks(project)
 
 
 @pytest.mark.heavy
 def test_this_repository_passes_its_hooks() -> None:
     if not (ROOT / ".git").exists():
-        pytest.skip("an archive has no files that Git knows")
+        pytest.skip("an archive has no files that Git tracks")
 
     run("prek", "run", "--all-files", cwd=ROOT)

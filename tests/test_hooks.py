@@ -25,7 +25,7 @@ pre_gen_project = hook("pre_gen_project")
 post_gen_project = hook("post_gen_project")
 
 
-def test_what_the_answers_leave_out_is_removed(tmp_path: Path) -> None:
+def test_files_that_the_answers_leave_out_are_removed(tmp_path: Path) -> None:
     left_out = ("src/templates/home.html", "deploy/site/base/a.yaml", "deploy/site/b.yaml")
     for name in (*left_out, "src/app.py"):
         write(tmp_path / name, "the template's")
@@ -45,7 +45,7 @@ def test_folders_that_would_be_left_empty_are_removed(tmp_path: Path) -> None:
     assert [tmp_path / "src"] == list(tmp_path.iterdir())
 
 
-def test_what_a_team_wrote_at_such_a_path_is_put_back(tmp_path: Path) -> None:
+def test_a_teams_file_at_a_removed_path_is_restored(tmp_path: Path) -> None:
     write(tmp_path / "home.py", "a team's")
 
     pre_gen_project.set_aside(tmp_path, "home.py stub.py")
@@ -56,7 +56,7 @@ def test_what_a_team_wrote_at_such_a_path_is_put_back(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"home.py": b"a team's"}
 
 
-def test_what_an_earlier_bake_wrote_at_such_a_path_is_removed(tmp_path: Path) -> None:
+def test_an_earlier_bakes_file_at_a_removed_path_is_removed(tmp_path: Path) -> None:
     write(tmp_path / "home.py", "the template's")
 
     pre_gen_project.set_aside(tmp_path, "home.py")
@@ -66,7 +66,7 @@ def test_what_an_earlier_bake_wrote_at_such_a_path_is_removed(tmp_path: Path) ->
     assert contents(tmp_path) == {}
 
 
-def test_a_bake_over_a_project_leaves_what_a_team_added(tmp_path: Path) -> None:
+def test_a_bake_over_a_project_keeps_a_teams_files(tmp_path: Path) -> None:
     project = bake(tmp_path, include_example=False)
     plain = contents(project)
     added = {
@@ -91,13 +91,13 @@ def test_a_bake_over_the_example_removes_it(tmp_path: Path) -> None:
     assert contents(project) == contents(plain)
 
 
-def test_the_next_commands_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bake_prints_the_next_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bake(tmp_path, project_name="Café Prices")
 
     assert "\n  cd cafe-prices\n  uv run cafe-prices " in capfd.readouterr().out
 
 
-def test_every_file_that_an_answer_brings_is_in_the_template() -> None:
+def test_every_optional_file_is_in_the_template() -> None:
     template = ROOT / "{{cookiecutter.project_slug}}"
     brought = [
         path.format(slug="{{cookiecutter.project_slug}}", package="{{cookiecutter.package_name}}")
@@ -108,7 +108,7 @@ def test_every_file_that_an_answer_brings_is_in_the_template() -> None:
     assert [path for path in brought if not (template / path).is_file()] == []
 
 
-def test_every_answer_that_brings_files_is_asked_for() -> None:
+def test_every_answer_with_optional_files_is_a_choice() -> None:
     for name, values in answers.BROUGHT_BY:
         assert set(values) < set(CHOICES[name])
 

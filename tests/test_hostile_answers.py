@@ -19,9 +19,9 @@ from .baking import ROOT, on_command_line
 from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
 from .roundtrip import TAME, Service
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # of sets of answers; each is a bake
+EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # sets of answers; each needs a bake
 
-# The questions that take the same texts.
+# The questions that accept the same texts.
 FREE = ("project_name", "project_description", "full_name")
 
 SENTENCE = r"""Error: (\w+) ['"].* .+; accepted is .+\."""
@@ -34,9 +34,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 def refused(service: Service, answers: Mapping[str, str]) -> str:
-    """The answer that is refused, or nothing when all came out as they went in.
+    """The refused answer, or an empty text if the bake keeps all answers unchanged.
 
-    The bake goes into a folder deep enough in an empty one that a way out of it would be seen.
+    The bake goes into a deep folder of an empty folder, so that a file outside of it is noticed.
     """
     with TemporaryDirectory() as folder:
         output = Path(folder, "one", "two", "three")
@@ -62,7 +62,7 @@ def test_the_table_of_hostile_answers_is_long() -> None:
 
 
 def dealt(place: int, name: str) -> list[str]:
-    """The accepted answers to a question of free text, without what another is given."""
+    """The accepted answers to a question of free text; each shared text goes to one question."""
     return [
         text
         for number, text in enumerate(ACCEPTED[name])
@@ -74,11 +74,11 @@ def dealt(place: int, name: str) -> list[str]:
     "everywhere",
     [
         pytest.param(False, id="each text once"),
-        # Each is a bake: three times as many.
+        # Three times as many bakes.
         pytest.param(True, id="each text in each question", marks=pytest.mark.heavy),
     ],
 )
-def test_the_accepted_answers_of_the_table_come_out_as_they_went_in(
+def test_the_accepted_answers_of_the_table_are_kept_unchanged(
     service: Service, *, everywhere: bool
 ) -> None:
     few = {name: dealt(place, name) for place, name in enumerate(FREE)}
@@ -97,7 +97,7 @@ def test_the_refused_answers_of_the_table_are_named(variable: str, service: Serv
 
 
 def writable(text: str) -> bool:
-    """Whether a text can be seen and written as it is, said in other words than in `answers`."""
+    """Whether a text is visible and can be written; independent of the code in `answers`."""
     hidden = {"Cc", "Cs", "Zl", "Zp"}
     turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     return text.strip() == text != "" and not any(
@@ -108,7 +108,7 @@ def writable(text: str) -> bool:
     )
 
 
-# Any text, and texts of what has a meaning somewhere.
+# Any text, and texts of characters with a meaning in some language.
 texts = st.text(st.characters(), max_size=120) | st.lists(
     st.sampled_from([*ACCEPTED_TEXTS, *"\\\"'`{}%$#<>&*_[]|~:-=!@ \t\n"]), max_size=12
 ).map("".join)
@@ -140,7 +140,7 @@ given_names = st.one_of(names, names, names, st.sampled_from(REFUSED_NAMES), tex
     ),
 )
 @example(free=dict.fromkeys(("project_name", "project_description", "full_name"), '"""'), named={})
-def test_all_answers_at_once_come_out_as_they_went_in_or_one_is_named(
+def test_all_answers_at_once_are_kept_unchanged_or_one_is_named(
     free: dict[str, str], named: dict[str, str], service: Service
 ) -> None:
     longest = {"project_name": 100, "project_description": 500, "full_name": 100}
@@ -151,18 +151,18 @@ def test_all_answers_at_once_come_out_as_they_went_in_or_one_is_named(
     assert wrong in bad | named.keys() if wrong else not bad
 
 
-# Each value is a process of its own.
+# Each value needs a process.
 @pytest.mark.parametrize(
     "number", [0, 3, *(pytest.param(each, marks=pytest.mark.heavy) for each in (1, 2))]
 )
-def test_the_command_line_says_the_same(number: int, tmp_path: Path) -> None:
-    hooks = "yes" if number % 2 else "no"  # which run after the refusal, if at all
+def test_the_command_line_gives_the_same_refusals(number: int, tmp_path: Path) -> None:
+    hooks = "yes" if number % 2 else "no"  # the refusal comes before the hooks
     output = tmp_path / "one" / "two" / "three"
     output.mkdir(parents=True)
     sample = {name: REFUSED[name][len(REFUSED[name]) * number // 4] for name in sorted(REFUSED)}
     for name, value in sample.items():
         if "\0" in value or not value.isprintable():
-            continue  # no command line can hold it
+            continue  # impossible on a command line
         arguments = ("--no-input", "-o", output, "--accept-hooks", hooks, f"{name}={value}")
         done = on_command_line(ROOT, *arguments, cwd=tmp_path)
 
@@ -179,14 +179,14 @@ def test_the_command_line_says_the_same(number: int, tmp_path: Path) -> None:
 @example(name="x" * 100)
 @example(name="x" * 49 + " y")
 @example(name="A" * 39 + " python")
-def test_what_is_suggested_for_a_name_is_accepted(name: str) -> None:
+def test_the_suggested_slug_and_package_are_accepted(name: str) -> None:
     suggested = answers.slug(name)
 
     assert answers.problem({"project_slug": suggested}) == ""
     assert answers.problem({"package_name": suggested.replace("-", "_")}) == ""
 
 
-def test_every_name_that_is_taken_has_a_suggestion_of_its_own() -> None:
+def test_every_reserved_name_has_another_suggestion() -> None:
     taken = {
         *sys.stdlib_module_names,
         *answers.dependencies(),

@@ -20,7 +20,7 @@ PORT = 8000
 UPSTREAM_PORT = 9000
 # buildah takes a label from its cache even when a build argument has changed, so these are fixed.
 LABELS = {"version": "1.2.3", "revision": "0f0f0f0", "created": "2026-01-02T03:04:05Z"}
-MAY_BE_WRITTEN = {"run/lock", "tmp", "var/tmp"}  # by everybody, in every Debian
+MAY_BE_WRITTEN = {"run/lock", "tmp", "var/tmp"}  # world-writable in every Debian
 MEBIBYTE = 1024 * 1024
 
 
@@ -53,7 +53,7 @@ def wait_until_ready(container: containers.Container) -> None:
         network.submit(serving.wait_until_ready, container.process, PORT).result()
 
 
-def test_the_image_says_what_it_is_made_of(image: str) -> None:
+def test_the_labels_of_the_image_name_its_source(image: str) -> None:
     labels = containers.inspect(image)["Labels"]
 
     prefix = "org.opencontainers.image."
@@ -61,7 +61,7 @@ def test_the_image_says_what_it_is_made_of(image: str) -> None:
     assert labels[f"{prefix}title"] == "price-service"
 
 
-def test_a_change_of_the_source_leaves_the_layer_of_the_dependencies(
+def test_a_change_of_the_source_keeps_the_layer_of_the_dependencies(
     image: str, project: Path, tmp_path: Path
 ) -> None:
     changed = shutil.copytree(project, tmp_path / "project", ignore=shutil.ignore_patterns(".*env"))
@@ -89,11 +89,11 @@ def test_there_is_no_compiler_and_no_package_manager(files: Path) -> None:
     assert [*files.glob("usr/**/ensurepip")] == []
 
 
-def test_what_scanners_read_is_still_there(files: Path) -> None:
+def test_the_package_lists_for_scanners_exist(files: Path) -> None:
     assert "Package: libc6" in (files / "var/lib/dpkg/status").read_text(encoding="utf-8")
 
 
-def test_the_service_and_its_dependencies_take_little_room(files: Path) -> None:
+def test_the_service_and_its_dependencies_are_small(files: Path) -> None:
     size = sum(path.stat().st_size for path in (files / "app").rglob("*") if path.is_file())
 
     assert size < 80 * MEBIBYTE
@@ -106,7 +106,7 @@ def test_the_modules_are_compiled(files: Path) -> None:
     assert {path.stem for path in package.glob("*.py")} == compiled
 
 
-def test_its_user_owns_nothing_and_may_write_nothing(image: str, files: Path) -> None:
+def test_its_user_owns_no_file_and_can_write_none(image: str, files: Path) -> None:
     user = int(containers.inspect(image)["User"].partition(":")[0])
     everything = [path for path in files.rglob("*") if path.is_file() or path.is_dir()]
 
@@ -116,7 +116,7 @@ def test_its_user_owns_nothing_and_may_write_nothing(image: str, files: Path) ->
     assert found <= MAY_BE_WRITTEN
 
 
-def test_it_answers(container: containers.Container) -> None:
+def test_the_container_answers(container: containers.Container) -> None:
     with container.network() as network:
         answer = network.submit(serving.get, PORT, "/prices?symbol=AAPL&symbol=MSFT").result()
 
@@ -124,7 +124,7 @@ def test_it_answers(container: containers.Container) -> None:
     assert {"AAPL", "MSFT"} == set(answer.json()["prices"])
 
 
-def test_it_is_process_1_and_not_root(container: containers.Container) -> None:
+def test_the_service_is_process_1_and_not_root(container: containers.Container) -> None:
     status = dict(
         line.split(":\t", 1) for line in container.run("cat", "/proc/1/status").stdout.splitlines()
     )
@@ -135,13 +135,13 @@ def test_it_is_process_1_and_not_root(container: containers.Container) -> None:
 
 
 @pytest.mark.parametrize("path", ["/app/new", "/app/.venv/new", "/etc/new", "/home/new", "/new"])
-def test_it_cannot_write(path: str, container: containers.Container) -> None:
+def test_the_service_cannot_write(path: str, container: containers.Container) -> None:
     done = container.run("touch", path)
 
     assert "Read-only file system" in done.stderr
 
 
-def test_its_health_check_tells_a_service_from_none(
+def test_the_health_check_fails_without_a_service(
     image: str, container: containers.Container
 ) -> None:
     kind, *check = containers.inspect(image)["Healthcheck"]["Test"]
@@ -170,7 +170,7 @@ def test_the_stub_of_the_compose_file_answers_its_health_check(image: str, proje
 
 
 class HeldUpstream(ThreadingHTTPServer):
-    """An upstream that says when it has been asked, and answers once it may."""
+    """An upstream that reports its first request, and answers once the test allows it."""
 
     def __init__(self) -> None:
         self.asked = Event()
@@ -184,7 +184,7 @@ class HeldAnswer(BaseHTTPRequestHandler):
     server: HeldUpstream
 
     def do_GET(self) -> None:
-        """Answers with a price, held back."""
+        """Answers with a price once the test allows it."""
         self.server.asked.set()
         self.server.may_answer.wait(serving.STOP_SECONDS)
         self.send_response(200)
@@ -192,7 +192,7 @@ class HeldAnswer(BaseHTTPRequestHandler):
         self.wfile.write(b'{"symbol": "AAPL", "price": 1.5}')
 
 
-def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
+def test_sigterm_drains_and_exits_with_0(image: str) -> None:
     settings = {
         **serving.PRODUCTION,
         "PRICES__BASE_URL": f"http://127.0.0.1:{UPSTREAM_PORT}",
@@ -221,7 +221,7 @@ def test_sigterm_drains_and_then_it_exits_with_0(image: str) -> None:
 
 
 def wait_until_refused(port: int) -> None:
-    """Returns once the service has said that it wants no more requests, and takes none."""
+    """Returns once `/readyz` has answered 503 and the port refuses connections."""
     deadline = time.monotonic() + serving.STOP_SECONDS
     status = 0
     try:
@@ -230,4 +230,4 @@ def wait_until_refused(port: int) -> None:
     except ConnectionError:
         assert status == 503
     else:
-        pytest.fail(f"it still answers /readyz, with {status}")
+        pytest.fail(f"/readyz still answers, with {status}")

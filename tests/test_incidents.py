@@ -40,7 +40,7 @@ def test_an_incident_makes_its_alerts_fire_and_no_others(name: str, service: Pat
     assert seen.fired - incident.must - incident.may == set()
 
 
-def test_the_incidents_are_about_alerts_that_there_are(project: Path) -> None:
+def test_the_incidents_name_known_alerts_only(project: Path) -> None:
     rules = yaml.safe_load((project / "deploy/observability/rules.yaml").read_text())
     known = {rule.get("alert") for group in rules["groups"] for rule in group["rules"]}
 
@@ -59,7 +59,7 @@ def test_the_incidents_are_about_alerts_that_there_are(project: Path) -> None:
         ("record: a:increase1h", "record: a:increase1h"),
     ],
 )
-def test_only_windows_and_waits_become_shorter(rule: str, expected: str) -> None:
+def test_shorter_rules_change_windows_and_waits_only(rule: str, expected: str) -> None:
     assert shorter(rule) == expected
 
 
@@ -75,7 +75,7 @@ def test_every_window_and_wait_of_the_rules_becomes_shorter(project: Path) -> No
     assert "[5m]" not in shorter(text)
 
 
-def test_each_picture_of_the_page_on_observing_is_there_small_and_shown(project: Path) -> None:
+def test_each_picture_of_the_page_on_observing_is_small_and_shown(project: Path) -> None:
     text = (project / "docs" / "observing.md").read_text(encoding="utf-8")
     shown = re.findall(r"^!\[.+\]\(images/(.+)\)$", text, re.MULTILINE)
 
@@ -87,7 +87,7 @@ def test_each_picture_of_the_page_on_observing_is_there_small_and_shown(project:
         assert len(picture) < 10_000
 
 
-def test_a_picture_shows_a_gap_where_there_is_no_value() -> None:
+def test_a_picture_shows_a_gap_for_missing_values() -> None:
     line = [(0.0, 1.0), (1.0, 2.0), (5.0, 3.0)]
     lines = [dict.fromkeys(graph.queries, line) for graph in GRAPHS]
 

@@ -1,7 +1,7 @@
 """The layout of a bake: a small service, and libraries that do not depend on it.
 
-The sources are read, not run, so that what is imported for types only, or inside a function, counts
-too. They are the template's own; a condition in them is a comment line, which Python passes over.
+The sources are parsed, not run, so imports for types only and imports inside a function count too.
+They are the template's sources; its conditions are comment lines, which Python ignores.
 """
 
 import ast
@@ -27,10 +27,10 @@ SERVICE = "{{cookiecutter.package_name}}"
 LIBRARIES = ("flask_asgi", "flask_guards", "typed_views", "upstreams")
 MARKUP = re.compile(r"\{\{|\{%|\{#|# jinja:")
 
-# What only a library is to know of.
+# Modules that only a library may import.
 ENGINE = {"aiohttp", "asgiref.sync", "asgiref.wsgi", "greenlet", "httptools"}
 
-# What each part may not import, by first names or by whole ones.
+# Forbidden imports of each part: packages, or modules by their dotted names.
 FORBIDDEN = {
     "flask_asgi": {SERVICE, "flask_guards", "pydantic", "tests", "typed_views", "upstreams"},
     "flask_guards": ENGINE
@@ -45,12 +45,12 @@ FORBIDDEN = {
     SERVICE: ENGINE | {"tests"},
 }
 
-# In the order in which a request meets them. None imports one that stands before it.
+# The parts in the order in which a request passes them. No part imports an earlier part.
 ORDER = ("serve", "asgi", "app", "views", "clients")
 
 
 class Module(NamedTuple):
-    """A module's dotted name, what it holds, and whether it is the `__init__.py` of a package."""
+    """A module's dotted name, its syntax tree, and whether it is the `__init__.py` of a package."""
 
     name: str
     tree: ast.Module
@@ -58,13 +58,13 @@ class Module(NamedTuple):
 
 
 def module(name: str, text: str, *, is_package: bool = False) -> Module:
-    """The module that a text is."""
+    """The module with this source text."""
     return Module(name, ast.parse(text), is_package)
 
 
 @cache
 def modules(folder: Path) -> dict[str, Module]:
-    """Every module of a package by its dotted name, which begins with the package's."""
+    """The modules of a package by their dotted names, which begin with the package's name."""
     found = {}
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder.parent).with_suffix("").parts
@@ -75,7 +75,7 @@ def modules(folder: Path) -> dict[str, Module]:
 
 
 def absolute(importer: Module, node: ast.ImportFrom) -> str:
-    """The dotted name that the `from` of an import stands for."""
+    """The absolute dotted name after the `from` of an import."""
     if not node.level:
         return node.module or ""
     above = node.level - importer.is_package
@@ -85,7 +85,7 @@ def absolute(importer: Module, node: ast.ImportFrom) -> str:
 
 
 def imports(importer: Module) -> Iterator[tuple[str, str]]:
-    """Every import: a dotted name, and what is taken from there, or nothing."""
+    """Every import: a dotted name, and the name imported from it, or an empty text."""
     for node in ast.walk(importer.tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -95,17 +95,17 @@ def imports(importer: Module) -> Iterator[tuple[str, str]]:
 
 
 def imported(importer: Module) -> set[str]:
-    """Every dotted name that an import may have loaded, with those that it is inside of."""
+    """Every dotted name that an import may load, with its parent packages."""
     names = {f"{start}.{name}" if name else start for start, name in imports(importer)}
     parts = (name.split(".") for name in names)
     return {".".join(each[: end + 1]) for each in parts for end in range(len(each))}
 
 
-def circle(package: Mapping[str, Module]) -> list[str]:
-    """The modules of one import circle of a package; empty when there is none.
+def import_cycle(package: Mapping[str, Module]) -> list[str]:
+    """The modules of one import cycle of a package; empty if it has no cycle.
 
-    To import a module runs the packages that it is inside of. Those that the importer is inside of
-    too are running already, and count only where it takes something of theirs.
+    The import of a module first runs its parent packages. The importer's own parent packages are
+    running already; they count only if it imports a name from them.
     """
     graph = {}
     for each in package.values():
@@ -121,7 +121,7 @@ def circle(package: Mapping[str, Module]) -> list[str]:
 
 @cache
 def public(library: str) -> list[str]:
-    """What a library's `__all__` lists."""
+    """The names in a library's `__all__`."""
     for node in modules(SRC / library)[library].tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
@@ -130,7 +130,7 @@ def public(library: str) -> list[str]:
 
 @cache
 def optional(library: str) -> set[str]:
-    """The public names that a library imports at their first use: they have dependencies."""
+    """The public names that a library imports at first use: they need optional dependencies."""
     return {
         alias.name
         for node in modules(SRC / library)[library].tree.body
@@ -142,7 +142,7 @@ def optional(library: str) -> set[str]:
 
 
 def private_uses(user: Module) -> Iterator[str]:
-    """Every place where a module reaches behind the public names of a library."""
+    """Every use of a library's private name in a module."""
     names = {
         library: {*public(library), *optional(library), "__version__"} for library in LIBRARIES
     }
@@ -161,7 +161,7 @@ def private_uses(user: Module) -> Iterator[str]:
 
 
 def lines(files: Mapping[str, bytes]) -> int:
-    """How many lines of Python there are."""
+    """The number of lines of Python."""
     return sum(data.count(b"\n") for name, data in files.items() if name.endswith(".py"))
 
 
@@ -170,13 +170,13 @@ def test_the_sources_are_a_service_and_its_libraries() -> None:
 
 
 @pytest.mark.parametrize("part", FORBIDDEN)
-def test_no_part_imports_what_it_must_not_know(part: str) -> None:
+def test_no_part_has_a_forbidden_import(part: str) -> None:
     wrong = {name: imported(each) & FORBIDDEN[part] for name, each in modules(SRC / part).items()}
 
     assert {name: names for name, names in wrong.items() if names} == {}
 
 
-def test_no_part_of_the_service_imports_one_that_a_request_meets_before_it() -> None:
+def test_no_part_of_the_service_imports_an_earlier_part() -> None:
     service = modules(SRC / SERVICE)
     for place, name in enumerate(ORDER):
         before = {f"{SERVICE}.{earlier}" for earlier in ORDER[:place]}
@@ -190,8 +190,8 @@ def test_no_part_of_the_service_imports_one_that_a_request_meets_before_it() -> 
     "part",
     [*LIBRARIES, SERVICE],
 )
-def test_no_module_is_part_of_an_import_circle(part: str) -> None:
-    assert circle(modules(SRC / part)) == []
+def test_no_part_has_an_import_cycle(part: str) -> None:
+    assert import_cycle(modules(SRC / part)) == []
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_no_module_is_part_of_an_import_circle(part: str) -> None:
         "from .sub.c import x",  # runs p.sub, which imports a
     ],
 )
-def test_a_circle_is_found_however_it_is_imported(text: str) -> None:
+def test_a_cycle_is_found_in_every_form_of_import(text: str) -> None:
     package = {
         "p": module("p", "from .a import x", is_package=True),
         "p.a": module("p.a", "from .b import x"),
@@ -217,10 +217,10 @@ def test_a_circle_is_found_however_it_is_imported(text: str) -> None:
         "p.sub.c": module("p.sub.c", ""),
     }
 
-    assert {"p.a", "p.b"} <= {*circle(package)}
+    assert {"p.a", "p.b"} <= {*import_cycle(package)}
 
 
-def test_modules_beside_each_other_are_no_circle() -> None:
+def test_imports_without_a_cycle_are_accepted() -> None:
     package = {
         "p": module("p", "from .a import x\nfrom .sub import y", is_package=True),
         "p.a": module("p.a", "from . import b\nimport q.p.a"),
@@ -229,16 +229,16 @@ def test_modules_beside_each_other_are_no_circle() -> None:
         "p.sub.c": module("p.sub.c", "import os"),
     }
 
-    assert circle(package) == []
+    assert import_cycle(package) == []
 
 
-def test_the_service_takes_public_names_only() -> None:
+def test_the_service_uses_public_names_only() -> None:
     found = [use for each in modules(SRC / SERVICE).values() for use in private_uses(each)]
 
     assert found == []
 
 
-def test_the_tests_of_a_service_take_public_names_only(project: Path) -> None:
+def test_the_tests_of_a_service_use_public_names_only(project: Path) -> None:
     found = [use for each in modules(project / "tests").values() for use in private_uses(each)]
 
     assert found == []
@@ -260,7 +260,7 @@ def test_the_tests_of_a_service_take_public_names_only(project: Path) -> None:
         ("mock.patch('upstreams._pool.Pool')", True),
     ],
 )
-def test_what_reaches_behind_public_names_is_found(text: str, *, expected: bool) -> None:
+def test_uses_of_private_names_are_found(text: str, *, expected: bool) -> None:
     assert expected == bool([*private_uses(module("service.module", text))])
 
 
@@ -311,19 +311,19 @@ def test_a_library_is_the_same_bytes_in_every_bake(library: str, project: Path) 
             assert data == files[f"src/{library}/{name}"].encode()
 
 
-# `test_bakes` checks a whole service, the libraries too, for the system that differs most.
+# `test_bakes` checks a whole service with its libraries for the system that differs most.
 @pytest.mark.heavy
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
 def test_the_libraries_pass_the_type_checks_of_every_system(python: str, platform: str) -> None:
-    """`make lint` does it for the one that it runs on; a service takes their types as they are."""
+    """`make lint` checks only its own system; a service's mypy reports no fault in a library."""
     system = ("--python-version", python, "--platform", platform)
     where = (*system, "--cache-dir", ROOT / ".cache" / "mypy-libraries")
 
     run(sys.executable, "-m", "mypy", *where, *(SRC / name for name in LIBRARIES), cwd=ROOT)
 
 
-def test_git_knows_the_libraries_as_not_the_teams(tmp_path: Path) -> None:
+def test_git_attributes_mark_the_libraries_as_vendored(tmp_path: Path) -> None:
     project = bake(tmp_path)
     git(project, "init", "--quiet")
     marks = ("linguist-vendored", "linguist-generated")
@@ -352,13 +352,13 @@ def test_the_tests_of_a_service_are_small(project: Path) -> None:
     assert 0 < lines(contract) <= 350
 
 
-def test_only_the_parts_are_looked_up_by_a_name_that_no_type_checker_knows(project: Path) -> None:
+def test_only_parts_py_uses_app_extensions(project: Path) -> None:
     package = contents(project / "src" / "price_service")
 
     assert [name for name, data in package.items() if b".extensions" in data] == ["parts.py"]
 
 
-def test_the_contract_knows_nothing_of_the_service(project: Path) -> None:
+def test_the_contract_does_not_use_the_service(project: Path) -> None:
     tests = modules(project / "tests")
     contract = [each for name, each in tests.items() if name.startswith("tests.contract.")]
     files = contents(project / "tests" / "contract")

@@ -21,7 +21,7 @@ STATUS = re.compile(r"accepted|superseded(?: in part)? by \[(\d+)\]\((\S+\.md)\)
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """The files of the repository, outside of the template's folder, that match."""
+    """The tracked files outside of the template's folder that match."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
         cwd=ROOT,
@@ -34,7 +34,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def tokens(page: Path) -> Iterator[Token]:
-    """Everything in a page, with what is inside paragraphs."""
+    """The tokens of a page, including those inside paragraphs."""
     for token in MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8")):
         yield token
         yield from token.children or []
@@ -50,7 +50,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as code hosts make them."""
+    """The anchors of a page's headings, in the form of code hosts."""
     every = list(tokens(page))
     found: set[str] = set()
     for before, token in pairwise(every):
@@ -67,7 +67,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def broken(page: Path, folder: Path) -> Iterator[str]:
-    """The links of a page that lead nowhere, or out of the folder."""
+    """The broken links of a page, and the links out of the folder."""
     for link in links(page):
         if re.match(r"[a-z]+:", link):
             continue
@@ -78,7 +78,7 @@ def broken(page: Path, folder: Path) -> Iterator[str]:
             yield f"{page.relative_to(folder)}: {link}"
 
 
-def test_every_link_of_the_repository_leads_somewhere() -> None:
+def test_no_link_of_the_repository_is_broken() -> None:
     pages = tracked("*.md")
 
     assert ROOT / "docs/README.md" in pages
@@ -86,13 +86,13 @@ def test_every_link_of_the_repository_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("include_example", [True, False])
-def test_every_link_of_a_service_leads_somewhere(tmp_path: Path, *, include_example: bool) -> None:
+def test_no_link_of_a_service_is_broken(tmp_path: Path, *, include_example: bool) -> None:
     service = bake(tmp_path, deployment="all", include_example=include_example)
 
     assert [link for page in service.rglob("*.md") for link in broken(page, service)] == []
 
 
-def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A `page`, and more\n\n[a](page.md) [b](#a-page-and-more) [c](https://example.com)\n\n"
@@ -103,7 +103,7 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert said == ["other.md", "#more", "../x", "h.svg", "j.md"]
 
 
-def test_every_page_that_a_comment_names_is_there() -> None:
+def test_every_page_that_a_comment_names_exists() -> None:
     named = re.compile(r"\bdocs/(?:decisions|how-to|reference|tutorial)/[\w./-]*\w\.md")
     texts = tracked("*.py", "*.toml", "*.yml", "Makefile", "*.md", "*.json")
 
@@ -112,7 +112,7 @@ def test_every_page_that_a_comment_names_is_there() -> None:
             assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)} names {name}"
 
 
-def test_the_index_of_decisions_says_what_each_page_says() -> None:
+def test_the_index_of_decisions_matches_the_pages() -> None:
     rows = ROW.findall((DECISIONS / "README.md").read_text(encoding="utf-8"))
 
     assert sorted(row[2] for row in rows) == sorted(
@@ -125,7 +125,7 @@ def test_the_index_of_decisions_says_what_each_page_says() -> None:
         assert text.startswith(f"# {title}\n\n*Decision {number} of {date}: {status}.*\n\n"), name
 
 
-def test_a_superseded_decision_names_the_one_that_holds() -> None:
+def test_a_superseded_decision_names_its_successor() -> None:
     rows = ROW.findall((DECISIONS / "README.md").read_text(encoding="utf-8"))
     by_number = {number: name for number, _, name, _, _ in rows}
 

@@ -11,16 +11,16 @@ import pytest
 from .baking import ROOT
 from .rendering import PROJECT, Renderer, all_sets
 
-# What Windows allows in no name, and the names that it keeps for devices.
+# Characters that Windows forbids in names, and its names of devices.
 FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]|[. ]$')
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
-# Windows allows 260 characters, and a folder for the projects needs its share.
+# Windows allows 260 characters, including the folder of the project.
 LONGEST_PATH = 160
 
 LONG = {"project_slug": "x" * 50, "package_name": "y" * 50}
 
-# Modules with which a hook would need a program, a network or a system that is like this one.
+# Modules that need a program, a network or a certain system.
 NOT_FOR_HOOKS = {"ctypes", "fcntl", "grp", "os", "posix", "pwd", "socket", "subprocess", "urllib"}
 
 HOOKS = sorted(ROOT.glob("hooks/*"))
@@ -28,7 +28,7 @@ HOOKS = sorted(ROOT.glob("hooks/*"))
 
 @pytest.fixture(scope="module")
 def paths(renderer: Renderer) -> set[str]:
-    """The path of every file that any answers bring, below the folder that holds the project."""
+    """The path of every file of any set of answers, including the project's folder."""
     return {
         f"{LONG['project_slug']}/{path}"
         for answers in all_sets()
@@ -36,7 +36,7 @@ def paths(renderer: Renderer) -> set[str]:
     }
 
 
-def test_every_name_is_one_on_every_system(paths: set[str]) -> None:
+def test_every_file_name_is_valid_on_every_system(paths: set[str]) -> None:
     sources = {path.relative_to(ROOT).as_posix() for path in PROJECT.rglob("*")}
     names = {part for path in paths | sources for part in PurePosixPath(path).parts}
 
@@ -55,7 +55,7 @@ def test_no_path_is_too_long_with_the_longest_names(paths: set[str]) -> None:
     assert max(map(len, paths)) <= LONGEST_PATH
 
 
-def test_the_template_holds_no_links_and_no_carriage_returns() -> None:
+def test_the_template_has_no_symlinks_and_no_carriage_returns() -> None:
     for path in [
         *PROJECT.rglob("*"),
         *(ROOT / "templates").rglob("*"),
@@ -66,7 +66,7 @@ def test_the_template_holds_no_links_and_no_carriage_returns() -> None:
         assert path.is_dir() or b"\r" not in path.read_bytes(), path
 
 
-def test_every_hook_is_python_that_needs_nothing_but_its_library() -> None:
+def test_every_hook_needs_only_the_standard_library_and_jinja() -> None:
     assert {path.suffix for path in HOOKS if path.is_file()} == {".py"}
     for path in filter(Path.is_file, [*HOOKS, ROOT / "cookiecutter_flask_async_answers.py"]):
         imported = {

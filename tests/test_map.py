@@ -18,7 +18,7 @@ def rows(text: str) -> list[list[str]]:
     return [row for row in cells if not set("".join(row)) <= set("-| ")]
 
 
-def test_the_life_of_a_request_names_modules_that_are_there() -> None:
+def test_the_life_of_a_request_names_existing_modules() -> None:
     text = (ROOT / "docs/life-of-a-request.md").read_text(encoding="utf-8")
     table = rows(text)
 
@@ -40,7 +40,7 @@ def test_the_boxes_of_the_diagram_are_closed() -> None:
     assert {(len(line), line[-1] in "┐│┘") for line in lines} == {(78, True)}
 
 
-def test_the_glossary_is_in_order_and_says_each_word_once() -> None:
+def test_the_glossary_is_sorted_and_defines_each_word_once() -> None:
     words = [row[0] for row in rows((ROOT / "docs/glossary.md").read_text("utf-8"))][1:]
 
     assert words == sorted(set(words), key=str.lower)

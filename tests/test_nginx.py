@@ -35,7 +35,7 @@ pytestmark = [
     ),
 ]
 
-# The service, with views that say what reached them.
+# The service, with views that report the request as they received it.
 SERVING = """
 import asyncio, os
 from collections import Counter
@@ -96,7 +96,7 @@ async def work():
 serve.main(["--workers", "1"])
 """
 
-# For wrk: every second request is one that nginx must not send again.
+# For wrk: every second request is a POST, which nginx must not retry.
 LOAD = """
 local number = 0
 request = function()
@@ -156,7 +156,7 @@ def units(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 
 
 def site(project: Path, folder: Path, ports: tuple[int, int], backends: list[int]) -> Path:
-    """The configuration: the site that is shipped, on these ports of 127.0.0.1."""
+    """Writes a configuration with the shipped site, on these ports of 127.0.0.1."""
     text = (project / "deploy/nginx/price-service.conf").read_text(encoding="utf-8")
     certificate = ("-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem")
     options = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
@@ -174,7 +174,7 @@ def site(project: Path, folder: Path, ports: tuple[int, int], backends: list[int
         text = text.replace(shown, used)
     (folder / "site.conf").write_text(text, encoding="utf-8")
     config = folder / "nginx.conf"
-    # Started by root, the workers would be a user that cannot enter the test's folder.
+    # If root starts nginx, its workers switch to a user without access to the test's folder.
     user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(MAIN_CONFIG.format(user=user, folder=folder, site=folder / "site.conf"))
     return config
@@ -182,13 +182,13 @@ def site(project: Path, folder: Path, ports: tuple[int, int], backends: list[int
 
 @contextmanager
 def nginx(project: Path, folder: Path, backends: list[int]) -> Iterator[tuple[int, int]]:
-    """Runs nginx in front of these ports, and gives its own for HTTP and HTTPS."""
+    """Runs nginx in front of these ports; yields its ports for HTTP and HTTPS."""
     ports = (free_port(), free_port())
     config = site(project, folder, ports, backends)
     command = ["nginx", "-c", str(config), "-p", str(folder)]
     checked = run(*command, "-t", "-q", cwd=folder)
     assert checked == ""
-    run(*command, cwd=folder)  # returns when it listens, and goes on in the background
+    run(*command, cwd=folder)  # returns once nginx listens in the background
     try:
         yield ports
     finally:
@@ -211,7 +211,7 @@ def port(ports: tuple[int, int]) -> int:
 
 
 def unverified() -> ssl.SSLContext:
-    """A client's context that takes the test's own certificate."""
+    """A client's context that accepts the test's self-signed certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -226,7 +226,7 @@ def connect(port: int) -> HTTPSConnection:
 
 
 def raw(port: int) -> socket.socket:
-    """A connection for what an HTTP client would not send."""
+    """A connection for bytes that an HTTP client would not send."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     return unverified().wrap_socket(plain)
 
@@ -242,7 +242,7 @@ def ask(
 
 
 def until_closed(connection: socket.socket) -> bytes:
-    """All that comes on a connection until the other side closes it."""
+    """All bytes from a connection until the other side closes it."""
     received = b""
     while part := connection.recv(65536):
         received += part
@@ -264,7 +264,7 @@ def test_plain_http_is_sent_to_https(ports: tuple[int, int]) -> None:
     assert f"\r\nLocation: https://{HOST}/a?b=c\r\n" in head
 
 
-def test_the_service_sees_the_client_and_not_what_it_claims(port: int) -> None:
+def test_forged_forwarding_headers_never_reach_the_service(port: int) -> None:
     claims = {
         "X-Forwarded-For": "203.0.113.1",
         "X_Forwarded_For": "203.0.113.1",
@@ -282,7 +282,7 @@ def test_the_service_sees_the_client_and_not_what_it_claims(port: int) -> None:
     assert "X-Envoy-Expected-Rq-Timeout-Ms".lower() not in str(seen).lower()
 
 
-def test_headers_for_one_hop_end_at_nginx(port: int) -> None:
+def test_nginx_drops_hop_by_hop_headers(port: int) -> None:
     one_hop = {"Connection": "Upgrade, Keep-Alive", "Upgrade": "h2c", "Keep-Alive": "1", "TE": "a"}
 
     seen = json.loads(ask(port, "/seen", "POST", b"body", **one_hop)[1])
@@ -292,7 +292,7 @@ def test_headers_for_one_hop_end_at_nginx(port: int) -> None:
     assert not {name.title() for name in one_hop} & {name.title() for name in seen["headers"]}
 
 
-def test_an_old_client_can_read_a_stream(port: int) -> None:
+def test_an_http_1_0_client_can_read_a_stream(port: int) -> None:
     ask(port, "/open")
     ask(port, "/open")  # one for each instance
     with raw(port) as connection:
@@ -323,7 +323,7 @@ def test_a_stream_is_not_buffered(project: Path, tmp_path: Path) -> None:
     assert second == b"data: second\n\n"
 
 
-def test_slow_clients_are_cut_off_and_the_service_never_sees_them(port: int) -> None:
+def test_slow_clients_time_out_before_they_reach_the_service(port: int) -> None:
     head = f"POST /late HTTP/1.1\r\nHost: {HOST}\r\n".encode()
     with raw(port) as silent, raw(port) as in_head, raw(port) as in_body:
         in_head.sendall(head)
@@ -346,19 +346,19 @@ def test_a_body_may_be_as_large_as_the_service_allows(port: int) -> None:
     assert_problem(refused, problem, "Content Too Large")
 
 
-# What nginx refuses, as bytes, by the status that the client sees.
+# Requests that nginx refuses, each with the status of the answer.
 REFUSED = {
     "garbage": ("garbage\r\n", 400),
     "no header": ("GET / HTTP/1.1\r\nno header\r\n", 400),
     "no host": ("GET / HTTP/1.1\r\n", 400),
     "two hosts": (f"GET / HTTP/1.1\r\nHost: {HOST}\r\nHost: {HOST}\r\n", 400),
-    "a host that is none": ("GET / HTTP/1.1\r\nHost: /\r\n", 400),
-    "a length that is none": (f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: x\r\n", 400),
+    "an invalid host": ("GET / HTTP/1.1\r\nHost: /\r\n", 400),
+    "an invalid length": (f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: x\r\n", 400),
     "both lengths": (
         f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
         400,
     ),
-    "a way out": (f"GET /../x HTTP/1.1\r\nHost: {HOST}\r\n", 400),
+    "a path above the root": (f"GET /../x HTTP/1.1\r\nHost: {HOST}\r\n", 400),
     "TRACE": (f"TRACE / HTTP/1.1\r\nHost: {HOST}\r\n", 405),
     "a long address": (f"GET /{'a' * 9000} HTTP/1.1\r\nHost: {HOST}\r\n", 414),
     "a large cookie": (f"GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {'a' * 9000}\r\n", 431),
@@ -370,8 +370,8 @@ REFUSED = {
     "a version": (f"GET / HTTP/3.0\r\nHost: {HOST}\r\n", 505),
 }
 
-# Every status that nginx has a page of its own for and that is an error: `ngx_http_error_pages` in
-# its ngx_http_special_response.c, without those that only WebDAV or a password would bring.
+# Every error status with a built-in page of nginx: `ngx_http_error_pages` in its
+# ngx_http_special_response.c, without the statuses that need WebDAV or a password.
 MADE_BY_NGINX = {
     *(400, 403, 404, 405, 408, 411, 412, 413, 414, 416, 421, 429),
     *(494, 495, 496, 497, 500, 501, 502, 503, 504, 505, 507),
@@ -396,7 +396,7 @@ def is_problem(answer: bytes, status: int) -> bool:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_nginx_refuses_is_a_problem(name: str, port: int) -> None:
+def test_a_request_that_nginx_refuses_gets_a_problem(name: str, port: int) -> None:
     request, status = REFUSED[name]
     with raw(port) as connection:
         connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
@@ -406,7 +406,9 @@ def test_what_nginx_refuses_is_a_problem(name: str, port: int) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_nginx_refuses_without_tls_is_a_problem(name: str, ports: tuple[int, int]) -> None:
+def test_a_plain_http_request_that_nginx_refuses_gets_a_problem(
+    name: str, ports: tuple[int, int]
+) -> None:
     request, status = REFUSED[name]
     with socket.create_connection(("127.0.0.1", ports[0]), timeout=PATIENCE) as connection:
         connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
@@ -415,7 +417,7 @@ def test_what_nginx_refuses_without_tls_is_a_problem(name: str, ports: tuple[int
     assert is_problem(answer, status), answer
 
 
-def test_plain_http_where_tls_is_spoken_is_a_problem(port: int) -> None:
+def test_plain_http_on_the_tls_port_gets_a_problem(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         answer = until_closed(connection)
@@ -444,12 +446,12 @@ def test_every_error_that_nginx_can_make_has_a_problem(project: Path) -> None:
 
 
 def assert_problem(response: HTTPResponse, body: bytes, title: str) -> None:
-    """Checks that an error of nginx's own looks like the service's."""
+    """Checks that an error of nginx has the form of the service's problems."""
     assert response.headers["Content-Type"] == "application/problem+json"
     assert json.loads(body) == {"type": "about:blank", "title": title, "status": response.status}
 
 
-def test_without_the_service_there_is_a_problem(project: Path, tmp_path: Path) -> None:
+def test_a_service_that_is_down_gives_a_problem(project: Path, tmp_path: Path) -> None:
     with nginx(project, tmp_path, [free_port(), free_port()]) as (_, port):
         response, body = ask(port, "/seen")
 
@@ -458,7 +460,7 @@ def test_without_the_service_there_is_a_problem(project: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1)])
-def test_only_what_may_be_repeated_is_sent_to_the_other_instance(
+def test_only_idempotent_requests_are_retried_on_the_other_instance(
     method: str, times: int, project: Path, tmp_path: Path
 ) -> None:
     received = []

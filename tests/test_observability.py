@@ -22,11 +22,11 @@ from .uv import on_python, run
 FOLDER = "deploy/observability"
 UNIT_TESTS = ("alerts_test.yaml", "budgets_test.yaml")
 
-# What Prometheus adds: of the target, in Kubernetes, and for its own series.
+# Labels that Prometheus adds to a target, in Kubernetes too, and the labels of its own series.
 OF_THE_TARGET = {"job", "instance", "namespace"}
 OF_PROMETHEUS = {"up": OF_THE_TARGET, "ALERTS": {*OF_THE_TARGET, "alertstate"}}
 
-# What no request of the test below brings about; their labels are those of their definition.
+# Metrics that no request of the test below causes, with the labels of their definition.
 SELDOM = {"upstream_stream_failures": {"upstream", "error_type"}}
 
 VARIABLES = {"$__rate_interval": "1m", "$job": "price-service", "$namespace": "", "$instance": ".*"}
@@ -72,7 +72,7 @@ def queries(folder: Path) -> list[str]:
     return found
 
 
-# Read by Prometheus
+# Checks with promtool
 
 
 @needs_promtool
@@ -94,7 +94,7 @@ def test_each_alert_fires_when_it_should_and_not_otherwise(name: str, folder: Pa
 
 
 def moved_thresholds(text: str) -> Iterator[tuple[str, str]]:
-    """The rules with one threshold ten times as high or as low, and which one that is."""
+    """Each change of one threshold by a factor of ten, with the changed rules."""
     _, start, _ = text.partition("-processes")
     for found in re.finditer(r"(?:[<>]=?|[*]) (0\.\d+|[1-9]\d*)\b", text):
         if found.start() > text.index(start):
@@ -133,7 +133,7 @@ def test_prometheus_can_read_every_query_of_the_dashboard(folder: Path, tmp_path
     assert f"{len(rules)} rules found" in promtool("check", "rules", "queries.yaml", cwd=tmp_path)
 
 
-# Read as they are
+# Checks of the files' texts
 
 
 def test_every_alert_is_expected_by_a_unit_test(folder: Path) -> None:
@@ -147,7 +147,7 @@ def test_every_alert_is_expected_by_a_unit_test(folder: Path) -> None:
     assert len(expected) >= 15
 
 
-def test_every_alert_leads_to_its_section_of_the_runbook(project: Path, folder: Path) -> None:
+def test_every_alert_links_to_its_section_of_the_runbook(project: Path, folder: Path) -> None:
     document = (project / "docs" / "observing.md").read_text(encoding="utf-8")
     sections = {title.lower() for title in re.findall(r"^#+ (\w+)$", document, re.MULTILINE)}
 
@@ -179,14 +179,14 @@ def test_the_objectives_are_counted_alike_in_every_window(folder: Path) -> None:
     assert {len(expressions) for expressions in kinds.values()} == {1}
 
 
-def test_the_memory_that_alerts_is_the_pod_s(project: Path, folder: Path) -> None:
+def test_the_memory_alert_uses_the_pods_limit(project: Path, folder: Path) -> None:
     deployment = (project / "deploy/kubernetes/base/deployment.yaml").read_text(encoding="utf-8")
     (limit,) = {*re.findall(r"memory: (\d+)Mi", deployment)}
 
     assert f"0.85 * {limit} * 1024 * 1024" in alerts(folder)["MemoryNearLimit"]["expr"]
 
 
-def test_everything_means_the_same_job(folder: Path, project: Path) -> None:
+def test_every_file_names_the_same_job(folder: Path, project: Path) -> None:
     config = yaml.safe_load((folder / "prometheus.yml").read_text())
     (job,) = (each["job_name"] for each in config["scrape_configs"])
     monitor = yaml.safe_load(
@@ -209,7 +209,7 @@ def test_everything_means_the_same_job(folder: Path, project: Path) -> None:
 # The dashboard
 
 
-def test_the_dashboard_is_what_its_script_writes() -> None:
+def test_the_dashboard_equals_the_output_of_its_script() -> None:
     assert dashboard.text() == dashboard.FILE.read_text(encoding="utf-8")
 
 
@@ -227,7 +227,7 @@ def test_the_dashboard_s_panels_do_not_overlap(folder: Path) -> None:
     assert max(x for x, _ in taken) < 24  # Grafana's grid
 
 
-def test_each_query_of_a_panel_has_a_name_and_a_legend_of_labels_that_it_has(folder: Path) -> None:
+def test_each_query_of_a_panel_has_a_name_and_a_legend_of_its_own_labels(folder: Path) -> None:
     for graph in graphs(folder):
         names = [target["refId"] for target in graph["targets"]]
         assert len({*names}) == len(names)
@@ -241,7 +241,7 @@ def test_each_query_of_a_panel_has_a_name_and_a_legend_of_labels_that_it_has(fol
             assert legend <= (grouped or {"instance"}), target
 
 
-def test_a_dashboard_of_a_service_with_the_longest_name_is_one_that_grafana_takes(
+def test_grafana_accepts_the_dashboard_of_the_longest_service_name(
     tmp_path: Path,
 ) -> None:
     found = board(bake(tmp_path, project_slug="a" * 50) / FOLDER)
@@ -256,7 +256,7 @@ def test_a_dashboard_of_a_service_with_the_longest_name_is_one_that_grafana_take
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of each metric that a service exports, after requests of several kinds."""
-    project = bake(tmp_path_factory.mktemp("scraped"))  # an environment is made in it
+    project = bake(tmp_path_factory.mktemp("scraped"))  # gets an environment
     env = on_python(OLDEST)
     run("uv", "sync", "--locked", "--no-dev", cwd=project, env=env)
     port, metrics_port = free_port(), free_port()
@@ -282,7 +282,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def unknown(expressions: list[str], metrics: Mapping[str, set[str]]) -> Iterator[str]:
-    """What the expressions name and the metrics do not have."""
+    """Metrics and labels that the expressions name and the service does not export."""
     for metric, labels in {each for expression in expressions for each in named(expression)}:
         if metric not in metrics:
             yield metric
@@ -337,7 +337,7 @@ def test_the_names_in_an_expression_are_found(expression: str, expected: set[Nam
     assert {*named(expression)} == expected
 
 
-def test_what_is_not_exported_is_noticed() -> None:
+def test_unknown_metrics_and_labels_are_noticed() -> None:
     known = {"a": {"x"}}
 
     assert [*unknown(['sum by (x) (rate(a{job="b"}[5m])) > 0'], known)] == []

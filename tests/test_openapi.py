@@ -1,6 +1,6 @@
-"""The OpenAPI document is true: tools that only have the document can use the service.
+"""The OpenAPI document is correct: tools that only have the document can use the service.
 
-Each tool runs as a program in an environment of its own.
+Each tool runs as a program in a separate environment.
 """
 
 import json
@@ -19,7 +19,7 @@ from .uv import on_python, run
 
 CHROMIUM = shutil.which("chromium")
 
-# Uses the client that openapi-python-client made, which is beside it.
+# Uses the client that openapi-python-client generated in the same folder.
 CALLER = """
 import sys
 from price_client import AuthenticatedClient, Client
@@ -49,7 +49,7 @@ assert isinstance(found, Prices), found
 assert found.prices["AAPL"] == quoted.lines[0].price, found
 """
 
-# Opens `/docs`, and sends the example of `POST /quotes` from there.
+# Opens `/docs`, and sends the example of `POST /quotes` from the page.
 READER = """
 import sys
 from playwright.sync_api import sync_playwright
@@ -89,7 +89,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(project: Path) -> Iterator[str]:
-    """Where the default bake answers, with its stub."""
+    """The URL of the running default bake, with its stub."""
     port = free_port()
     settings = {"PORT": str(port), "STUB_DELAY_MS": "1", "QUOTES_LIMIT": "1000000/minute"}
     env = os.environ | on_python(OLDEST) | settings
@@ -100,7 +100,7 @@ def url(project: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def token(project: Path, url: str) -> str:
-    """A token that the default bake takes for quotes, as its README says to get one."""
+    """A token for quotes, from the command in the default bake's README."""
     assert url
     flask = ("uv", "run", "flask", "--app", "price_service.app")
     return run(*flask, "token", "--scope", "quotes:write", cwd=project).strip()
@@ -122,14 +122,14 @@ def test_the_committed_document_of_a_bake_is_openapi_3_1(project: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_requests_made_of_the_document_find_no_fault_in_a_service(
+def test_requests_generated_from_the_document_find_no_fault_in_a_service(
     url: str, token: str, programs: Path, tmp_path: Path
 ) -> None:
     schemathesis(programs, url, tmp_path, "--header", f"Authorization: Bearer {token}")
 
 
 @pytest.mark.heavy
-def test_requests_made_of_the_document_find_no_fault_in_any_kind_of_view(
+def test_requests_generated_from_the_document_find_no_fault_in_any_kind_of_view(
     programs: Path, tmp_path: Path
 ) -> None:
     with serve("tests.typed_views.served:asgi", "--no-access-log") as server:
@@ -151,12 +151,12 @@ def schemathesis(programs: Path, url: str, folder: Path, *more: str) -> None:
 
 
 @pytest.mark.heavy
-def test_a_client_made_of_the_document_calls_the_service(
+def test_a_client_generated_from_the_document_calls_the_service(
     project: Path, url: str, token: str, programs: Path, tmp_path: Path
 ) -> None:
     document = ("--path", project / "openapi.json", "--output-path", tmp_path / "price_client")
     config = tmp_path / "config.yml"
-    config.write_text("post_hooks: []\n", encoding="utf-8")  # they would format what was made
+    config.write_text("post_hooks: []\n", encoding="utf-8")  # they would format the client
     make = ("generate", *document, "--config", config, "--meta", "none", "--fail-on-warning")
 
     run(programs / "openapi-python-client", *make, cwd=tmp_path)

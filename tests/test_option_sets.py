@@ -16,13 +16,13 @@ from .rendering import Renderer, all_sets, pairwise_sets
 from .roundtrip import READERS
 from .uv import on_python, run
 
-FOLDERS = ROOT / ".cache" / "option-sets"  # kept, so that mypy knows what it has checked
+FOLDERS = ROOT / ".cache" / "option-sets"  # kept for mypy's cache
 
 pytestmark = pytest.mark.heavy
 
 
 def sources(files: Mapping[str, str]) -> str:
-    """The service that a project's tests run."""
+    """The sources of the service that a project's tests run."""
     seen = sorted((name, text) for name, text in files.items() if name.startswith("src/"))
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 
@@ -70,7 +70,7 @@ def test_every_set_of_options_passes_the_static_checks(
 def test_a_pairwise_set_of_options_passes_its_own_tests(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    # A file of tests runs once with each service: what an answer adds is tested with all services.
+    # Each file of tests runs once with each service, so an answer's tests run with all services.
     renderer = Renderer()
     tested: set[tuple[str, str]] = set()
     sets = pairwise_sets()

@@ -1,4 +1,4 @@
-"""An old or a wrong tool is refused with one sentence that says what to do."""
+"""An old or a wrong tool is refused with one sentence that names the remedy."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from .uv import interpreter, run
 def bake_with(
     *program: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A bake into the folder, from there, by another Cookiecutter."""
+    """A bake with another Cookiecutter, run in the folder of its output."""
     return on_command_line(
         ROOT, "--no-input", "--output-dir", cwd, cwd=cwd, env=env, program=program
     )
@@ -33,7 +33,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 @pytest.mark.heavy
-def test_python_3_10_is_told_which_is_needed(tmp_path: Path) -> None:
+def test_python_3_10_gets_a_message_with_the_required_version(tmp_path: Path) -> None:
     if not (python := interpreter("3.10")):
         pytest.skip("this machine has no Python 3.10")
     run("uv", "venv", "--quiet", "--python", python, "old", cwd=tmp_path)
@@ -45,7 +45,7 @@ def test_python_3_10_is_told_which_is_needed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_python_without_tomllib_is_told_which_is_needed(tmp_path: Path) -> None:
+def test_a_python_without_tomllib_gets_a_message_with_the_required_version(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tomllib'] = None")
 
     done = bake_with(
@@ -57,9 +57,11 @@ def test_a_python_without_tomllib_is_told_which_is_needed(tmp_path: Path) -> Non
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("version", ["2.1.1", "2.5.0"])
-def test_an_old_cookiecutter_is_told_which_is_needed(version: str, tmp_path: Path) -> None:
+def test_an_old_cookiecutter_gets_a_message_with_the_required_version(
+    version: str, tmp_path: Path
+) -> None:
     run("uv", "venv", "--quiet", "--python", sys.executable, "old", cwd=tmp_path)
-    # 2.1 imports pkg_resources, which later versions of setuptools no longer have.
+    # 2.1 imports pkg_resources, which newer versions of setuptools lack.
     packages = (f"cookiecutter=={version}", "setuptools<80")
     run("uv", "pip", "install", "--quiet", "--python", "old", *packages, cwd=tmp_path)
 
@@ -72,7 +74,7 @@ def test_an_old_cookiecutter_is_told_which_is_needed(version: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "version", ["1.7.3", "2.1.1", "2.5.0", "2.6.0", "2.10.1", "3.0", "", "dev"]
 )
-def test_the_oldest_cookiecutter_is_where_it_is_said(
+def test_the_oldest_cookiecutter_is_accepted_and_an_older_one_refused(
     version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cookiecutter.__version__", version)
@@ -85,7 +87,7 @@ def test_the_oldest_cookiecutter_is_where_it_is_said(
 
 
 @pytest.mark.parametrize("way", ["working directory", "PYTHONPATH"])
-def test_no_other_module_is_taken_for_one_of_the_templates(
+def test_modules_in_the_users_path_are_not_imported(
     way: str, project: Path, tmp_path: Path
 ) -> None:
     for name in ("answers", "hooks", "tests", "template", "extensions"):

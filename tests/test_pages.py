@@ -15,7 +15,7 @@ def change(text: str) -> Edit:
     return Edit("a/b.txt", "diff", text)
 
 
-def test_a_block_is_written_into_the_file_that_the_line_before_names(tmp_path: Path) -> None:
+def test_a_block_is_written_into_the_file_named_before_it(tmp_path: Path) -> None:
     [step] = steps(FILE)
 
     assert isinstance(step, Edit)
@@ -23,7 +23,7 @@ def test_a_block_is_written_into_the_file_that_the_line_before_names(tmp_path: P
     assert (tmp_path / "a/b.txt").read_text() == "one\ntwo\n"
 
 
-def test_a_diff_changes_what_is_there(tmp_path: Path) -> None:
+def test_a_diff_changes_the_file(tmp_path: Path) -> None:
     Edit("a/b.txt", "python", "one\ntwo\n\nthree\n").apply(tmp_path)
 
     change(" one\n-two\n+2\n\n@@\n+after nothing\n three\n").apply(tmp_path)
@@ -34,7 +34,7 @@ def test_a_diff_changes_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", [" four\n", " one\n two\n three\n+4\n", " same\n+x\n", "no sign\n"]
 )
-def test_a_diff_that_does_not_fit_once_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_diff_must_match_exactly_once(tmp_path: Path, text: str) -> None:
     Edit("a/b.txt", "python", "one\ntwo\n\nthree\nsame\nsame\n").apply(tmp_path)
 
     with pytest.raises(AssertionError):
@@ -50,12 +50,12 @@ def test_a_diff_that_does_not_fit_once_is_refused(tmp_path: Path, text: str) -> 
         "<!-- keeps running -->\n```console\n$ one\n$ two\n```\n",
     ],
 )
-def test_a_block_that_is_no_step_is_refused(page: str) -> None:
+def test_an_unknown_block_is_refused(page: str) -> None:
     with pytest.raises(AssertionError):
         list(steps(page))
 
 
-def test_what_is_only_shown_is_no_step() -> None:
+def test_a_block_that_is_only_shown_is_no_step() -> None:
     page = (
         "```text\na\n```\n\n<!-- not run: why -->\n```console\n$ b\n```\n\n"
         "<!-- not run: why -->\n```python\nc\n```\n"
@@ -74,7 +74,7 @@ def test_what_is_only_shown_is_no_step() -> None:
         ("true", [], ""),
     ],
 )
-def test_commands_that_do_as_shown_pass(
+def test_commands_with_the_shown_output_pass(
     tmp_path: Path, command: str, printed: list[str], mark: str
 ) -> None:
     Commands([command], printed, mark).run(tmp_path, {})
@@ -92,7 +92,7 @@ def test_commands_that_do_as_shown_pass(
         (["echo one more"], ["one"], ""),
     ],
 )
-def test_commands_that_do_not_as_shown_fail(
+def test_commands_with_another_output_fail(
     tmp_path: Path, commands: list[str], printed: list[str], mark: str
 ) -> None:
     with pytest.raises(AssertionError):

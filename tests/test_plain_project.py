@@ -1,4 +1,4 @@
-"""The own tests of a bake without the example pass."""
+"""A bake without the example passes its own tests."""
 
 from pathlib import Path
 

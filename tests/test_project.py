@@ -10,8 +10,8 @@ from .baking import CHOICES, OLDEST, PYTHONS, bake, describe
 from .uv import on_python, run, run_tests
 
 
-# Where they pass on the oldest, they rarely fail on the others. There `test_readmes.py` runs them,
-# as the README of the template says.
+# Tests that pass on the oldest Python rarely fail on a newer one. `test_readmes.py` runs them on
+# the oldest, with the commands in the README of the template.
 @pytest.mark.heavy
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_tests_of_a_default_bake_pass(python: str, tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_tests_of_a_bake_pass_with_the_oldest_dependencies_it_allows(tmp_pat
     run_tests(project, on_python(OLDEST), "--resolution", "lowest-direct")
 
 
-# A hundred times, eight threads end together, and code is called for the greenlet of each.
+# A hundred times, eight threads end at the same time, each with a greenlet.
 THREADS_THAT_END = """
 import faulthandler, sys, threading, weakref
 
@@ -70,8 +70,7 @@ def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
     run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
 
 
-# A lock file is sorted by name, says which Pythons, and has what the answers bring: none of these
-# has to do with another.
+# A lock file depends on the name, on the Python and on the optional packages, each independently.
 @pytest.mark.parametrize(
     "answers",
     [

@@ -1,6 +1,6 @@
 """The libraries' tests pass on every Python that is found, and with the oldest dependencies.
 
-`make test` runs them on the Python that it has itself, in one go with all others.
+`make test` runs them on its own Python, together with all other tests.
 """
 
 import sys
@@ -18,7 +18,7 @@ each_library = pytest.mark.parametrize("library", LIBRARIES)
 
 
 def run_tests_of(library: str, env: dict[str, str]) -> None:
-    """Runs a library's tests; what the template's own tests need is not installed there."""
+    """Runs a library's tests without the packages of the template's tests."""
     folder = f"tests/{library}"
     alone = (f"--confcutdir={folder}", "-p", "no:cacheprovider")
     run(

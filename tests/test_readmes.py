@@ -1,10 +1,10 @@
 """The commands in the READMEs work as shown.
 
 In a block fenced as `console`, the lines that begin with `$ ` are run, in order and in one shell,
-with the lines below them that begin with `> `. Blocks go on in the folder that the one before ended
-in. A comment on the line before the fence
-changes that: `<!-- keeps running -->` leaves the block's last command running for the blocks that
-follow, and `<!-- not run: reason -->` leaves the block out.
+with the lines below them that begin with `> `. Each block starts in the last folder of the block
+before. A comment on the line before the fence changes that: `<!-- keeps running -->` leaves the
+block's last command running for the blocks that follow, and `<!-- not run: reason -->` leaves the
+block out.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from .uv import on_python, run
 BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
 NOT_RUN = re.compile(r"not run: .+")
 
-# What stands for the public repository, which a test does not ask.
+# Local replacements of the public repository, as tests use no network.
 URL = address()
 CHECKOUT = shlex.quote(str(ROOT))
 STAND_INS = {
@@ -45,7 +45,7 @@ STAND_INS = {
 
 
 class Block(NamedTuple):
-    """The commands of a block, and whether the last one keeps running."""
+    """The commands of a block, and whether the last command keeps running."""
 
     commands: list[str]
     keeps_running: bool
@@ -65,7 +65,7 @@ def blocks(text: str) -> Iterator[Block]:
         yield Block(commands, keeps_running=bool(mark))
 
 
-def test_a_command_has_the_lines_that_it_reads() -> None:
+def test_a_command_includes_its_continued_lines() -> None:
     shown = "```console\n$ cat <<'END'\n> a\n>\n>   b\n> END\n  a\n$ true\n```\n"
 
     assert [*blocks(shown)] == [Block(["cat <<'END'\na\n\n  b\nEND", "true"], keeps_running=False)]
@@ -108,8 +108,8 @@ def test_the_commands_of_the_template_work(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md"])
-def test_the_commands_for_who_works_on_the_template_work(page: str, tmp_path: Path) -> None:
-    working_tree(tmp_path)  # a copy, whose workbench is nobody's
+def test_the_commands_for_maintainers_work(page: str, tmp_path: Path) -> None:
+    working_tree(tmp_path)  # a copy, as the commands overwrite the workbench
     git(tmp_path, "init", "--quiet")
     commit(tmp_path, "feat: the template")
 
@@ -129,8 +129,8 @@ def test_the_first_screen_has_the_command_and_a_view() -> None:
     assert lines.index("## How fast") > lines.index("## What is not in it")
 
 
-def test_the_view_that_the_readme_shows_asks_for_all_at_once() -> None:
-    barrier = asyncio.Barrier(3)  # asked one after another, none would return
+def test_the_view_in_the_readme_makes_all_calls_at_once() -> None:
+    barrier = asyncio.Barrier(3)  # calls one after another would never return
 
     async def price(symbol: str) -> str:
         await barrier.wait()
@@ -158,7 +158,7 @@ def test_the_view_that_the_readme_shows_asks_for_all_at_once() -> None:
 
 
 def entries(tree: str) -> set[str]:
-    """The paths that a drawn tree of a project names."""
+    """The paths in a drawn tree of a project."""
     found: set[str] = set()
     folders: list[str] = []
     for line in tree.splitlines()[1:]:
@@ -172,16 +172,16 @@ def entries(tree: str) -> set[str]:
     return found
 
 
-def test_the_tree_in_the_readme_is_that_of_a_bake(project: Path) -> None:
+def test_the_tree_in_the_readme_matches_a_bake(project: Path) -> None:
     (tree,) = re.findall(r"```text\n(price-service/\n.*?)```", template_readme(), re.DOTALL)
     real = {path.name for path in project.iterdir()}
 
     assert entries(tree) == real | {f"src/{path.name}" for path in (project / "src").iterdir()}
     for line in tree.splitlines()[1:-1]:
-        assert re.search(r"\S  +\S|/$", line), f"{line!r} says nothing of it"
+        assert re.search(r"\S  +\S|/$", line), f"{line!r} has no description"
 
 
-def test_every_picture_and_page_that_the_readme_links_is_there() -> None:
+def test_every_picture_and_page_that_the_readme_links_exists() -> None:
     links = re.findall(r"\]\(([^):]+)\)", template_readme())
 
     assert len(links) > 15
@@ -189,7 +189,7 @@ def test_every_picture_and_page_that_the_readme_links_is_there() -> None:
         assert (ROOT / link.partition("#")[0]).exists(), link
 
 
-def test_the_recorded_terminals_need_no_other_host() -> None:
+def test_the_recorded_terminals_load_nothing_from_other_hosts() -> None:
     for name in ("bake", "demo"):
         picture = (ROOT / "docs" / "images" / f"{name}.svg").read_text(encoding="utf-8")
         assert "url(http" not in picture
@@ -224,7 +224,7 @@ def test_every_task_that_a_page_names_is_in_the_makefile(place: str, project: Pa
 
 
 @pytest.mark.parametrize("place", ["here", "in a bake"])
-def test_the_page_for_assistants_is_short_and_names_what_there_is(
+def test_the_page_for_assistants_is_short_and_names_existing_files(
     place: str, project: Path
 ) -> None:
     folder = ROOT if place == "here" else project

@@ -13,15 +13,15 @@ FOLDER = ROOT / "docs" / "reference"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pages, written anew."""
+    """The pages, written again."""
     if f"{sys.version_info[0]}.{sys.version_info[1]}" != OLDEST:
-        pytest.skip(f"signatures are written as Python {OLDEST} shows them")
+        pytest.skip(f"the pages have the signatures of Python {OLDEST}")
     folder = tmp_path_factory.mktemp("reference")
     subprocess.run([sys.executable, "-m", "scripts.reference", folder], cwd=ROOT, check=True)
     return folder
 
 
-def test_the_pages_are_those_of_the_code(written: Path) -> None:
+def test_the_pages_match_the_code(written: Path) -> None:
     committed = {path.name for path in FOLDER.glob("*.md")} - {"README.md"}
 
     assert {path.name for path in written.glob("*.md")} == committed
@@ -37,7 +37,7 @@ def test_the_index_lists_every_page() -> None:
         assert page.name == "README.md" or f"({page.name})" in index
 
 
-def test_nothing_on_a_page_differs_from_run_to_run(written: Path) -> None:
+def test_a_page_is_the_same_in_every_run(written: Path) -> None:
     for page in written.glob("*.md"):
         text = page.read_text(encoding="utf-8")
         for accident in (" at 0x", "<function", "<class", "~", "/tmp", str(ROOT)):  # noqa: S108

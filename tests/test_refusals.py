@@ -16,20 +16,20 @@ from .baking import ROOT, contents, on_command_line
 
 
 def replay_file() -> Path:
-    """Where Cookiecutter keeps the answers of the last bake."""
+    """The file in which Cookiecutter keeps the answers of the last bake."""
     config = Path(os.environ["COOKIECUTTER_CONFIG"]).read_text(encoding="utf-8")
     return Path(yaml.safe_load(config)["replay_dir"], f"{ROOT.name}.json")
 
 
 def run_cookiecutter(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A bake into the folder, from there."""
+    """A bake into the folder, run in that folder."""
     return on_command_line(ROOT, "-o", folder, *arguments, cwd=folder)
 
 
 def with_and_without_hooks(*values: object) -> list[object]:
-    """Each value with hooks and without them, in turn; the other half of the pairs is heavy.
+    """Each value alternately with hooks and without them; the other half of the pairs is heavy.
 
-    They differ in nothing that a refused bake gets to, and each is a process.
+    A refused bake does not reach its hooks, and each pair needs a process.
     """
     pairs = product(enumerate(values), enumerate(["yes", "no"]))
     return [
@@ -58,7 +58,7 @@ def with_and_without_hooks(*values: object) -> list[object]:
         "github_username=../x",
     ),
 )
-def test_a_refused_bake_says_one_sentence_and_leaves_the_disk_alone(
+def test_a_refused_bake_prints_one_sentence_and_writes_no_file(
     answer: str, hooks: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "one" / "two" / "three"
@@ -91,7 +91,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("include_example", "perhaps"),
     ),
 )
-def test_a_replay_of_edited_answers_is_refused_too(
+def test_a_replay_of_invalid_answers_is_refused(
     edit: tuple[str, str], hooks: str, replay: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "one" / "two" / "three"
@@ -130,7 +130,7 @@ ALIKE = [pytest.param((code, code, code), marks=pytest.mark.heavy) for code in C
 
 @pytest.mark.parametrize("answers", DEALT + ALIKE)
 def test_no_answer_is_executed(answers: tuple[str, str, str], tmp_path: Path) -> None:
-    """Each code in one of the questions; in all of them in the heavy tests."""
+    """The heavy tests give each code to every question, the others to one question."""
     questions = ("project_name", "project_description", "full_name")
     given = [f"{name}={answer}" for name, answer in zip(questions, answers, strict=True)]
 
@@ -146,20 +146,20 @@ def test_no_answer_is_executed(answers: tuple[str, str, str], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("answer", ["license=GPL", "include_example=perhaps"])
-def test_cookiecutter_itself_refuses_a_choice_that_is_none(answer: str, tmp_path: Path) -> None:
+def test_cookiecutter_refuses_an_unknown_choice(answer: str, tmp_path: Path) -> None:
     name, value = answer.split("=")
 
     refused = run_cookiecutter(tmp_path, "--no-input", answer)
 
-    # It does so with a traceback, before it loads anything of the template.
+    # It shows a traceback, before it loads the template.
     assert refused.returncode == 1
     assert f"{value} provided for" in refused.stderr.splitlines()[-1]
     assert name in refused.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_person_at_a_terminal_is_told_how_to_keep_the_other_answers(tmp_path: Path) -> None:
-    pty = pytest.importorskip("pty")  # which Windows has not
+def test_a_refusal_at_a_terminal_prints_how_to_reuse_the_other_answers(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")  # Windows lacks it
     person, terminal = pty.openpty()
     try:
         os.write(person, b"Ann's Prices\nann\n../x\n\n\n")

@@ -22,7 +22,7 @@ WORKFLOWS = [
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_pinned_by_commit_with_the_version_beside(workflow: Path) -> None:
+def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(workflow: Path) -> None:
     uses = re.findall(r"uses: (.*)", workflow.read_text(encoding="utf-8"))
 
     assert uses
@@ -30,7 +30,7 @@ def test_actions_are_pinned_by_commit_with_the_version_beside(workflow: Path) ->
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
-def test_every_question_and_every_choice_has_a_wording() -> None:
+def test_every_question_and_every_choice_has_a_prompt() -> None:
     prompts = QUESTIONS["__prompts__"]
 
     for name, default in QUESTIONS.items():
@@ -40,19 +40,19 @@ def test_every_question_and_every_choice_has_a_wording() -> None:
             assert prompts[name]
 
 
-def test_a_question_begins_with_the_name_that_an_error_gives_it() -> None:
+def test_a_prompt_begins_with_the_name_of_its_question() -> None:
     for name, prompt in QUESTIONS["__prompts__"].items():
         asked = prompt["__prompt__"] if isinstance(prompt, dict) else prompt
         assert asked.startswith(f"{name}: ")
         assert len(asked.removeprefix(name).split()) <= 10, asked
 
 
-def test_a_choice_comes_after_every_text() -> None:
-    """Cookiecutter renders it, and so the text before it is checked before a replay is kept."""
+def test_the_last_question_is_a_choice() -> None:
+    """Cookiecutter renders a choice, so it checks the texts before it saves a replay."""
     asked = [name for name in QUESTIONS if not name.startswith("_")]
 
     assert not isinstance(QUESTIONS[asked[-1]], str)
-    assert asked.index("ci") < asked.index("github_username")  # whose account it is follows
+    assert asked.index("ci") < asked.index("github_username")  # the account depends on the host
 
 
 def test_answers_need_the_standard_library_and_jinja_only() -> None:
@@ -61,7 +61,7 @@ def test_answers_need_the_standard_library_and_jinja_only() -> None:
         assert set(imported) <= sys.stdlib_module_names | {"jinja2"}, path
 
 
-def test_a_template_imports_its_own_extension_beside_another_version(tmp_path: Path) -> None:
+def test_two_templates_in_one_process_import_their_own_extensions(tmp_path: Path) -> None:
     script = """
 import sys
 from cookiecutter.main import cookiecutter
@@ -103,7 +103,7 @@ def test_one_module_calls_cookiecutter() -> None:
 
 
 @pytest.mark.parametrize("way", ["in this process", "on the command line"])
-def test_a_bake_sees_nothing_of_the_users_configuration(
+def test_a_bake_ignores_the_users_configuration(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = {"default_context": {"project_slug": "theirs"}, "replay_dir": str(tmp_path / "replay")}
@@ -119,7 +119,7 @@ def test_a_bake_sees_nothing_of_the_users_configuration(
     assert not (tmp_path / "replay").exists()
 
 
-def test_the_lock_tool_puts_the_answers_back_as_markup() -> None:
+def test_the_lock_tool_replaces_the_answers_by_markup() -> None:
     entry = '\n[[package]]\nname = "zizmor"\nversion = "1"\n'
     locked = (
         'requires-python = ">=3.11"\nname = "flask"\nname = "price-service"\n'
@@ -149,7 +149,7 @@ def test_the_lock_tool_puts_the_answers_back_as_markup() -> None:
         ('requires-python = ">=3.11"\nname = "price-service"\n', "expected zizmor 3 times"),
     ],
 )
-def test_the_lock_tool_refuses_a_lock_file_that_it_does_not_know(locked: str, missing: str) -> None:
+def test_the_lock_tool_refuses_an_unexpected_lock_file(locked: str, missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
         lock.with_markup(locked)
 
@@ -168,7 +168,7 @@ def test_the_waterfall_fits_the_terminal(width: int) -> None:
     assert all("█" in line for line in lines)
 
 
-def test_the_waterfall_shows_each_wait_where_it_was() -> None:
+def test_the_waterfall_shows_each_wait_at_its_time() -> None:
     waits = [demo.Wait("A", 0, 50), demo.Wait("B", 0, 50)]
     console = Console(width=40, force_terminal=False)
 

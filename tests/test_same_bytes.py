@@ -1,4 +1,4 @@
-"""A bake has the same bytes and modes, whichever tool makes it and wherever."""
+"""A bake has the same bytes and modes with every tool and on every machine."""
 
 import json
 import tomllib
@@ -14,7 +14,7 @@ from scripts import copier
 from .baking import CHOICES, ROOT, bake, contents
 from .releases import PROGRAMS, Release, fails, git, modes, program
 
-# What cruft and Copier add: the answers, for an update.
+# The files in which cruft and Copier keep the answers for an update.
 ADDED = {".cruft.json", ".copier-answers.yml"}
 
 ANSWERS: list[dict[str, str]] = [
@@ -32,7 +32,7 @@ Tree = tuple[dict[str, bytes], dict[str, int]]
 
 
 def tree(project: Path) -> Tree:
-    """The bytes and the modes of a project, without what the tool itself keeps there."""
+    """The bytes and the modes of a project, without the tool's own files."""
     files = {name: data for name, data in contents(project).items() if name not in ADDED}
     return files, {name: mode for name, mode in modes(project).items() if name not in ADDED}
 
@@ -45,7 +45,7 @@ def from_cookiecutter(source: str | Path, folder: Path, answers: dict[str, str])
 
 
 def from_zip(release: Release, folder: Path, answers: dict[str, str]) -> Path:
-    """A bake from an archive, which keeps no modes, as GitHub makes it."""
+    """A bake from an archive without modes, like GitHub's archives."""
     archive = folder / "template.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.mkdir("template-1.1.0")
@@ -63,7 +63,7 @@ def from_cruft(release: Release, folder: Path, answers: dict[str, str]) -> Path:
 
 
 def from_copier(release: Release, folder: Path, answers: dict[str, str]) -> Path:
-    """A bake with Copier, which is told the folder."""
+    """A bake with Copier, which gets the project's folder."""
     data = [part for name, value in answers.items() for part in ("--data", f"{name}={value}")]
     source = f"git+{release.repository.as_uri()}"
     program("copier", "copy", "--trust", "--defaults", *data, source, "service", cwd=folder)
@@ -96,7 +96,7 @@ def baked(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_bake_is_the_same_from_everywhere(
+def test_every_tool_and_source_gives_the_same_bake(
     way: str, baked: tuple[dict[str, str], Tree], release: Release, tmp_path: Path
 ) -> None:
     answers, expected = baked
@@ -104,7 +104,7 @@ def test_a_bake_is_the_same_from_everywhere(
     assert expected == tree(WAYS[way](release, tmp_path, answers))
 
 
-def test_no_file_of_a_bake_is_a_program(project: Path) -> None:
+def test_no_file_of_a_bake_is_executable(project: Path) -> None:
     executable = [path for path, mode in modes(project).items() if mode & 0o111]
 
     assert [path for path in executable if (project / path).is_file()] == []
@@ -126,25 +126,25 @@ def test_copier_refuses_with_the_same_sentence(release: Release, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_copier_asks_what_cookiecutter_asks() -> None:
+def test_copier_and_cookiecutter_ask_the_same_questions() -> None:
     written = (ROOT / "copier.yml").read_text(encoding="utf-8")
 
     assert copier.copier_yml() == written, "run `make copier`"
 
 
-def test_a_question_that_copier_cannot_ask_is_refused() -> None:
+def test_a_question_that_copier_does_not_support_is_refused() -> None:
     with pytest.raises(TypeError, match="ports has a default"):
         copier.question("ports", {"http": 80}, "Which ports?")
 
 
-def test_the_project_says_which_version_made_it(project: Path) -> None:
+def test_the_project_names_the_version_of_its_template(project: Path) -> None:
     template = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
 
     assert template["version"] == settings["tool"][template["name"]]["version"]
 
 
-def test_the_version_is_the_newest_of_the_changelog_or_a_later_one_in_the_making() -> None:
+def test_the_version_is_the_newest_in_the_changelog_or_a_later_unreleased_one() -> None:
     template = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     sections = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## [")[1:]
     released = [section.partition("]")[0] for section in sections[1:]]
@@ -160,7 +160,7 @@ def test_the_version_is_the_newest_of_the_changelog_or_a_later_one_in_the_making
         assert released[0] == template["version"]
 
 
-def test_nothing_in_a_bake_tells_when_or_where_it_was_made(
+def test_a_bake_does_not_contain_its_time_or_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")

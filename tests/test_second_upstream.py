@@ -27,7 +27,7 @@ print(asyncio.run(orders.upstream.get("/orders")).text)
 """
 
 
-# Prints what is said against each of the environments that it is given.
+# Prints the errors of each environment that it reads.
 SETTINGS = """
 import json, os, sys
 from unittest.mock import patch
@@ -44,7 +44,7 @@ for environment in json.loads(sys.argv[1]):
 print(json.dumps(said))
 """
 
-# Environments, and how a sentence begins that is said against them.
+# Wrong environments, and the beginning of the error message.
 WRONG: list[tuple[dict[str, str], str]] = [
     ({"ORDERS__TIMEOUT_SECONDS": "0"}, "ORDERS__TIMEOUT_SECONDS should be greater than 0 ("),
     ({"ORDERS_BASE_URL": "x"}, "ORDERS_BASE_URL is not a setting of this service; did you mean"),
@@ -84,14 +84,14 @@ def orders() -> Iterator[str]:
 
 
 def insert(path: Path, after: str, line: str) -> None:
-    """Puts a line below this one."""
+    """Inserts a line below the line `after`."""
     text = path.read_text(encoding="utf-8")
     assert text.count(f"\n{after}\n") == 1, after
     path.write_text(text.replace(f"\n{after}\n", f"\n{after}\n{line}\n"), encoding="utf-8")
 
 
 def import_the_first(settings: Path) -> None:
-    """Imports `UpstreamSettings`, which a service without an upstream does not."""
+    """Imports `UpstreamSettings`: a service without an upstream lacks the import."""
     text = settings.read_text(encoding="utf-8")
     former, imported = "ServiceSettings\n", "ServiceSettings, UpstreamSettings\n"
     assert text.count(former) + text.count(imported) == 1
@@ -139,14 +139,14 @@ def variables(**settings: str) -> dict[str, str]:
     return {**os.environ, "PORT": str(free_port()), **settings}
 
 
-def test_the_linter_and_the_type_checker_have_nothing_to_say(project: Path) -> None:
+def test_the_linter_and_the_type_checker_find_no_fault(project: Path) -> None:
     run("uv", "run", "--no-sync", "ruff", "check", cwd=project)
     run("uv", "run", "--no-sync", "ruff", "format", "--check", cwd=project)
     with knowing_types() as known:
         run("uv", "run", "--no-sync", "mypy", *known, "src/price_service", cwd=project)
 
 
-def test_the_service_lists_it_with_or_without_a_url(project: Path) -> None:
+def test_the_service_lists_the_upstream_with_or_without_a_url(project: Path) -> None:
     env = variables()
     port = int(env["PORT"])
 
@@ -154,7 +154,7 @@ def test_the_service_lists_it_with_or_without_a_url(project: Path) -> None:
         assert get(port, "/readyz").json()["upstreams"]["orders"] == "closed"
 
 
-def test_its_url_is_called(project: Path) -> None:
+def test_a_call_reaches_the_url_of_the_upstream(project: Path) -> None:
     with orders() as url:
         env = variables(ORDERS__BASE_URL=url)
         printed = run("uv", "run", "--no-sync", "python", "-c", CALL, cwd=project, env=env)
@@ -162,7 +162,7 @@ def test_its_url_is_called(project: Path) -> None:
     assert printed == "/v1/orders\n"
 
 
-def test_its_settings_are_checked_at_the_start(project: Path) -> None:
+def test_the_settings_of_the_upstream_are_checked_at_the_start(project: Path) -> None:
     environments = json.dumps([environment for environment, _ in WRONG])
     command = ("uv", "run", "--no-sync", "python", "-c", SETTINGS, environments)
 
@@ -172,7 +172,7 @@ def test_its_settings_are_checked_at_the_start(project: Path) -> None:
         assert [each for each in sentences if each.startswith(sentence)]
 
 
-def test_the_example_file_is_written_with_it(project: Path) -> None:
+def test_the_example_file_includes_the_upstream(project: Path) -> None:
     command = ("uv", "run", "--no-sync", "python", "-m", "price_service.settings")
     before = (project / ".env.example").read_text(encoding="utf-8").split("\n\n")
 

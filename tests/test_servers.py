@@ -16,7 +16,7 @@ from .serving import PATIENCE, free_port, running, wait_until
 
 UPLOAD_MIB = 200
 
-# What is installed besides what the service needs, and how it serves; {port} is filled in.
+# Each server's extra package and its command; {port} is filled in.
 ASGI = {
     "uvicorn": ("websockets", "uvicorn serving:asgi --port {port}"),
     "hypercorn": ("hypercorn", "hypercorn serving:asgi --bind 127.0.0.1:{port}"),
@@ -140,7 +140,7 @@ every_wsgi_server = pytest.mark.parametrize("server", WSGI)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an application that uses the engine."""
+    """The folder of an application on the engine."""
     folder = tmp_path_factory.mktemp("servers")
     (folder / "serving.py").write_text(APPLICATION, encoding="utf-8")
     return folder
@@ -148,7 +148,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def served(service: Path, requirement: str, command: str) -> Iterator[int]:
-    """The application, served on the port that this gives."""
+    """Serves the application; yields the port."""
     port = free_port()
     uv = ("uv", "run", "--project", ROOT, "--no-sync", "--with", requirement, "--")
     env = {**os.environ, **libraries.locked(OLDEST), **libraries.sources(service)}
@@ -167,7 +167,7 @@ def ask(port: int, path: str, body: object = None) -> bytes:
 
 
 def first_line(port: int, head: str) -> bytes:
-    """The status line of the response to a request whose head this is."""
+    """The status line of the response to a request with this head."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())
         return connection.makefile("rb").readline()
@@ -179,7 +179,7 @@ def until_event(port: int, event: str) -> None:
 
 
 def check_the_basics(port: int) -> None:
-    """Checks what a WSGI server and an ASGI server must both do."""
+    """Checks the behaviour that a WSGI server and an ASGI server have in common."""
     for kind in ("async", "sync"):
         assert ask(port, f"/json/{kind}") == b'{"kind":"%s"}\n' % kind.encode()
         assert ask(port, f"/stream/{kind}") == b"part part part "

@@ -12,12 +12,12 @@ from .uv import on_python, run
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A default bake with an environment of its own."""
+    """A default bake with its own environment."""
     return bake(tmp_path_factory.mktemp("installed"))
 
 
 def install(project: Path) -> dict[str, str]:
-    """The environment to run a project's commands in, once it is installed; with a free port."""
+    """Installs a project; returns the environment of its commands, with a free port."""
     env = on_python(OLDEST) | {"PORT": str(free_port())}
     run("uv", "sync", "--locked", cwd=project, env=env)
     return {**os.environ, **env}

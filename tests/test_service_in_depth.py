@@ -1,4 +1,4 @@
-"""A default bake passes the tables of odd inputs in `tests/service`, which a team does not get."""
+"""A default bake passes the tests of odd inputs in `tests/service`; they are not in a bake."""
 
 import shutil
 from pathlib import Path
@@ -9,13 +9,13 @@ from .baking import OLDEST, ROOT, bake
 from .checks import knowing_types
 from .uv import on_python, run
 
-# They start many processes, which takes long.
+# They start many processes, which is slow.
 PROCESSES = ("certificates", "metrics", "serve", "tracing", "unread_logs")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A default bake that is installed, with the tests beside its own."""
+    """An installed default bake, with the tests of `tests/service` added."""
     project = bake(tmp_path_factory.mktemp("in-depth"))
     shutil.copytree(ROOT / "tests" / "service", project / "tests" / "service")
     run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
@@ -27,7 +27,7 @@ def uv_run(project: Path, *command: str | Path) -> None:
     run("uv", "run", "--no-sync", *command, cwd=project, env=on_python(OLDEST))
 
 
-def test_the_service_stands_every_odd_input(project: Path) -> None:
+def test_the_service_handles_every_odd_input(project: Path) -> None:
     left_out = (f"--ignore=tests/service/test_{name}.py" for name in PROCESSES)
 
     uv_run(project, "pytest", "tests/service", *left_out)
@@ -38,7 +38,7 @@ def test_the_service_starts_and_stops_in_every_way(project: Path) -> None:
     uv_run(project, "pytest", *(f"tests/service/test_{name}.py" for name in PROCESSES))
 
 
-def test_those_tests_are_as_tidy_and_typed_as_the_services_own(project: Path) -> None:
+def test_the_odd_inputs_tests_pass_the_services_linter_and_type_checker(project: Path) -> None:
     uv_run(project, "ruff", "check", "tests/service")
     uv_run(project, "ruff", "format", "--check", "tests/service")
     with knowing_types() as known:

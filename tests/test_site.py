@@ -15,7 +15,7 @@ PAGES = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
 
 
 class Loaded(HTMLParser):
-    """The addresses that a browser loads for a page, without a click."""
+    """The addresses that a browser loads for a page without a click."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Loaded(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what an element loads."""
+        """Note the addresses that an element loads."""
         given = dict(attrs)
         is_loaded = tag == "link" and given.get("rel") not in {"index", "search", "next", "prev"}
         self.found += [given.get("src") or "", (is_loaded and given.get("href")) or ""]
@@ -31,7 +31,7 @@ class Loaded(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does."""
+    """The site, built as by `make docs`."""
     folder = tmp_path_factory.mktemp("site")
     flags = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
     command = [sys.executable, "-m", "sphinx", *flags, "-c", "docs", ".", str(folder)]
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.heavy
-def test_every_page_is_on_the_site_and_is_found(site: Path) -> None:
+def test_every_page_is_on_the_site_and_in_its_search(site: Path) -> None:
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     found = json.loads(index.removeprefix("Search.setIndex(").removesuffix(")"))["docnames"]
 
@@ -62,7 +62,7 @@ def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_it_has_a_dark_mode(site: Path) -> None:
+def test_the_site_has_a_dark_mode(site: Path) -> None:
     page = (site / "docs" / "README.html").read_text(encoding="utf-8")
 
     assert "theme-toggle" in page
@@ -77,7 +77,7 @@ def test_every_page_has_one_title_which_comes_first() -> None:
         assert len(re.findall(r"^# ", without_code, re.MULTILINE)) == 1, page
 
 
-def test_what_a_browser_loads_is_found() -> None:
+def test_the_parser_finds_every_address_that_a_browser_loads() -> None:
     page = (
         '<link rel="stylesheet" href="a.css"><link rel="next" href="b.html"><a href="c"></a>'
         "<img src='d.png'><script src=\"e.js\"></script><style>@import f.css; p {x: url(g)}</style>"

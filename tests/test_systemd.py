@@ -1,6 +1,6 @@
 """The units of a bake: systemd's tools accept them, and they restrict the service.
 
-systemd itself does not run in tests; `units.py` and `systemd-socket-activate` play its part.
+systemd itself does not run in tests; `units.py` and `systemd-socket-activate` replace it.
 """
 
 import os
@@ -17,7 +17,7 @@ from .serving import PRODUCTION, free_port, get, running
 from .units import Unit, missing
 from .uv import on_python, run
 
-# What `systemd-analyze security` gave, of 10.0, in tenths. RESTRICTED says what the rest is.
+# The result of `systemd-analyze security`, of 10.0, in tenths. RESTRICTED explains the rest.
 EXPOSURE = 11
 
 needs_systemd = pytest.mark.skipif(
@@ -40,7 +40,7 @@ def python(project: Path) -> Path:
 
 @pytest.fixture
 def unit_files(project: Path, tmp_path: Path) -> Path:
-    """The folder of an instance's units; only the path of the service is changed in them."""
+    """The folder of an instance's units; only the path of the service is changed."""
     for path in (project / "deploy" / "systemd").glob("*@.*"):
         text = path.read_text(encoding="utf-8").replace("/opt/price-service/current", str(project))
         (tmp_path / path.name.replace("@.", "@8001.")).write_text(text, encoding="utf-8")
@@ -50,14 +50,14 @@ def unit_files(project: Path, tmp_path: Path) -> Path:
 
 @needs_systemd
 @pytest.mark.usefixtures("python")
-def test_systemd_finds_nothing_wrong_in_the_units(unit_files: Path) -> None:
+def test_systemd_finds_no_fault_in_the_units(unit_files: Path) -> None:
     units = [unit_files / f"price-service@8001.{kind}" for kind in ("service", "socket")]
 
     assert run("systemd-analyze", "verify", "--man=no", *units, cwd=unit_files) == ""
 
 
 @needs_systemd
-def test_the_service_is_as_little_exposed_as_was_recorded(unit_files: Path, project: Path) -> None:
+def test_the_exposure_of_the_service_equals_the_record(unit_files: Path, project: Path) -> None:
     options = ("--offline=yes", "--no-pager", f"--threshold={EXPOSURE}")
     unit = unit_files / "price-service@8001.service"
 
@@ -67,7 +67,7 @@ def test_the_service_is_as_little_exposed_as_was_recorded(unit_files: Path, proj
     assert f" {EXPOSURE / 10} of 10 " in readme
 
 
-def test_the_unit_gives_the_service_time_and_room(project: Path) -> None:
+def test_the_limits_of_the_unit_fit_the_settings(project: Path) -> None:
     unit = service_section(project)
     settings = defaults(project) | environment(unit)
 
@@ -78,7 +78,7 @@ def test_the_unit_gives_the_service_time_and_room(project: Path) -> None:
     assert environment(unit).keys() <= defaults(project).keys()
 
 
-def test_the_site_agrees_with_the_service(project: Path) -> None:
+def test_the_nginx_site_agrees_with_the_settings(project: Path) -> None:
     site = (project / "deploy" / "nginx" / "price-service.conf").read_text(encoding="utf-8")
     upstream, servers = site.split("}", 1)
     settings = defaults(project)
@@ -95,7 +95,7 @@ def test_the_site_agrees_with_the_service(project: Path) -> None:
 
 
 def service_section(project: Path) -> dict[str, str]:
-    """The settings of the service unit, by their names in lower case; those of one name joined."""
+    """The settings of the service unit, by lower-case name; values of the same name are joined."""
     text = (project / "deploy" / "systemd" / "price-service@.service").read_text(encoding="utf-8")
     section: dict[str, str] = {}
     for name, given in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
@@ -104,18 +104,18 @@ def service_section(project: Path) -> dict[str, str]:
 
 
 def environment(unit: dict[str, str]) -> dict[str, str]:
-    """The settings of the service that its unit makes."""
+    """The environment variables in the unit."""
     return dict(each.split("=") for each in unit["environment"].split())
 
 
 def defaults(project: Path) -> dict[str, str]:
-    """The settings of the service, as `.env.example` gives them; a test of its own checks it."""
+    """The default settings from `.env.example`, which another test checks."""
     text = (project / ".env.example").read_text(encoding="utf-8")
     return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE))
 
 
 def value(text: str, directive: str, unit: str) -> str:
-    """The number that an nginx directive is given."""
+    """The number of an nginx directive."""
     [found] = set(re.findall(rf"\b{directive}\s+(\d+){unit};", text))
     return str(found)
 
@@ -126,7 +126,7 @@ def test_a_restart_of_the_service_refuses_no_connection(python: Path, tmp_path: 
         unit.start()
         assert get(unit.port, "/livez").status == 200
         unit.stop()
-        # Nothing runs now, and the socket takes the connection.
+        # No process runs now, and the socket accepts the connection.
         with ThreadPoolExecutor() as pool:
             between = pool.submit(get, unit.port, "/livez")
             unit.start()
@@ -138,10 +138,10 @@ def test_a_restart_of_the_service_refuses_no_connection(python: Path, tmp_path: 
 @pytest.mark.skipif(
     bool(missing("systemd-socket-activate")), reason="not installed: systemd-socket-activate"
 )
-def test_the_service_takes_its_socket_as_systemd_gives_it(python: Path, tmp_path: Path) -> None:
+def test_the_service_listens_on_the_socket_from_systemd(python: Path, tmp_path: Path) -> None:
     port = free_port()
     command = ("systemd-socket-activate", f"--listen=127.0.0.1:{port}")
-    # On any other port it would have to open a socket of its own.
+    # The service cannot open port 1 itself.
     env = {**os.environ, "PORT": "1"}
     serving = (*command, "--setenv=PORT", python, "-m", "price_service", "--workers", "1")
 
@@ -156,11 +156,11 @@ def test_the_service_takes_its_socket_as_systemd_gives_it(python: Path, tmp_path
     bool(missing("systemd-analyze", "strace")),
     reason=f"not installed: {', '.join(missing('systemd-analyze', 'strace'))}",
 )
-def test_the_unit_forbids_nothing_that_the_service_does(
+def test_the_unit_allows_every_system_call_of_the_service(
     project: Path, python: Path, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"
-    # With -D the service keeps the process id that its socket is for.
+    # With -D the service keeps the process id in LISTEN_PID.
     strace = (str(shutil.which("strace")), "-D", "-f", "-qq", "-o", trace)
     env = {
         **environment(service_section(project)),
@@ -172,7 +172,7 @@ def test_the_unit_forbids_nothing_that_the_service_does(
     ) as unit:
         unit.start()
         assert get(unit.port, "/livez").status == 200
-        assert get(unit.port, "/prices?symbol=AAPL").status == 502  # nobody answers there
+        assert get(unit.port, "/prices?symbol=AAPL").status == 502  # no upstream listens there
         assert get(unit.port, "/nowhere").status == 404
         unit.stop()
     calls = re.findall(r"^\d+ +(\w+)\((.*)$", trace.read_text(errors="replace"), re.MULTILINE)
@@ -186,7 +186,7 @@ def test_the_unit_forbids_nothing_that_the_service_does(
 
 
 def allowed_calls(filters: str) -> set[str]:
-    """The system calls that are allowed by filters as a unit gives them, the first being a list."""
+    """The system calls that a unit's filters allow; the first filter is a list of allowed calls."""
     allowed, _, forbidden = filters.partition("~")
     return members(allowed) - members(forbidden)
 

@@ -23,7 +23,7 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def programs(folder: Path) -> dict[str, str]:
-    """A `uvx` that runs what is installed here, and a `gh` that writes down what it is asked."""
+    """A `uvx` that runs the installed program, and a `gh` that records its arguments."""
     folder.mkdir()
     uvx = f"""#!/bin/sh
 [ "$1" = --with ] && shift 2
@@ -42,7 +42,7 @@ def test_the_commands_of_the_page_work(release: Release, tmp_path: Path) -> None
     env = programs(tmp_path / "programs")
     uri = release.repository.as_uri()
     lines = "".join(BLOCK.findall(PAGE.read_text(encoding="utf-8"))).splitlines()
-    # Of a file's address, cruft and git want the plain form; Cookiecutter and Copier do not.
+    # cruft and Git take a `file:` URL as it is; Cookiecutter and Copier need `git+` before it.
     plain = re.compile("cruft (create|link)|git clone")
     script = "\n".join(
         line[2:].replace(URL, uri if plain.search(line) else f"git+{uri}") for line in lines
@@ -65,15 +65,15 @@ def test_the_commands_of_the_page_work(release: Release, tmp_path: Path) -> None
     assert versions == dict.fromkeys(owners, "1.1.0")
 
 
-def test_the_tools_find_nothing_in_the_workflow() -> None:
+def test_the_tools_find_no_fault_in_the_workflow() -> None:
     run("zizmor", "--offline", "--persona=auditor", WORKFLOW, cwd=ROOT)
     run("actionlint", WORKFLOW, cwd=ROOT)
     steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
     with_token = [step for step in steps if "github.token" in str(step)]
-    assert [step["run"].split()[0] for step in with_token] == ["gh"]  # and not what runs cruft
+    assert [step["run"].split()[0] for step in with_token] == ["gh"]  # not the step with cruft
 
 
-def test_the_workflow_opens_a_pull_request_when_there_is_something_new(
+def test_the_workflow_opens_a_pull_request_only_for_a_new_version(
     release: Release, tmp_path: Path
 ) -> None:
     env = programs(tmp_path / "programs")
@@ -91,7 +91,7 @@ def test_the_workflow_opens_a_pull_request_when_there_is_something_new(
     env["GITHUB_OUTPUT"] = str(output)
 
     run(*update, cwd=service, env=env)
-    assert output.read_text(encoding="utf-8") == "committed=true\n"  # what the other step asks for
+    assert output.read_text(encoding="utf-8") == "committed=true\n"  # for the next step
     assert steps[-1]["if"] == "steps.update.outputs.committed == 'true'"
     run(*publish, cwd=service, env=env)
     asked = (tmp_path / "programs" / "asked").read_text(encoding="utf-8")

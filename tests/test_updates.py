@@ -14,15 +14,15 @@ from .test_layout import LIBRARIES
 
 pytestmark = pytest.mark.heavy
 
-# Bakes of old versions: the commit that each was made from, and what it came to. One is added with
-# each release.
+# Bakes of old versions: the commit of the template, and the digest of the bake. Each release adds
+# an entry.
 OLD_BAKES: list[dict[str, str]] = json.loads((ROOT / "tests/old_bakes.json").read_text("utf-8"))
 
 NAME = 'Ann\'s "Prices" {{ 7 * 7 }} \\ 🍏'
 
 
 def with_cruft(release: Release, folder: Path, version: str) -> Path:
-    """A service that was made with cruft."""
+    """A service, baked with cruft."""
     context = json.dumps({"project_name": NAME, "project_slug": "prices", "license": "Apache-2.0"})
     arguments = ("--checkout", version, "--extra-context", context)
     program("cruft", "create", str(release.repository), "--no-input", *arguments, cwd=folder)
@@ -30,7 +30,7 @@ def with_cruft(release: Release, folder: Path, version: str) -> Path:
 
 
 def with_copier(release: Release, folder: Path, version: str) -> Path:
-    """A service that was made with Copier."""
+    """A service, baked with Copier."""
     answers = (f"project_name={NAME}", "project_slug=prices", "license=Apache-2.0")
     data = [part for answer in answers for part in ("--data", answer)]
     arguments = ("--trust", "--defaults", "--vcs-ref", version, *data)
@@ -62,12 +62,12 @@ TOOLS: dict[str, Tool] = {
 def tool(
     request: pytest.FixtureRequest,
 ) -> Tool:
-    """How a tool makes a service and how it updates one."""
+    """The two functions of a tool: to make a service and to update it."""
     return TOOLS[request.param]
 
 
 def edit(service: Path) -> dict[str, bytes]:
-    """Works on a service as a team does, and gives the files that are theirs alone."""
+    """Edits a service as a team does; returns the files that only the team changes."""
     git(service, "init", "--quiet")
     commit(service, "feat: start from the template")
     package = service / "src/prices"
@@ -85,7 +85,7 @@ def edit(service: Path) -> dict[str, bytes]:
 
 
 def files(service: Path) -> dict[str, bytes]:
-    """Every file of a service; what cruft and git keep there is theirs."""
+    """The files of a service, without those that cruft and Git keep."""
     return {
         name: data
         for name, data in contents(service).items()
@@ -94,17 +94,17 @@ def files(service: Path) -> dict[str, bytes]:
 
 
 def digest(service: Path) -> str:
-    """One number for all names and bytes of a service."""
+    """A digest of all names and bytes of a service."""
     return hashlib.sha256(repr(sorted(files(service).items())).encode()).hexdigest()
 
 
 def template_version(service: Path) -> str:
-    """The version of the template that a service says it follows."""
+    """The version of the template in a service's settings."""
     settings = tomllib.loads((service / "pyproject.toml").read_text(encoding="utf-8"))
     return str(settings["tool"]["cookiecutter-flask-async"]["version"])
 
 
-def test_an_update_brings_the_change_and_leaves_the_edits(
+def test_an_update_applies_the_change_and_keeps_the_edits(
     tool: Tool,
     release: Release,
     tmp_path: Path,
@@ -131,7 +131,7 @@ def test_an_update_brings_the_change_and_leaves_the_edits(
     assert not any(b"<<<<<<<" in data for data in updated.values())
 
 
-def test_an_update_keeps_the_answers_as_they_were_given(
+def test_an_update_keeps_the_answers(
     tool: Tool,
     release: Release,
     tmp_path: Path,
@@ -148,7 +148,7 @@ def test_an_update_keeps_the_answers_as_they_were_given(
     assert fresh == files(service)
 
 
-def test_a_conflict_is_shown_and_nothing_of_the_team_is_lost(
+def test_a_conflict_is_shown_and_keeps_the_teams_edits(
     tool: Tool,
     release: Release,
     tmp_path: Path,
@@ -167,10 +167,10 @@ def test_a_conflict_is_shown_and_nothing_of_the_team_is_lost(
 
 
 @pytest.mark.parametrize("old", OLD_BAKES, ids=lambda old: old["version"])
-def test_a_service_of_an_old_version_is_made_again_and_updated(
+def test_an_old_versions_bake_is_reproducible_and_can_be_updated(
     old: dict[str, str], release: Release, tmp_path: Path
 ) -> None:
-    """With cruft: Copier knows only versions that have a `copier.yml`."""
+    """With cruft only: Copier needs a `copier.yml`, which old versions lack."""
     try:
         git(release.repository, "cat-file", "-e", old["commit"])
     except pytest.fail.Exception:
@@ -193,7 +193,7 @@ def test_a_service_of_an_old_version_is_made_again_and_updated(
 
 
 def before_the_libraries(release: Release) -> str:
-    """The commit whose bakes had the engine and the client in the service's package."""
+    """The commit whose bakes have the engine and the client in the service's package."""
     old = next(each for each in OLD_BAKES if each["version"] == "before the libraries")
     try:
         git(release.repository, "cat-file", "-e", old["commit"])
@@ -202,7 +202,7 @@ def before_the_libraries(release: Release) -> str:
     return old["commit"]
 
 
-def test_the_modules_that_became_libraries_move_and_a_teams_own_stay(
+def test_modules_that_became_libraries_move_and_a_teams_modules_stay(
     tool: Tool, release: Release, tmp_path: Path
 ) -> None:
     make, update = tool
@@ -228,7 +228,7 @@ def test_the_modules_that_became_libraries_move_and_a_teams_own_stay(
 def test_cruft_keeps_an_edit_of_a_module_that_became_a_library(
     release: Release, tmp_path: Path
 ) -> None:
-    """Copier does not, and the changelog says so: to Copier, a moved file is one that is gone."""
+    """Copier loses the edit, as the changelog warns: it takes a moved file for a deleted file."""
     service = with_cruft(release, tmp_path, before_the_libraries(release))
     git(service, "init", "--quiet")
     append(service / "src/prices/bridge.py", "\n\ndef ours_in_the_engine() -> int:\n    return 1\n")
@@ -237,10 +237,10 @@ def test_cruft_keeps_an_edit_of_a_module_that_became_a_library(
     update_cruft(service)
 
     holders = [name for name, data in files(service).items() if b"ours_in_the_engine" in data]
-    assert len(holders) == 1  # where the module is now, or where it was
+    assert len(holders) == 1  # the module's new path, or its old path
 
 
-def test_an_update_does_not_overwrite_work_that_is_not_committed(
+def test_an_update_does_not_overwrite_uncommitted_work(
     tool: Tool,
     release: Release,
     tmp_path: Path,

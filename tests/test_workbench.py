@@ -48,7 +48,7 @@ last = 4
 
 
 def renderer(answers: dict[str, str]) -> Callable[[str], str]:
-    """Renders as Cookiecutter does here."""
+    """Renders with Cookiecutter's options for this template."""
     environment = Environment(
         line_statement_prefix="# jinja:",
         keep_trailing_newline=True,
@@ -92,7 +92,7 @@ def edited(text: str, template: str = TEMPLATE) -> str:
         ),
     ],
 )
-def test_a_plain_edit_comes_back(was: str, now: str, expected: tuple[str, str] | None) -> None:
+def test_a_plain_edit_is_carried_back(was: str, now: str, expected: tuple[str, str] | None) -> None:
     text = BAKED.replace(was, now)
     assert text != BAKED
 
@@ -123,7 +123,7 @@ def test_a_plain_edit_comes_back(was: str, now: str, expected: tuple[str, str] |
         ("of Your Name", "of Your Name and Your Name", "line 9 drops or repeats the answer"),
     ],
 )
-def test_an_edit_that_is_not_plain_is_refused(was: str, now: str, why: str) -> None:
+def test_an_ambiguous_edit_is_refused(was: str, now: str, why: str) -> None:
     text = BAKED.replace(was, now)
     assert text != BAKED
 
@@ -131,12 +131,12 @@ def test_an_edit_that_is_not_plain_is_refused(was: str, now: str, why: str) -> N
         edited(text)
 
 
-def test_a_bake_of_another_template_is_refused() -> None:
+def test_a_bake_of_an_older_template_is_refused() -> None:
     with pytest.raises(CannotCarryError, match="not what the template gives now"):
         carried(TEMPLATE + "more\n", BAKED, BAKED + "ours\n", render, Answers(ANSWERS))
 
 
-def test_markup_over_lines_is_refused() -> None:
+def test_markup_that_spans_lines_is_refused() -> None:
     with pytest.raises(CannotCarryError, match="its markup spans lines"):
         edited("2\n", template="{{ 1 +\n 0 }}\n")
 
@@ -152,7 +152,7 @@ def logic(template: str) -> list[str]:
 
 @settings(max_examples=200)
 @given(data=st.data())
-def test_whatever_is_carried_back_renders_what_was_edited(data: st.DataObject) -> None:
+def test_a_carried_edit_renders_the_edited_text(data: st.DataObject) -> None:
     lines = BAKED.splitlines(keepends=True)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(lines)))
@@ -165,14 +165,14 @@ def test_whatever_is_carried_back_renders_what_was_edited(data: st.DataObject) -
         return
 
     assert text == render(template)
-    # Nothing of what other answers bring is lost with an edit elsewhere.
+    # An edit keeps the lines of other answers.
     assert logic(TEMPLATE) == logic(template)
     assert "never = 0\n" in template
 
 
 @settings(max_examples=100)
 @given(text=st.text(st.sampled_from("ab{}#%\n\u2028\r"), max_size=40))
-def test_a_new_file_comes_back_exactly_or_not_at_all(text: str) -> None:
+def test_a_new_file_is_carried_back_exactly_or_refused(text: str) -> None:
     try:
         template = edited(text, template="")
     except CannotCarryError:
@@ -183,7 +183,7 @@ def test_a_new_file_comes_back_exactly_or_not_at_all(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workbench, made once."""
+    """A workbench, baked once."""
     folder = tmp_path_factory.mktemp("workbench")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workbench, "WORKBENCH", folder)
@@ -193,7 +193,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workbench of the test's own."""
+    """A copy of the workbench for one test."""
     shutil.copytree(fresh, tmp_path / "workbench")
     monkeypatch.setattr(workbench, "WORKBENCH", tmp_path / "workbench")
     return tmp_path / "workbench" / "price-service"
@@ -205,7 +205,7 @@ def ends_with_a_condition(bench: Path, path: Path) -> bool:
     return template.read_text(encoding="utf-8").endswith("# jinja: endif\n")
 
 
-def test_edits_of_any_source_new_files_and_removed_ones_come_back(bench: Path) -> None:
+def test_edits_new_files_and_removed_files_are_carried_back(bench: Path) -> None:
     package = bench / "src" / "price_service"
     every = [*package.rglob("*.py"), *(bench / "tests").rglob("*.py"), bench / "pyproject.toml"]
     sources = [path for path in every if not ends_with_a_condition(bench, path)]
@@ -242,14 +242,14 @@ def test_nothing_is_carried_back_while_one_edit_is_refused(bench: Path) -> None:
     assert last == "Nothing was carried back."
 
 
-def test_a_new_file_does_not_replace_one_that_other_answers_bring(bench: Path) -> None:
+def test_a_new_file_does_not_replace_a_file_of_other_answers(bench: Path) -> None:
     (bench / ".gitlab-ci.yml").write_text("ours: 1\n", encoding="utf-8")
 
     with pytest.raises(SystemExit, match=r"gitlab-ci.yml: is in the template already, for other"):
         carry_back()
 
 
-def test_what_is_carried_back_is_written_once(
+def test_a_carried_edit_is_written_once(
     bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def carry_back() -> dict[Path, str | None]:
@@ -265,7 +265,7 @@ def test_what_is_carried_back_is_written_once(
     assert list(workbench.changes()) == []
 
 
-def test_edits_are_not_baked_over(bench: Path) -> None:
+def test_a_new_bake_does_not_overwrite_edits(bench: Path) -> None:
     append(bench / "README.md", "Ours.\n")
 
     with pytest.raises(SystemExit, match="has edits: run `make carry-back`"):
