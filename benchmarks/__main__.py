@@ -54,7 +54,7 @@ def measure(console: Console, chosen: Plan) -> dict[str, Any]:
     about = _about()
     raise_open_files()
     bench = run.Bench(chosen, Cores())
-    recipe = _shown(console, "beside the recipe", run.beside_the_recipe(bench))
+    recipe = _shown(console, "comparison with the recipe", run.recipe_comparison(bench))
     in_flight = _shown(console, "in flight", run.in_flight(bench))
     samples = _shown(console, "load", run.loads(bench))
     medians = summary.medians(samples)

@@ -57,7 +57,7 @@ def _run_and_exit(case: Case, number: int) -> None:
     try:
         case(number)
         code = 0
-    except Exception:  # noqa: BLE001 (shown here, as nobody else is left to do so)
+    except Exception:  # noqa: BLE001 (no caller is left to show it)
         traceback.print_exc()
     os._exit(code)  # the interpreter's end does not belong to a request
 

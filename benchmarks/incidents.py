@@ -100,7 +100,7 @@ class Prometheus:
         self._rules = shorter(rules.read_text(encoding="utf-8"))
         self._target = target
         self._port = free_port()
-        self._since = 0.0  # before that, its target was still missing
+        self._since = 0.0  # earlier alerts only say that the target is missing
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Prometheus"]:

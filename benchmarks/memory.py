@@ -97,7 +97,7 @@ async def _two_parts(
 
 
 class Case(NamedTuple):
-    """A number of requests in flight at once, and what their view waits for."""
+    """A number of requests in flight at once, and the call that their view waits for."""
 
     name: str
     symbols: int  # of each request; 0 for a view that sleeps

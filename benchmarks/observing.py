@@ -39,7 +39,7 @@ class Mode(NamedTuple):
     label: str
     path: str = "/livez"  # a successful probe has no line
     variables: tuple[tuple[str, str], ...] = ()
-    beside: str = "nothing"  # the mode to compare with
+    base: str = "nothing"  # the mode to compare with
     most: float | None = None  # the aim: a factor of processor time, and its inverse
     sampled: float | None = None  # the share of requests with a recorded span; None without traces
 
@@ -63,9 +63,9 @@ MODES = {
     ),
     "always": Mode("traces, all sampled", variables=_sampler("always_on"), sampled=1.0),
     "no-lines": Mode(
-        "no line for a request", "/nothing", (("LOG_LEVEL", "WARNING"),), beside="no-lines"
+        "no line for a request", "/nothing", (("LOG_LEVEL", "WARNING"),), base="no-lines"
     ),
-    "lines": Mode("a JSON line for each request", "/nothing", beside="no-lines"),
+    "lines": Mode("a JSON line for each request", "/nothing", base="no-lines"),
 }
 
 
@@ -201,9 +201,9 @@ def ratios(rows: Sequence[Row], counted: Sequence[Row]) -> list[Ratio]:
     instructions_of = {row["mode"]: row["instructions"] for row in counted}
     compared = []
     for name, mode in MODES.items():
-        if name == mode.beside:
+        if name == mode.base:
             continue
-        pairs = [(found[name, number], found[mode.beside, number]) for number in rounds]
+        pairs = [(found[name, number], found[mode.base, number]) for number in rounds]
         for what, figure, power in (
             ("processor time", "cpu_us_per_request", 1),
             ("throughput, inverse", "requests_per_second", -1),
@@ -212,7 +212,7 @@ def ratios(rows: Sequence[Row], counted: Sequence[Row]) -> list[Ratio]:
             ratio = round(statistics.median(each), 3)
             compared.append(Ratio(f"{mode.label}: {what}", ratio, most=mode.most))
         if name in instructions_of:
-            ratio = round(instructions_of[name] / instructions_of[mode.beside], 3)
+            ratio = round(instructions_of[name] / instructions_of[mode.base], 3)
             compared.append(Ratio(f"{mode.label}: instructions", ratio))
     return compared
 

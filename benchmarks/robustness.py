@@ -107,8 +107,8 @@ def publish(name: str, rows: list[Row], tables: Callable[[list[Row]], list[Table
         published = json.loads(file.read_text(encoding="utf-8"))
         if about != {part: published[part] for part in about}:
             message = (
-                f"{file.name} is of another machine or other versions, so new figures cannot stand "
-                "beside it. Remove it and measure everybody."
+                f"{file.name} is of another machine or other versions, so new figures cannot "
+                "be added. Remove it and measure all services."
             )
             raise BenchError(message)
         rows = merged(published["rows"], rows)

@@ -92,7 +92,7 @@ def in_flight(bench: Bench) -> Iterator[Row]:
                 } | row
 
 
-def beside_the_recipe(bench: Bench) -> Iterator[Row]:
+def recipe_comparison(bench: Bench) -> Iterator[Row]:
     """The figures of the published recipe and of this template."""
     for name in bench.plan.recipes:
         with _served(bench, name) as server:

@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> No
 
 
 def get(port: int, path: str) -> Answer:
-    """The answer to a GET; raises OSError when there is none."""
+    """The answer to a GET; raises OSError without an answer."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()

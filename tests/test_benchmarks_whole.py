@@ -123,7 +123,7 @@ def test_only_modes_with_sampling_export_traces() -> None:
         env = observing._environment(mode, 4318)  # noqa: SLF001 - the variables of a mode
         assert ("OTEL_EXPORTER_OTLP_ENDPOINT" in env) == (mode.sampled is not None)
         assert "{free}" not in env.values()
-        assert mode.beside in observing.MODES
+        assert mode.base in observing.MODES
 
 
 async def answer(app: ASGI3Application, work: whole.Work) -> tuple[int, Any]:

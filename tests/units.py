@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .serving import PATIENCE
 
-# What systemd does between fork and exec: sd_listen_fds(3).
+# The steps of systemd between fork and exec: sd_listen_fds(3).
 LAUNCHER = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

@@ -306,13 +306,13 @@ def prometheus_for_all(app: Watched) -> Any:
 
 
 class Size(Schema):
-    """What is asked for and answered."""
+    """The query and the answer."""
 
     size = Integer()
 
 
 class SizeModel(pydantic.BaseModel):
-    """What is asked for and answered."""
+    """The query and the answer."""
 
     size: int = 7
 

@@ -312,7 +312,7 @@ def test_connections_by_request_work_for_async_views(tmp_path: Path) -> None:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="hook and view do not share a thread: docs/extensions.md says what to write"
+    strict=True, reason="hook and view do not share a thread: see docs/extensions.md"
 )
 def test_connections_by_thread_work_for_async_views(tmp_path: Path) -> None:
     with live(peewee_app(database(tmp_path / "db", None))) as server:

@@ -49,7 +49,7 @@ class Invoice(BaseModel):
 
 
 class Order(BaseModel):
-    """What is ordered."""
+    """An order."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -61,7 +61,7 @@ class Order(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What was ordered."""
+    """The receipt of an order."""
 
     id: int
     order: Order
@@ -69,7 +69,7 @@ class Receipt(BaseModel):
 
 
 class Filters(BaseModel):
-    """What of the things to list."""
+    """The filters of the list of things."""
 
     tag: Annotated[list[Sku], Field(max_length=5)] = []
     limit: Annotated[int, Field(ge=1, le=50, description="How many at most.")] = 10
@@ -133,7 +133,7 @@ class Things(MethodView):
 
     @typed(problems=[GONE])
     async def get(self, thing: UUID) -> str | Response:
-        """Show a thing. Every one is there until it is removed."""
+        """Show a thing. Every thing exists until it is removed."""
         if thing in _removed():
             return problem(404, "There is no such thing.", kind=GONE.kind)
         return str(thing)
@@ -145,7 +145,7 @@ class Things(MethodView):
 
     @typed()
     async def put(self, thing: UUID, number: Annotated[list[float], Body()]) -> float:
-        """Change a thing, or make one."""
+        """Change or create a thing."""
         _removed().discard(thing)
         return sum(number[:3])
 
