@@ -44,7 +44,7 @@ REFUSED_NAMES = (
     *("../../x/y", "..", ".", "/absolute/path", "a/b", "a\\b", "..\\..\\x", "C:\\x", "c:"),
     *("\\\\host\\x", "~", "~root", "a/../b", "./a", "a/", "//x", "file:x", "x\x00y", "x\n"),
     *("\nx", "x\n../y"),
-    # Not a name
+    # Invalid names
     *("", " ", "-", "_", "-x", "x-", "_x", "x_", "x--y", "x__y", "x y", "X", "1x", "x.y"),
     *(".x", "naïve", "x'", 'x"', "x;y", "$x", "`x`", "{{ 7 * 7 }}"),
     *("{{cookiecutter.email}}", "{x}", "x%y", "x" * 51, "--help", "-rf", "e\u0301", "ｘ"),
@@ -56,7 +56,7 @@ REFUSED_NAMES = (
     *("com1", "lpt9"),
 )  # fmt: skip
 
-# A service can be made with each of these, and its files say exactly this.
+# The template accepts each of these answers, and the files of the service keep it unchanged.
 ACCEPTED = {
     "project_name": ACCEPTED_TEXTS,
     "project_slug": ("x", "a1", "a-b-c", "none", "x" * 50),
@@ -70,7 +70,7 @@ ACCEPTED = {
     "github_username": ("a", "A-b-9", "9x", "a_b.c", "Group/sub-group/team", "x" * 100),
 }
 
-# Each of these is refused.
+# The template refuses each of these answers.
 REFUSED = {
     "project_name": (*REFUSED_TEXTS, "x" * 101),
     "project_slug": REFUSED_NAMES,

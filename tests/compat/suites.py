@@ -97,7 +97,7 @@ def download(requirement: str, to: Path) -> None:
 
 
 def outcomes(suite: Suite, way: str) -> dict[str, str]:
-    """How every test of a suite ends when its requests go this `way` (`through_asgi.WAYS`)."""
+    """The outcome of every test of a suite, with requests through `way` (`through_asgi.WAYS`)."""
     folder = sources(suite.package)
     # Flask's tests need python-dotenv for `.env` files.
     uv = ("uv", "run", "--project", str(ROOT), "--no-sync", "--with", "python-dotenv")
@@ -129,7 +129,7 @@ def environment(group: str) -> dict[str, str]:
 
 
 def passed(noted: dict[str, str]) -> int:
-    """How many tests passed."""
+    """The number of passed tests."""
     return list(noted.values()).count("passed")
 
 

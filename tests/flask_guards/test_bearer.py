@@ -1,4 +1,4 @@
-"""Who may call a view: on the event loop, in a thread, and outside of a server."""
+"""Guarded views and their callers: on the event loop, in a thread, and outside of a server."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""How often a caller may call, by caller and view, and the behaviour without Redis."""
+"""Rate limits for each caller and view, and the behaviour without Redis."""
 
 import asyncio
 import logging

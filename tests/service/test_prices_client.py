@@ -1,4 +1,4 @@
-"""How a price client handles replies that are odd, deep or endless."""
+"""Odd, deep and endless replies to a price client."""
 
 import random
 from contextlib import suppress
