@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import pytest
@@ -14,8 +14,6 @@ from {{ cookiecutter.package_name }}.app import create_asgi
 from {{ cookiecutter.package_name }}.parts import parts
 
 from .conftest import LiveClient
-
-Resource = Callable[[Flask], AbstractAsyncContextManager[None]]
 
 
 def test_background_work_continues_after_the_response(app: Flask, live_client: LiveClient) -> None:
@@ -113,63 +111,3 @@ class TestDatabase:
 
     def test_a_test_uses_the_database(self, live_client: LiveClient, database: Database) -> None:
         assert live_client.run(database.fetch()) == "a row"
-
-
-def noting(name: str, noted: list[str], *, fails: bool = False) -> Resource:
-    """Return a resource that records the process's readiness when it opens and closes."""
-
-    @asynccontextmanager
-    async def resource(app: Flask) -> AsyncIterator[None]:
-        if fails:
-            message = "the certificate has expired"
-            raise OSError(message)
-        noted.append(f"{name} opens, {parts(app).readiness.state.value}")
-        try:
-            yield
-        finally:
-            noted.append(f"{name} closes, {parts(app).readiness.state.value}")
-
-    return resource
-
-
-def test_resources_open_in_order_and_close_in_reverse_after_background_work(app: Flask) -> None:
-    noted: list[str] = []
-    draining = asyncio.Event()
-    parts(app).lifespan.add(noting("first", noted))
-    parts(app).lifespan.add(noting("second", noted))
-
-    async def work() -> None:
-        await draining.wait()
-        noted.append("the work ends")
-
-    async def start() -> None:
-        parts(app).background.start(work())
-        asyncio.get_running_loop().call_soon(draining.set)
-
-    with serve_in_thread(create_asgi(app)) as server:
-        server.run(start())
-        assert parts(app).readiness.state.value == "ready"
-
-    assert noted == [
-        "first opens, starting",
-        "second opens, starting",
-        "the work ends",
-        "second closes, draining",
-        "first closes, draining",
-    ]
-
-
-def test_a_failing_resource_closes_earlier_resources_and_stops_the_start(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
-    noted: list[str] = []
-    parts(app).lifespan.add(noting("first", noted))
-    parts(app).lifespan.add(noting("second", noted, fails=True))
-
-    with pytest.raises(RuntimeError), serve_in_thread(create_asgi(app)):
-        pass
-
-    assert noted == ["first opens, starting", "first closes, starting"]
-    # uvicorn repeats the line; `logs.configure` drops the repetition.
-    reasons = {line for line in caplog.messages if "the certificate has expired" in line}
-    assert reasons == {"startup failed: OSError: the certificate has expired"}
