@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from jinja2 import Environment
 
 from .baking import OLDEST, ROOT, bake
+from .properties import load_profile
 from .releases import Release
 from .releases import release as make_release
 from .rendering import Renderer
@@ -30,16 +30,7 @@ GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | {
 }
 
 
-# The same examples in each run, however slow the machine is. `--hypothesis-profile=default` tries
-# others.
-settings.register_profile(
-    "repeatable",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("repeatable")
+load_profile()
 
 # They run inside a bake: see `test_service_in_depth.py`.
 collect_ignore = ["service"]

@@ -9,8 +9,11 @@ from flask import Flask
 
 from tests import serving
 from tests.loops import anyio_backend, blockbuster
+from tests.properties import load_profile
 
 __all__ = ["anyio_backend", "blockbuster"]  # fixtures
+
+load_profile()
 
 # Variables of the developer's environment that Flask, the servers and their tests read.
 _NOT_FOR_TESTS = re.compile(

@@ -11,10 +11,13 @@ from flask import Flask
 from flask_asgi import FlaskToAsgi
 
 from tests.loops import anyio_backend, blockbuster
+from tests.properties import load_profile
 
 from .issuer import Issuer
 
 __all__ = ["anyio_backend", "blockbuster"]  # fixtures
+
+load_profile()
 
 # Imported here, not at first use: on an event loop, `blockbuster` would refuse their imports, which
 # read files.

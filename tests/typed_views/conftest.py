@@ -5,10 +5,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.loops import blockbuster
+from tests.properties import load_profile
 
 from . import shop
 
 __all__ = ["blockbuster"]  # fixtures
+
+load_profile()
 
 
 @pytest.fixture

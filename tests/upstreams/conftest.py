@@ -7,8 +7,11 @@ import pytest
 from upstreams import lift_deadline
 
 from tests.loops import anyio_backend, blockbuster
+from tests.properties import load_profile
 
 __all__ = ["anyio_backend", "blockbuster"]  # fixtures
+
+load_profile()
 
 # Variables of the developer's environment that change where and how clients connect.
 _NOT_FOR_TESTS = re.compile(

@@ -419,8 +419,9 @@ async def test_every_failure_is_a_line_or_is_counted_once(
 
 
 async def test_calls_refused_by_the_breaker_do_not_hide_the_reason(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(failures, "monotonic", lambda: 1000.0)
     policy = {"breaker_failures": 1, "breaker_seconds": 60, "max_retries": 0}
     async with serve() as served, calling(served, **policy) as upstream:
         await caught(upstream.get("/reset"))
