@@ -1,7 +1,8 @@
-"""Writes the time of each module into `tests/README.md`: `python -m scripts.test_times REPORT`.
+"""Writes the time of each test module into `tests/README.md`: `-m scripts.test_times LIGHT HEAVY`.
 
-The report is the file of `pytest --junitxml=REPORT`, for all tests or for some. The times are upper
-bounds in coarse steps, so that the page changes with a module and not with every run.
+Each argument is the file of `pytest --junitxml=...`: one for the tests of `make test`, one for the
+heavy tests. The times are upper bounds in coarse steps, so that the page changes with a module and
+not with every run.
 """
 
 import re
@@ -14,16 +15,20 @@ from xml.etree import ElementTree as ET
 from .baking import ROOT
 
 PAGE = ROOT / "tests" / "README.md"
-STEPS = {2: "2 s", 5: "5 s", 10: "10 s", 30: "30 s", 60: "1 min", 120: "2 min", 300: "5 min"}
-ROW = re.compile(r"^(\| `([\w/]+\.py)` \| .* \| )([^|,]*)((?:, heavy)?) \|$", re.MULTILINE)
+STEPS = {2: "2 s", 5: "5 s", 10: "10 s", 30: "30 s"} | {
+    60 * minutes: f"{minutes} min" for minutes in (1, 2, 5, 10, 20)
+}
+ROW = re.compile(r"^(\| `([\w/]+\.py)` \| .* \| )[^|]* \|$", re.MULTILINE)
+
+Seconds = Mapping[str, float]
 
 
 def bound(seconds: float) -> str:
     """The least step above a time."""
-    return next((name for most, name in STEPS.items() if seconds < most), "10 min")
+    return next((name for most, name in STEPS.items() if seconds < most), "1 h")
 
 
-def times(report: str) -> Mapping[str, float]:
+def times(report: str) -> Seconds:
     """The seconds of each module of a report, by its path below `tests`."""
     found: dict[str, float] = defaultdict(float)
     for case in ET.fromstring(report).iter("testcase"):  # noqa: S314 - pytest has written it
@@ -33,16 +38,18 @@ def times(report: str) -> Mapping[str, float]:
     return found
 
 
-def with_times(page: str, seconds: Mapping[str, float]) -> str:
-    """The page with new times for the modules in the report, and the others unchanged."""
+def with_times(page: str, light: Seconds, heavy: Seconds) -> str:
+    """The page with new times for the modules in the reports, and the others unchanged."""
 
     def row(match: re.Match[str]) -> str:
-        before, module, _, heavy = match.groups()
-        return f"{before}{bound(seconds[module])}{heavy} |" if module in seconds else match[0]
+        before, module = match.groups()
+        cells = [bound(light[module])] if module in light else []
+        cells += [f"heavy: {bound(heavy[module])}"] if module in heavy else []
+        return f"{before}{', '.join(cells)} |" if cells else match[0]
 
     return ROW.sub(row, page)
 
 
 if __name__ == "__main__":
-    report = Path(sys.argv[1]).read_text(encoding="utf-8")
-    PAGE.write_text(with_times(PAGE.read_text(encoding="utf-8"), times(report)), encoding="utf-8")
+    light, heavy = (times(Path(report).read_text(encoding="utf-8")) for report in sys.argv[1:3])
+    PAGE.write_text(with_times(PAGE.read_text(encoding="utf-8"), light, heavy), encoding="utf-8")

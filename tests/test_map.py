@@ -62,9 +62,12 @@ REPORT = """<testsuites><testsuite>
 
 
 def test_times_of_a_report_are_written_into_the_rows_of_its_modules() -> None:
-    rows = ("`test_b.py` | B | ?, heavy", "`upstreams/test_a.py` | A | 2 s", "`test_d.py` | D | ?")
-    page = "".join(f"| {row} |\n" for row in rows)
+    modules = {"test_b.py": "?", "upstreams/test_a.py": "2 s", "test_c.py": "", "test_d.py": "?"}
+    page = "".join(f"| `{module}` | A | {time} |\n" for module, time in modules.items())
 
-    written = test_times.with_times(page, test_times.times(REPORT))
+    heavy = {"test_b.py": 90.0, "test_c.py": 3601.0}
+    written = test_times.with_times(page, test_times.times(REPORT), heavy)
 
-    assert written == page.replace("?, heavy", "10 min, heavy").replace("2 s", "5 s")
+    modules["test_b.py"], modules["test_c.py"] = "10 min, heavy: 2 min", "heavy: 1 h"
+    modules["upstreams/test_a.py"] = "5 s"
+    assert written == "".join(f"| `{module}` | A | {time} |\n" for module, time in modules.items())
