@@ -50,7 +50,8 @@ def check() -> Callable[[Path], None]:
     checked = set()
 
     def check(project: Path) -> None:
-        files = {name: data for name, data in contents(project).items() if name in SCHEMAS}
+        found = {name: project / name for name in SCHEMAS}
+        files = {name: path.read_bytes() for name, path in found.items() if path.exists()}
         if repr(files) in checked:
             return
         for name in files:
