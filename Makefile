@@ -51,7 +51,7 @@ lint:
 	@$(RUN) mypy
 
 format:
-	@$(RUFF) check --fix $(SOURCES)
+	@$(RUFF) check --fix-only $(SOURCES)
 	@$(RUFF) format $(SOURCES)
 
 # Refreshes all lock files; UPGRADE=1 takes the newest versions.
