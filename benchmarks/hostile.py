@@ -88,7 +88,7 @@ def inputs(template: str) -> Iterator[tuple[str, str]]:
 
 
 def passable(text: str) -> bool:
-    """Whether a command line can hold it, and it is no path from the root of this machine."""
+    """Whether a command line can hold it, and no tool takes it for a network path."""
     surrogate = any("\ud800" <= character <= "\udfff" for character in text)
     return "\0" not in text and not surrogate and not text.startswith("//")
 
