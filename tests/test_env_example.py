@@ -9,7 +9,10 @@ from .uv import run
 
 
 @pytest.mark.parametrize("include_example", [True, False])
-@pytest.mark.parametrize("package", ["x", "price_service", "p" * 50])
+@pytest.mark.parametrize(
+    "package",
+    ["price_service", *(pytest.param(each, marks=pytest.mark.heavy) for each in ("x", "p" * 50))],
+)
 def test_the_example_file_equals_the_output_of_the_command(
     package: str, *, include_example: bool, tools: Path, tmp_path: Path
 ) -> None:

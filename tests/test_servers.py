@@ -26,6 +26,7 @@ ASGI = {
         "gunicorn --worker-class asgi --bind 127.0.0.1:{port} serving:asgi",
     ),
 }
+USUAL = {"uvicorn", "gunicorn"}  # the others are heavy
 WSGI = {
     "gunicorn-gthread": (
         "gunicorn>=25",
@@ -134,7 +135,13 @@ asgi = FlaskToAsgi(app, lifespan=lifespan)
 """
 
 
-every_asgi_server = pytest.mark.parametrize("server", ASGI)
+every_asgi_server = pytest.mark.parametrize(
+    "server",
+    [
+        server if server in USUAL else pytest.param(server, marks=pytest.mark.heavy)
+        for server in ASGI
+    ],
+)
 every_wsgi_server = pytest.mark.parametrize("server", WSGI)
 
 
