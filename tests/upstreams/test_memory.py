@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from upstreams import _retries as retries
 from upstreams._deadline import within
-from upstreams._errors import UpstreamError
+from upstreams._errors import UpstreamError, UpstreamTimeout
 from upstreams._fan_out import Calls, fan_out
+from upstreams._hedging import hedged
 from upstreams._upstream import Upstream
 
 from . import helpers
@@ -166,6 +167,21 @@ async def test_a_call_refused_by_the_breaker_leaves_no_garbage() -> None:
             await upstream.get("/reset")
         assert upstream.breaker.state == "open"
         assert_nothing(await left_by(lambda: upstream.get("/200")))
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_failing_attempts_of_a_hedged_call_leave_no_garbage(attempts: int) -> None:
+    async def call() -> None:
+        seconds = iter([0.001, 0.002])  # the hedge's error comes last, and is raised
+
+        async def attempt() -> None:
+            await asyncio.sleep(next(seconds))
+            name = "prices"
+            raise UpstreamTimeout(name, "did not answer in time")
+
+        await hedged(attempt, delay=0 if attempts == 2 else 60, may=lambda: True)
+
+    assert_nothing(await left_by(call))
 
 
 async def test_a_hedged_call_leaves_no_garbage() -> None:

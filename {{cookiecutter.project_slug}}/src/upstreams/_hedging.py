@@ -66,6 +66,7 @@ async def hedged(
         finally:  # also when this is cancelled
             # An error would form a cycle: a task, its error, this frame.
             tasks.clear()
+            del task
 
 
 def _has_succeeded(task: asyncio.Task[T]) -> bool:
