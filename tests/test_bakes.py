@@ -123,7 +123,7 @@ def test_a_bake_holds_no_markup_and_plain_lines(files: dict[str, str]) -> None:
         assert not text.endswith("\n\n"), name
 
 
-@pytest.mark.parametrize("length", [1, 22, 50])
+@pytest.mark.parametrize("length", [1, 50, pytest.param(22, marks=pytest.mark.heavy)])
 def test_a_package_name_of_any_length_passes_the_checks(
     length: int, check: Check, renderer: Renderer
 ) -> None:

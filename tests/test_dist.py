@@ -407,13 +407,9 @@ asyncio.run(main())
 }
 
 
-@pytest.mark.parametrize(
-    "python",
-    [OLDEST, *(pytest.param(python, marks=pytest.mark.heavy) for python in PYTHONS[1:])],
-)
-@pytest.mark.parametrize(
-    "resolution", ["highest", pytest.param("lowest-direct", marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
 def test_a_wheel_works_alone(
     library: str, python: str, resolution: str, built: list[Path], tmp_path: Path
 ) -> None:

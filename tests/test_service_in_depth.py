@@ -27,6 +27,7 @@ def uv_run(project: Path, *command: str | Path) -> None:
     run("uv", "run", "--no-sync", *command, cwd=project, env=on_python(OLDEST))
 
 
+@pytest.mark.heavy
 def test_the_service_handles_every_odd_input(project: Path) -> None:
     left_out = (f"--ignore=tests/service/test_{name}.py" for name in PROCESSES)
 
