@@ -80,7 +80,7 @@ async def test_a_cancelled_view_is_torn_down_even_if_a_deferred_function_fails(
 
     assert 504 == (await ask(app, http_scope(), request_timeout=0.3))[0]
     assert [asyncio.CancelledError] == torn_down
-    failed = "A hook or teardown after a refused or cancelled request failed"
+    failed = "A hook after a refused or cancelled request failed"
     assert [failed] == [each.message for each in caplog.records]
 
 

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -443,3 +444,9 @@ def test_a_formatting_error_is_reported_in_one_line(
     message = json.loads(line)["message"]
     assert message.startswith("A log line cannot be formatted (tests, ")
     assert "test_stderr_writer.py:" in message
+
+
+def test_a_writer_installs_no_signal_handler(logger: logging.Logger) -> None:
+    logger.info("a line")
+
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -54,7 +54,7 @@ def test_a_valid_value_is_accepted(monkeypatch: pytest.MonkeyPatch, name: str, v
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("ENVIRONMENT", "staging", "ENVIRONMENT should be 'development' or 'production' ("),
+        ("ENVIRONMENT", "staging", "ENVIRONMENT should be 'development' or 'production' (the kind"),
         ("PORT", "http", "PORT should be a valid integer, unable to parse string as an integer ("),
         ("PORT", "65536", "PORT should be less than or equal to 65535 (the TCP port to listen on)"),
         ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY should be greater than or equal to 1 (the "),

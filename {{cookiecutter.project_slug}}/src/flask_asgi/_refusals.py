@@ -97,5 +97,5 @@ def _process(app: Flask, response: Response) -> Response:
     try:
         return app.process_response(response)
     except Exception:
-        app.logger.exception("A hook or teardown after a refused or cancelled request failed")
+        app.logger.exception("A hook after a refused or cancelled request failed")
         return response
