@@ -48,9 +48,14 @@ VARIABLES = {
 SECONDS = 60  # also for calls outside of the service
 
 
-def _without(part: str) -> None:
+def _without_part(part: str) -> None:
     """Replace a part of the service by a no-op when the application is made."""
     getattr(service, part).init_app = lambda *_: None
+
+
+def _without_deadlines() -> None:
+    """Read no caller's deadline."""
+    service.init_deadlines = lambda *_, **__: None
 
 
 def _without_hooks(app: Flask) -> None:
@@ -68,9 +73,9 @@ Absence = tuple[dict[str, str], Callable[[], None] | None, Callable[[Flask], Non
 DUTIES: dict[str, Absence] = {
     "access line": ({"LOG_LEVEL": "WARNING"}, None, None),
     "metrics": ({"METRICS_PORT": "0"}, None, None),
-    "ids": ({}, partial(_without, "logs"), None),
-    "budget": ({}, partial(_without, "deadline"), None),
-    "problems": ({}, partial(_without, "problems"), None),
+    "ids": ({}, partial(_without_part, "logs"), None),
+    "budget": ({}, _without_deadlines, None),
+    "problems": ({}, partial(_without_part, "problems"), None),
     "hooks": ({}, None, _without_hooks),
     "strictness": ({}, None, _without_strictness),
 }

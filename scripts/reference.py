@@ -120,7 +120,7 @@ def written(value: object) -> str:
 def metrics_page() -> str:
     """Every metric that a service and its libraries count."""
     of_libraries = ("flask_asgi._server_metrics", "upstreams._upstream_metrics")
-    for module in (*of_libraries, f"{PACKAGE}.metrics"):
+    for module in (*of_libraries, f"{PACKAGE}.observing"):
         import_module(module)
     registry = import_module("prometheus_client").REGISTRY
     labels = {

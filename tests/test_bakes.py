@@ -103,13 +103,13 @@ def test_a_teams_tools_find_faults_in_its_code_but_none_inside_the_libraries(
     with knowing_types() as known:
         run(tools / "mypy", *known, cwd=project)
 
-    append(project / "src/price_service/deadline.py", FAULT)
+    append(project / "src/price_service/parts.py", FAULT)
     append(project / "src/price_service/logs.py", MISUSE)
-    assert "src/price_service/deadline.py:" in fails(*lint, cwd=project)
-    assert "src/price_service/deadline.py:" in fails(*form, cwd=project)
+    assert "src/price_service/parts.py:" in fails(*lint, cwd=project)
+    assert "src/price_service/parts.py:" in fails(*form, cwd=project)
     with knowing_types() as known:
         found = fails(tools / "mypy", *known, cwd=project)
-    assert "src/price_service/deadline.py:" in found
+    assert "src/price_service/parts.py:" in found
     assert "src/price_service/logs.py:" in found
     assert "src/upstreams/" not in found
 

@@ -7,7 +7,6 @@ from flask import Flask
 from upstreams import BUDGET_HEADER, Deadline, SettingsError
 
 from {{ cookiecutter.package_name }}.app import create_app
-from {{ cookiecutter.package_name }}.deadline import SHORTEST_BUDGET
 from {{ cookiecutter.package_name }}.settings import Settings, load_settings
 
 
@@ -29,15 +28,6 @@ def test_an_untrusted_caller_sets_no_deadline(app: Flask) -> None:
 
 def test_a_trusted_caller_sets_the_deadline(trusting: Flask) -> None:
     assert 2 < left(trusting, "2500") <= 2.5
-
-
-def test_a_shorter_time_than_the_minimum_becomes_the_minimum(trusting: Flask) -> None:
-    assert 0 < left(trusting, "1") <= SHORTEST_BUDGET
-
-
-@pytest.mark.parametrize("value", ["", "-1", "soon", "1e3", "9" * 5000])
-def test_an_invalid_header_sets_no_deadline(trusting: Flask, value: str) -> None:
-    assert left(trusting, value) == inf
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from {{ cookiecutter.package_name }}.app import create_app
-from {{ cookiecutter.package_name }}.metrics import observe
+from {{ cookiecutter.package_name }}.observing import observe
 from {{ cookiecutter.package_name }}.parts import parts
 from {{ cookiecutter.package_name }}.settings import Settings
 

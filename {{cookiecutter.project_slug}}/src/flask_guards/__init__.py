@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_OF_SETTINGS = {"AuthSettings", "Hosts", "LimitText", "Origins"}
+_OPTIONAL = dict.fromkeys(("AuthSettings", "Hosts", "LimitText", "Origins"), "._settings")
 
 
 def __getattr__(name: str) -> object:
     """Import a name that has an optional dependency, at its first use."""
-    if name in _OF_SETTINGS:
-        return getattr(import_module("._settings", __name__), name)
+    if name in _OPTIONAL:
+        return getattr(import_module(_OPTIONAL[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -1,7 +1,9 @@
 """Settings of the guards, as fields of a pydantic model that a program reads at its start."""
 
+from collections.abc import Callable
 from typing import Annotated
 
+from flask import Flask
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -12,11 +14,13 @@ from pydantic import (
     field_validator,
 )
 
+from ._bearer import init_bearer
 from ._cors import origin
 from ._hosts import host_name
-from ._local_issuer import LOCAL_ISSUER
+from ._keys import Fetch, IssuerKeys
+from ._local_issuer import LOCAL_ISSUER, LocalIssuer, token_command
 from ._rate_limits import limit_text
-from ._tokens import ACCESS_TOKEN
+from ._tokens import ACCESS_TOKEN, Caller, TokenVerifier
 
 
 def _hosts(value: str) -> str:
@@ -74,3 +78,32 @@ class AuthSettings(BaseModel):
             message = "must be set when AUTH__ISSUER is"
             raise ValueError(message)
         return value
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the tokens are those of the local issuer, which everybody can make."""
+        return self.issuer == LOCAL_ISSUER
+
+    def init_app(
+        self,
+        app: Flask,
+        fetch: Fetch | None = None,
+        *,
+        found: Callable[[Caller], None] | None = None,
+    ) -> None:
+        """Let guarded views of `app` accept the issuer's tokens; add the command `flask token`.
+
+        Args:
+            app: the Flask application.
+            fetch: fetches the issuer's keys; see `IssuerKeys`. None for the local issuer.
+            found: see `init_bearer`.
+        """
+        audience = self.audience or app.name
+        verifier = TokenVerifier(
+            IssuerKeys(fetch or LocalIssuer(audience).fetch),
+            issuer=self.issuer,
+            audience=audience,
+            token_type=self.token_type,
+        )
+        init_bearer(app, verifier, found=found)
+        app.cli.add_command(token_command(self.issuer, audience))

@@ -26,9 +26,11 @@ from ._errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from ._exact_json import exact_json
 from ._failures import log_failure
 from ._fan_out import Arrived, Call, Calls, Failed, FanOut, fan_out
 from ._observer import ERRORS, METHODS, Attempt, Observer, Trace
+from ._open_all import open_all
 from ._options import GetOptions, RequestOptions
 from ._pool import OpenCache, Transport
 from ._redis_url import is_redis_url
@@ -77,10 +79,12 @@ __all__ = [
     "UpstreamUnavailable",
     "begin_request",
     "certificate_mistakes",
+    "exact_json",
     "fan_out",
     "is_redis_url",
     "lift_deadline",
     "log_failure",
+    "open_all",
     "within",
 ]
 __version__ = "0.1.0"

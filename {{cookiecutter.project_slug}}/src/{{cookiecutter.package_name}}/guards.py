@@ -4,22 +4,18 @@
 its line in `app.py` and the settings that it reads.
 """
 
+from collections.abc import Awaitable, Callable
+
 from flask import Flask
 from flask_asgi import add_logged_ids, on_loop
 from flask_guards import (
-    LOCAL_ISSUER,
     AuthSettings,
     Caller,
-    IssuerKeys,
-    LocalIssuer,
     RateLimits,
-    TokenVerifier,
     allowed_hosts,
     cors,
-    init_bearer,
     init_rate_limits,
     required_scopes,
-    token_command,
 )
 from typed_views import Problem
 from upstreams import SettingsError, Upstream
@@ -61,34 +57,25 @@ def init_app(app: Flask) -> None:
 
 def _init_tokens(app: Flask, settings: Settings) -> None:
     auth = settings.auth
-    is_local = auth.issuer == LOCAL_ISSUER
     requires_tokens = any(required_scopes(each) is not None for each in app.view_functions.values())
-    if is_local and requires_tokens and settings.environment == "production":
+    if auth.is_local and requires_tokens and settings.environment == "production":
         message = (
             "AUTH__ISSUER must be set when ENVIRONMENT is production and a view requires a token: "
             "everybody can make tokens of the local issuer."
         )
         raise SettingsError(message)
-    audience = auth.audience or app.name
-    verifier = TokenVerifier(
-        IssuerKeys(LocalIssuer(audience).fetch) if is_local else _keys(app, auth),
-        issuer=auth.issuer,
-        audience=audience,
-        token_type=auth.token_type,
-    )
-    init_bearer(app, verifier, found=_log_caller)
-    app.cli.add_command(token_command(auth.issuer, audience))
+    auth.init_app(app, None if auth.is_local else _keys(app, auth), found=_log_caller)
 
 
 def _log_caller(caller: Caller) -> None:
     add_logged_ids(subject=caller.subject[:LONGEST_SUBJECT])
 
 
-def _keys(app: Flask, auth: AuthSettings) -> IssuerKeys:
+def _keys(app: Flask, auth: AuthSettings) -> Callable[[], Awaitable[bytes]]:
     upstream = Upstream("issuer", str(auth.jwks_url), timeout=KEYS_TIMEOUT_SECONDS)
 
     async def fetch() -> bytes:
         return (await upstream.get("")).content
 
     parts(app).lifespan.add(lambda _: upstream.open())
-    return IssuerKeys(fetch)
+    return fetch

@@ -8,10 +8,8 @@ from flask_asgi import (
     CLIENT_CLOSED_REQUEST,
     EndedRequest,
     JsonFormatter,
-    StderrWriter,
     TextFormatter,
-    log_everything,
-    logged_ids,
+    log_to_stderr,
     watch_requests,
 )
 
@@ -23,39 +21,23 @@ access = logging.getLogger(f"{__name__}.access")
 # DEBUG.
 PROBES = {"/livez", "/readyz"}
 
+TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
 
 def configure(settings: Settings) -> None:
     """Send every log record of the process to stderr, in the configured format.
 
     It affects the process, so the modules that start a process call it (`asgi.py`, `serve.py`), not
-    `create_app`. It replaces its own earlier set-up and that of uvicorn's command.
+    `create_app`.
     """
-    handler = StderrWriter()  # a thread writes, so that stderr never stops the event loop
-    handler.set_name(__name__)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else _text_formatter())
-    handler.addFilter(_add_ids)
-    root = logging.getLogger()
-    for former in [each for each in root.handlers if each.get_name() == __name__]:
-        root.removeHandler(former)
-        former.close()
-    root.addHandler(handler)
-    root.setLevel(settings.log_level)
-    log_everything()
+    is_json = settings.log_format == "json"
+    log_to_stderr(settings.log_level, JsonFormatter() if is_json else TextFormatter(TEXT))
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the URL of every call
 
 
 def init_app(app: Flask) -> None:
     """Give every request an id, and log a line when its response is sent."""
     watch_requests(app, _log_access)
-
-
-def _text_formatter() -> logging.Formatter:
-    return TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-
-
-def _add_ids(record: logging.LogRecord) -> bool:
-    vars(record).update(logged_ids())
-    return True
 
 
 def _log_access(ended: EndedRequest) -> None:

@@ -4,25 +4,18 @@ import sys
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from flask_asgi import Networks
+from flask_asgi import ServerSettings
 # jinja: if cookiecutter.include_example
 from flask_guards import AuthSettings, Hosts, LimitText, Origins
 # jinja: else
 from flask_guards import AuthSettings, Hosts, Origins
 # jinja: endif
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 # jinja: if cookiecutter.include_example
-from upstreams import Count, Delay, Host, RedisUrl, Seconds, ServiceSettings, UpstreamSettings
+from upstreams import Count, RedisUrl, Seconds, ServiceSettings, UpstreamSettings
 
 # jinja: else
-from upstreams import Count, Delay, Host, RedisUrl, Seconds, ServiceSettings
+from upstreams import RedisUrl, ServiceSettings
 
 # jinja: endif
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -45,12 +38,6 @@ def _api_docs(values: dict[str, Any]) -> bool:
     return values.get("environment") == "development" and find_spec("flask_swagger_ui") is not None
 
 
-def _addresses(value: str) -> str:
-    # uvicorn would take any other text for a name, which matches no client.
-    Networks(value)
-    return value
-
-
 # jinja: if cookiecutter.include_example
 class PricesSettings(UpstreamSettings):
     """The settings of the price upstream: those of every upstream, and those of its view."""
@@ -64,10 +51,12 @@ class PricesSettings(UpstreamSettings):
 
 
 # jinja: endif
-class Settings(ServiceSettings):
+class Settings(ServerSettings, ServiceSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    The upstreams are groups: `ORDERS__BASE_URL` is `orders.base_url`.
+    Those of the server, such as PORT and WORKER_THREADS, are in `flask_asgi.ServerSettings`. A
+    field of the same name replaces one. The upstreams are groups: `ORDERS__BASE_URL` is
+    `orders.base_url`.
     """
 
     environment: Literal["development", "production"] = Field(
@@ -77,22 +66,6 @@ class Settings(ServiceSettings):
     debug: bool = Field(
         default=False, description="whether errors show their cause to the client; development only"
     )
-    host: Host = Field(
-        default="127.0.0.1", description="the address to listen on; a container needs 0.0.0.0"
-    )
-    port: int = Field(default=8000, ge=0, le=65535, description="the TCP port to listen on")
-    metrics_host: Host = Field(
-        default="127.0.0.1",
-        description="the address to serve /metrics on; a container needs 0.0.0.0",
-    )
-    metrics_port: int = Field(
-        default=0,
-        ge=0,
-        le=65535,
-        description="the TCP port to serve /metrics on, which must not be public; 0 switches "
-        "metrics off",
-    )
-    web_concurrency: Count = Field(default=1, description="the number of worker processes")
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         default="INFO",
         description="the lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL",
@@ -106,9 +79,6 @@ class Settings(ServiceSettings):
         default_factory=_api_docs,
         description="whether /openapi.json and the page at /docs are served, which needs the extra "
         "`docs`; by default true in development and false in production",
-    )
-    max_content_length: Count = Field(
-        default=1024 * 1024, description="the largest request body that is accepted, in bytes"
     )
     allowed_hosts: Hosts = Field(
         default="",
@@ -128,38 +98,12 @@ class Settings(ServiceSettings):
         description="the key that signs session cookies, at least 32 characters; needed only if a "
         "view uses `flask.session`",
     )
-    auth: AuthSettings = AuthSettings()
-    rate_limits_redis_url: RedisUrl | None = Field(
-        default=None,
-        description="the Redis that keeps the counts of rate limits, like "
-        "redis://127.0.0.1:6379/0; without it each worker counts separately; needs the extra "
-        "`redis`",
-    )
     # jinja: if cookiecutter.include_example
     quotes_limit: LimitText = Field(
         default="60/minute",
         description="how often a caller may ask for a quote, such as 60/minute or 1000/2hours",
     )
     # jinja: endif
-    worker_threads: Count = Field(
-        default=100, description="how many requests may run at once in views that are not async"
-    )
-    max_waiting: Count = Field(
-        default=1000,
-        description="how many of these requests may wait for a thread; further ones are answered "
-        "503",
-    )
-    max_in_flight: Count = Field(
-        default=10_000,
-        description="how many requests may be in flight; further ones are answered 503, except "
-        "health checks",
-    )
-    request_timeout_seconds: Seconds = Field(
-        default=60,
-        description="how long a request's body of at most 64 KiB may take to arrive (408), and "
-        "after that an async view to begin its response (504), in seconds; a stream may last "
-        "longer",
-    )
     # Upstreams are a line each: `orders: UpstreamSettings = UpstreamSettings()`.
     # jinja: if cookiecutter.include_example
     prices: PricesSettings = PricesSettings()
@@ -170,28 +114,12 @@ class Settings(ServiceSettings):
         description="how long the stub takes to answer, in milliseconds",
     )
     # jinja: endif
-    shutdown_delay_seconds: Delay = Field(
-        default=0,
-        description="how long /readyz answers 503 before the socket closes, in seconds: the time "
-        "that a load balancer needs to notice",
-    )
-    shutdown_grace_seconds: Seconds = Field(
-        default=30, description="how long a stop waits for requests in flight, in seconds"
-    )
-    keep_alive_seconds: Count = Field(
-        default=75,
-        description="how long an idle connection stays open, in whole seconds; longer than the "
-        "load balancer's own limit",
-    )
-    forwarded_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
-        default="127.0.0.1",
-        description="the addresses or networks of proxies whose X-Forwarded headers are trusted, "
-        "separated by commas; * for all",
-    )
-    deadline_allow_ips: Annotated[str, AfterValidator(_addresses)] = Field(
-        default="",
-        description="the addresses or networks of callers whose X-Envoy-Expected-Rq-Timeout-Ms is "
-        "trusted, separated by commas; * for all; none by default",
+    auth: AuthSettings = AuthSettings()
+    rate_limits_redis_url: RedisUrl | None = Field(
+        default=None,
+        description="the Redis that keeps the counts of rate limits, like "
+        "redis://127.0.0.1:6379/0; without it each worker counts separately; needs the extra "
+        "`redis`",
     )
 
     @field_validator("allowed_hosts")
@@ -214,14 +142,6 @@ class Settings(ServiceSettings):
             return _DEVELOPMENT_KEY
         if value is not None and len(value) < 32:  # noqa: PLR2004 - as the description says
             message = "must have at least 32 characters"
-            raise ValueError(message)
-        return value
-
-    @field_validator("metrics_port")
-    @classmethod
-    def _not_the_public_port(cls, value: int, info: ValidationInfo) -> int:
-        if value and value == info.data.get("port"):
-            message = "must not be that of PORT, where everybody could read the metrics"
             raise ValueError(message)
         return value
 

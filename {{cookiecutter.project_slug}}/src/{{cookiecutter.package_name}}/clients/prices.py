@@ -1,21 +1,42 @@
 """The price service: an example of an upstream whose replies are checked before use."""
 
-import json
 from decimal import Decimal
-from typing import NoReturn
+from typing import Annotated
 from urllib.parse import quote
 
 from flask_asgi import ids_to_pass_on
-from upstreams import Upstream, UpstreamInvalid
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from upstreams import Upstream, UpstreamInvalid, exact_json
 
 from ..settings import Settings
 from .stub import StubPrices
 
-# Twelve digits before the point and twelve after it: any sum of a request's prices is then exact
-# within the 28 digits that decimal arithmetic keeps.
-_LIMIT = Decimal(10) ** 12
 _DECIMAL_PLACES = 12
-_LONGEST_NUMBER = 40  # characters, and places before or after the point
+
+
+def _plain(price: Decimal) -> Decimal:
+    if price.is_signed():
+        message = "negative zero"
+        raise ValueError(message)
+    has_more_zeros = -int(price.as_tuple().exponent) > _DECIMAL_PLACES
+    return round(price, _DECIMAL_PLACES) if has_more_zeros else price
+
+
+class _Reply(BaseModel):
+    """A reply of the upstream; further members are ignored.
+
+    Prices have up to twelve digits before the point and after it: any sum of a request's prices is
+    then exact within the 28 digits that decimal arithmetic keeps.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    symbol: str
+    price: Annotated[
+        Decimal,
+        Field(ge=0, lt=10**12, decimal_places=_DECIMAL_PLACES),
+        AfterValidator(_plain),
+    ]
 
 
 class PricesClient:
@@ -42,57 +63,13 @@ class PricesClient:
         path = f"/prices/{quote(symbol, safe='')}"
         response = await self.upstream.get(path)
         try:
-            return _price(response.content, symbol)
-        except (ValueError, ArithmeticError, RecursionError) as error:
+            reply = _Reply.model_validate(exact_json(response.content))
+        except ValueError as error:
             reason = type(error).__name__
+        else:
+            if reply.symbol == symbol:
+                return reply.price
+            reason = "another symbol"
         # Not raised above, with `error` as its context: `error` holds the reply.
         detail = "sent a reply without a price"
         raise UpstreamInvalid(self.upstream.name, detail, reason=reason)
-
-
-def _price(content: bytes, symbol: str) -> Decimal:
-    # Numbers become decimals directly from the text: a float would be rounded already.
-    reply = json.loads(
-        content,
-        parse_float=_decimal,
-        parse_int=_decimal,
-        parse_constant=_refuse,
-        object_pairs_hook=_object,
-    )
-    match reply:
-        case {"symbol": str(name), "price": Decimal() as price} if name == symbol:
-            if not price.is_signed() and price < _LIMIT and price == _rounded(price):
-                return price if _places(price) <= _DECIMAL_PLACES else _rounded(price)
-    message = "no price of this symbol, or one that is negative, too large or too fine"
-    raise ValueError(message)
-
-
-def _decimal(text: str) -> Decimal | None:
-    """Return a JSON number, None if it cannot be a price.
-
-    A few characters, such as `0E-400000000`, can denote a number with millions of digits.
-    """
-    number = Decimal(text) if len(text) <= _LONGEST_NUMBER else None
-    return number if number is not None and abs(_places(number)) <= _LONGEST_NUMBER else None
-
-
-def _places(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
-
-
-def _rounded(number: Decimal) -> Decimal:
-    return round(number, _DECIMAL_PLACES)
-
-
-def _refuse(constant: str) -> NoReturn:
-    message = f"{constant} is not JSON (RFC 8259, section 6)"
-    raise ValueError(message)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        message = "the same name twice in an object"
-        raise ValueError(message)
-    return members
