@@ -66,7 +66,17 @@ def check() -> Callable[[Path], None]:
     return check
 
 
-@pytest.fixture(scope="module", params=VARIATIONS, ids=describe)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            each,
+            marks=[] if each["deployment"] in {"all", "none"} else pytest.mark.heavy,
+            id=describe(each),
+        )
+        for each in VARIATIONS
+    ],
+)
 def variation(request: pytest.FixtureRequest) -> dict[str, str]:
     """The answers that the CI files depend on."""
     answers: dict[str, str] = request.param

@@ -28,6 +28,7 @@ def cookiecutter(
     return on_command_line(*arguments, "-o", folder, cwd=folder, env=env)
 
 
+@pytest.mark.heavy
 def test_a_template_and_an_output_with_spaces_and_unicode_in_their_paths(
     project: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_neither_git_nor_a_network_is_needed(project: Path, tmp_path: Path) -> N
     assert contents(project) == contents(tmp_path / "out" / "price-service")
 
 
+@pytest.mark.heavy
 def test_a_read_only_home_needs_another_folder_for_the_replay(
     project: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +104,9 @@ def test_a_second_bake_at_the_same_place_is_refused(project: Path) -> None:
     ("flags", "edit_stays"),
     [
         (("--overwrite-if-exists",), False),
-        (("--overwrite-if-exists", "--skip-if-file-exists"), True),
+        pytest.param(
+            *(("--overwrite-if-exists", "--skip-if-file-exists"), True), marks=pytest.mark.heavy
+        ),
     ],
 )
 def test_a_bake_over_an_edited_service(

@@ -334,7 +334,13 @@ def test_the_readme_and_the_manifests_agree_on_the_times_of_a_stop(project: Path
     ]
 
 
-@pytest.mark.parametrize("deployment", CHOICES["deployment"])
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        pytest.param(each, marks=[] if each == "all" else pytest.mark.heavy)
+        for each in CHOICES["deployment"]
+    ],
+)
 def test_no_link_of_a_document_is_broken(deployment: str, tmp_path: Path) -> None:
     project = bake(tmp_path, deployment=deployment)
 

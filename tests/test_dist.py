@@ -225,6 +225,7 @@ def test_two_builds_are_the_same_bytes(
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in again]
 
 
+@pytest.mark.heavy
 def test_source_date_epoch_dates_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,9 @@ def test_the_oldest_cookiecutter_is_accepted_and_an_older_one_refused(
         answers.refuse_an_old_cookiecutter()
 
 
-@pytest.mark.parametrize("way", ["working directory", "PYTHONPATH"])
+@pytest.mark.parametrize(
+    "way", ["PYTHONPATH", pytest.param("working directory", marks=pytest.mark.heavy)]
+)
 def test_modules_in_the_users_path_are_not_imported(
     way: str, project: Path, tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_commands_of_a_bake_work(page: str, tmp_path: Path) -> None:
     run_blocks((project / page).read_text("utf-8"), project, on_python(OLDEST))
 
 
+@pytest.mark.heavy
 def test_the_commands_of_the_template_work(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 

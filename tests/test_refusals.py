@@ -124,7 +124,10 @@ CODE = [
     '"""; import os; os.mkdir("executed")  # "',
     "'; __import__('os').mkdir('executed'); '",
 ]
-DEALT = [pytest.param(tuple(CODE[start : start + 3])) for start in range(0, len(CODE), 3)]
+DEALT = [
+    pytest.param(tuple(CODE[start : start + 3]), marks=[pytest.mark.heavy] if start else [])
+    for start in range(0, len(CODE), 3)
+]
 ALIKE = [pytest.param((code, code, code), marks=pytest.mark.heavy) for code in CODE]
 
 

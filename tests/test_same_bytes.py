@@ -95,7 +95,10 @@ def baked(
     return request.param, tree(from_cookiecutter(release.repository, folder, request.param))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=[pytest.mark.heavy] if way.startswith("a") else []) for way in WAYS],
+)
 def test_every_tool_and_source_gives_the_same_bake(
     way: str, baked: tuple[dict[str, str], Tree], release: Release, tmp_path: Path
 ) -> None:

@@ -146,6 +146,7 @@ def test_the_linter_and_the_type_checker_find_no_fault(project: Path) -> None:
         run("uv", "run", "--no-sync", "mypy", *known, "src/price_service", cwd=project)
 
 
+@pytest.mark.heavy
 def test_the_service_lists_the_upstream_with_or_without_a_url(project: Path) -> None:
     env = variables()
     port = int(env["PORT"])
@@ -162,6 +163,7 @@ def test_a_call_reaches_the_url_of_the_upstream(project: Path) -> None:
     assert printed == "/v1/orders\n"
 
 
+@pytest.mark.heavy
 def test_the_settings_of_the_upstream_are_checked_at_the_start(project: Path) -> None:
     environments = json.dumps([environment for environment, _ in WRONG])
     command = ("uv", "run", "--no-sync", "python", "-c", SETTINGS, environments)

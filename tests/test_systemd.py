@@ -120,6 +120,7 @@ def value(text: str, directive: str, unit: str) -> str:
     return str(found)
 
 
+@pytest.mark.heavy
 def test_a_restart_of_the_service_refuses_no_connection(python: Path, tmp_path: Path) -> None:
     command = (python, "-m", "price_service", "--workers", "1")
     with closing(Unit(tmp_path / "unit", {}, *command)) as unit:

@@ -179,7 +179,7 @@ def uncontained(source: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
-        name = ast.unparse(node.func).rpartition(".")[2]
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         makes_task = name in {"create_task", "ensure_future", "run_coroutine_threadsafe", "Task"}
         if makes_task and not ast.unparse(node.args[0]).startswith(("contained(", "receive")):
             yield f"{source.name}:{node.lineno}"

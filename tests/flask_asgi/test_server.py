@@ -215,7 +215,9 @@ def test_a_taken_port_ends_the_server_with_a_message() -> None:
 # Several workers
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.heavy)]
+)
 def test_a_second_signal_ends_all_workers_at_once(number: signal.Signals) -> None:
     with serve_application("--workers", "2", "--grace", "600") as server:
         workers = worker_processes(server)
@@ -230,7 +232,13 @@ def test_a_second_signal_ends_all_workers_at_once(number: signal.Signals) -> Non
         wait_until(lambda: not any(map(is_running, workers)))
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["one signal", "two signals"])
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(1, id="one signal"),
+        pytest.param(2, id="two signals", marks=pytest.mark.heavy),
+    ],
+)
 def test_workers_answer_requests_in_flight_and_stop_together(times: int) -> None:
     with serve_application("--workers", "2") as server:
         workers = worker_processes(server)
