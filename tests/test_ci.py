@@ -71,7 +71,9 @@ def check() -> Callable[[Path], None]:
     params=[
         pytest.param(
             each,
-            marks=[] if each["deployment"] in {"all", "none"} else pytest.mark.heavy,
+            marks=[]
+            if each["deployment"] in {"all", "none"} and each["python_version"] == PYTHONS[0]
+            else pytest.mark.heavy,
             id=describe(each),
         )
         for each in VARIATIONS

@@ -78,6 +78,7 @@ def test_a_read_only_home_needs_another_folder_for_the_replay(
     assert contents(project) == contents(tmp_path / "out" / "price-service")
 
 
+@pytest.mark.heavy
 def test_a_replay_makes_the_same_service_again(tmp_path: Path) -> None:
     answers = ('project_name=Ann\'s {{ 1 }} "Prices"', "project_slug=prices", "license=Apache-2.0")
     first = cookiecutter(tmp_path, ROOT, "--no-input", *answers)
@@ -100,13 +101,12 @@ def test_a_second_bake_at_the_same_place_is_refused(project: Path) -> None:
     assert contents(project) == before
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("flags", "edit_stays"),
     [
         (("--overwrite-if-exists",), False),
-        pytest.param(
-            *(("--overwrite-if-exists", "--skip-if-file-exists"), True), marks=pytest.mark.heavy
-        ),
+        (("--overwrite-if-exists", "--skip-if-file-exists"), True),
     ],
 )
 def test_a_bake_over_an_edited_service(

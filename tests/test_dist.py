@@ -213,6 +213,7 @@ def test_every_lower_bound_is_tested(library: str, built: list[Path], project: P
         assert all(requirement in group for group in tested), requirement
 
 
+@pytest.mark.heavy
 def test_two_builds_are_the_same_bytes(
     built: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

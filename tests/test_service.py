@@ -51,6 +51,7 @@ def test_a_service_without_the_example_answers(tmp_path: Path) -> None:
     assert server.returncode == 0
 
 
+@pytest.mark.heavy
 def test_the_package_runs_as_a_module_too(project: Path) -> None:
     env = install(project)
     port = int(env["PORT"])

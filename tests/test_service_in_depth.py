@@ -39,6 +39,7 @@ def test_the_service_starts_and_stops_in_every_way(project: Path) -> None:
     uv_run(project, "pytest", *(f"tests/service/test_{name}.py" for name in PROCESSES))
 
 
+@pytest.mark.heavy
 def test_the_odd_inputs_tests_pass_the_services_linter_and_type_checker(project: Path) -> None:
     uv_run(project, "ruff", "check", "tests/service")
     uv_run(project, "ruff", "format", "--check", "tests/service")

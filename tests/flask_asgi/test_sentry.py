@@ -97,6 +97,7 @@ def result(python: Forking, code: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("options", "on_loop"), [("on_loop=['sentry_sdk']", True), ("on_loop=[]", False)]
 )
@@ -164,6 +165,7 @@ print(json.dumps([shown(each) for each in events]))
     ]
 
 
+@pytest.mark.heavy
 def test_an_event_is_sent_by_a_thread_of_the_sdk_and_not_by_the_loop(python: Forking) -> None:
     """A tracker that does not answer delays no request."""
     status = result(

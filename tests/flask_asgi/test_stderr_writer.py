@@ -128,7 +128,16 @@ def read_all(descriptor: int) -> list[str]:
         data += part
 
 
-@pytest.mark.parametrize("sink", [pipes, sockets, terminals, nonblocking_pipes])
+@pytest.mark.parametrize(
+    "sink",
+    [
+        pipes,
+        *(
+            pytest.param(each, marks=pytest.mark.heavy)
+            for each in (sockets, terminals, nonblocking_pipes)
+        ),
+    ],
+)
 def test_logging_does_not_wait_for_a_reader_and_counts_dropped_lines(
     sink: Callable[[], tuple[int, int]],
 ) -> None:
@@ -233,7 +242,7 @@ def test_the_last_lines_of_a_process_are_written(python: Forking, end: str) -> N
     assert [json.loads(line)["message"] for line in found] == words[: 3 + ("later" in end)]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.heavy)])
 def test_the_last_lines_of_a_child_process_are_written(method: str, tmp_path: Path) -> None:
     program = tmp_path / "talking.py"
     program.write_text(f"""{SETUP}
