@@ -30,7 +30,9 @@ test:
 	@sh scripts/uv sync --locked --quiet
 	@$(MAKE) --no-print-directory --jobs 2 lint light-tests
 
+# The first command compiles what the tests import; otherwise each worker would do so.
 light-tests:
+	@$(RUN) pytest --collect-only --quiet --quiet -m "not heavy" >/dev/null 2>&1 || true
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not heavy"
 
 # The same, and then the heavy tests, two at a time: a bake's own on every other Python that is found,

@@ -53,14 +53,12 @@ assert sys.gettrace(), "not measured"
 """
 
 
-def test_measuring_the_coverage_of_threads_ends(tmp_path: Path) -> None:
+def test_measuring_the_coverage_of_threads_ends(tools: Path, tmp_path: Path) -> None:
     project = bake(tmp_path)
     (project / "tests/threads_that_end.py").write_text(THREADS_THAT_END, encoding="utf-8")
-    env = on_python(OLDEST)
 
-    run("uv", "sync", "--locked", cwd=project, env=env)
     measured = ["coverage", "run", "--source=tests", "-m", "tests.threads_that_end"]
-    run("uv", "run", "--no-sync", *measured, cwd=project, env=env)
+    run(tools / "python", "-m", *measured, cwd=project, env={"PYTHONPATH": str(project / "src")})
 
 
 # A lock file depends on the name, on the Python and on the optional packages, each independently.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from .baking import OLDEST, bake
+from .baking import bake
 from .checks import knowing_types
 from .serving import free_port, get, running
-from .uv import on_python, run
+from .uv import run
 
 CALL = """
 import asyncio
@@ -105,8 +105,8 @@ def import_the_first(settings: Path) -> None:
         pytest.param(False, id="without it"),
     ],
 )
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installed bake with a further upstream, added by the steps in its documentation."""
+def extended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bake with a further upstream, added by the steps in its documentation."""
     project = bake(tmp_path_factory.mktemp("second"), include_example=request.param)
     package = project / "src/price_service"
     clients = package / "clients/__init__.py"
@@ -130,55 +130,55 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         '        """Make every client; the lifespan opens their upstreams."""',
         f"        {attribute}",
     )
-    run("uv", "sync", "--locked", cwd=project, env=on_python(OLDEST))
     return project
 
 
-def variables(**settings: str) -> dict[str, str]:
-    """The environment of a service with these settings."""
-    return {**os.environ, "PORT": str(free_port()), **settings}
+def variables(project: Path, **settings: str) -> dict[str, str]:
+    """The environment of a service with these settings, which runs from its sources."""
+    paths = {"PYTHONPATH": str(project / "src"), "PORT": str(free_port())}
+    return {**os.environ, **paths, **settings}
 
 
-def test_the_linter_and_the_type_checker_find_no_fault(project: Path) -> None:
-    run("uv", "run", "--no-sync", "ruff", "check", cwd=project)
-    run("uv", "run", "--no-sync", "ruff", "format", "--check", cwd=project)
+def test_the_linter_and_the_type_checker_find_no_fault(extended: Path, tools: Path) -> None:
+    run(tools / "ruff", "check", cwd=extended)
+    run(tools / "ruff", "format", "--check", cwd=extended)
     with knowing_types() as known:
-        run("uv", "run", "--no-sync", "mypy", *known, "src/price_service", cwd=project)
+        run(tools / "mypy", *known, "src/price_service", cwd=extended)
 
 
 @pytest.mark.heavy
-def test_the_service_lists_the_upstream_with_or_without_a_url(project: Path) -> None:
-    env = variables()
+def test_the_service_lists_the_upstream_with_or_without_a_url(extended: Path, tools: Path) -> None:
+    env = variables(extended)
     port = int(env["PORT"])
+    command = (tools / "python", "-m", "price_service")
 
-    with running("uv", "run", "--no-sync", "price-service", cwd=project, env=env, port=port):
+    with running(*command, cwd=extended, env=env, port=port):
         assert get(port, "/readyz").json()["upstreams"]["orders"] == "closed"
 
 
-def test_a_call_reaches_the_url_of_the_upstream(project: Path) -> None:
+def test_a_call_reaches_the_url_of_the_upstream(extended: Path, tools: Path) -> None:
     with orders() as url:
-        env = variables(ORDERS__BASE_URL=url)
-        printed = run("uv", "run", "--no-sync", "python", "-c", CALL, cwd=project, env=env)
+        env = variables(extended, ORDERS__BASE_URL=url)
+        printed = run(tools / "python", "-c", CALL, cwd=extended, env=env)
 
     assert printed == "/v1/orders\n"
 
 
-@pytest.mark.heavy
-def test_the_settings_of_the_upstream_are_checked_at_the_start(project: Path) -> None:
+def test_the_settings_of_the_upstream_are_checked_at_the_start(extended: Path, tools: Path) -> None:
     environments = json.dumps([environment for environment, _ in WRONG])
-    command = ("uv", "run", "--no-sync", "python", "-c", SETTINGS, environments)
+    command = (tools / "python", "-c", SETTINGS, environments)
 
-    said = json.loads(run(*command, cwd=project, env=variables()))
+    said = json.loads(run(*command, cwd=extended, env=variables(extended)))
 
     for (_, sentence), sentences in zip(WRONG, said, strict=True):
         assert [each for each in sentences if each.startswith(sentence)]
 
 
-def test_the_example_file_includes_the_upstream(project: Path) -> None:
-    command = ("uv", "run", "--no-sync", "python", "-m", "price_service.settings")
-    before = (project / ".env.example").read_text(encoding="utf-8").split("\n\n")
+def test_the_example_file_includes_the_upstream(extended: Path, tools: Path) -> None:
+    command = (tools / "python", "-m", "price_service.settings")
+    before = (extended / ".env.example").read_text(encoding="utf-8").split("\n\n")
 
-    after = run(*command, cwd=project).split("\n\n")
+    after = run(*command, cwd=extended, env=variables(extended)).split("\n\n")
 
     added = [paragraph.splitlines()[-1] for paragraph in after if paragraph not in before]
     assert added[0] == "# ORDERS__BASE_URL="
