@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 from flask_asgi import STARTUP_FAILURE, FlaskToAsgi, HttpProtocol, ServerSettings
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tests.serving import environment
 
@@ -77,6 +77,17 @@ def test_metrics_are_never_on_the_public_port() -> None:
         ServerSettings(port=9000, metrics_port=9000)
 
     assert ServerSettings(port=0, metrics_port=0).metrics_port == 0  # each has its own free port
+
+
+def test_a_program_replaces_a_field_and_keeps_the_checks_of_others() -> None:
+    class Own(ServerSettings):
+        port: int = Field(default=9000, ge=1024, description="the TCP port")
+
+    assert Own().port == 9000
+    with pytest.raises(ValidationError, match="must not be that of PORT"):
+        Own(metrics_port=9000)
+    with pytest.raises(ValidationError, match="1024"):
+        Own(port=80)
 
 
 @pytest.fixture

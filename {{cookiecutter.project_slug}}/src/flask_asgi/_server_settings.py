@@ -58,8 +58,8 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 class ServerSettings(BaseModel):
     """The settings of the server, with the defaults of `FlaskToAsgi` where it has the same option.
 
-    Use it as a base class of the program's own settings, which can replace a field: for another
-    default, or for other limits.
+    Use it as a base class of the program's own settings. To change a default there, write the whole
+    field again, with its type, its limits and its description.
     """
 
     host: _Host = Field(

@@ -54,9 +54,9 @@ class PricesSettings(UpstreamSettings):
 class Settings(ServerSettings, ServiceSettings):
     """The settings, by the lower-cased names of their environment variables.
 
-    Those of the server, such as PORT and WORKER_THREADS, are in `flask_asgi.ServerSettings`. A
-    field of the same name replaces one. The upstreams are groups: `ORDERS__BASE_URL` is
-    `orders.base_url`.
+    Those of the server, such as PORT and WORKER_THREADS, are in `flask_asgi.ServerSettings`. To
+    change a default, write the whole field again here. The upstreams are groups:
+    `ORDERS__BASE_URL` is `orders.base_url`.
     """
 
     environment: Literal["development", "production"] = Field(
