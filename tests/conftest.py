@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from .baking import OLDEST, ROOT, bake
+from .baking import OLDEST, ROOT, bake, contents
 from .properties import load_profile
 from .releases import Release
 from .releases import release as make_release
@@ -106,9 +106,13 @@ def _compile_each_template_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of a default bake, for tests that do not change it."""
-    return bake(tmp_path_factory.mktemp("default"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The project of a default bake, which no test changes: the next one would see it."""
+    project = bake(tmp_path_factory.mktemp("default"))
+    before = contents(project)
+    yield project
+    changed = {name for name, _ in before.items() ^ contents(project).items()}
+    assert changed == set(), "a test of this worker changed the shared bake"
 
 
 @pytest.fixture(scope="session")

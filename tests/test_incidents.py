@@ -12,7 +12,7 @@ import yaml
 from benchmarks.incident_plots import GRAPHS, Drawing, svg
 from benchmarks.incidents import INCIDENTS, observed, shorter
 
-from .baking import OLDEST
+from .baking import OLDEST, bake
 from .uv import on_python, run
 
 heavy = pytest.mark.heavy
@@ -22,9 +22,11 @@ needs_prometheus = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def service(project: Path) -> Path:
-    run("uv", "sync", "--locked", "--no-dev", cwd=project, env=on_python(OLDEST))
-    return project
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installed default bake."""
+    service = bake(tmp_path_factory.mktemp("service"))
+    run("uv", "sync", "--locked", "--no-dev", cwd=service, env=on_python(OLDEST))
+    return service
 
 
 @heavy
