@@ -40,7 +40,7 @@ def documented(package: str) -> set[str]:
     [
         pytest.param(suites.FLASK, "bridge", marks=pytest.mark.heavy),
         pytest.param(suites.FLASK, "bridge-async", marks=pytest.mark.heavy),
-        (suites.ASGIREF, "bridge"),
+        pytest.param(suites.ASGIREF, "bridge", marks=pytest.mark.heavy),
     ],
     ids=lambda value: getattr(value, "package", value),
 )

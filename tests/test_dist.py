@@ -242,6 +242,7 @@ def test_source_date_epoch_dates_every_file(
                 assert {each.mtime for each in sdist} == {1700000000}
 
 
+@pytest.mark.heavy
 def test_the_packaging_tools_find_no_fault(built: list[Path]) -> None:
     dist.check(built)
 

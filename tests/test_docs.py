@@ -1,8 +1,8 @@
 """The tutorial and the how-to pages work: their code is written and their commands are run.
 
-`make test` writes the code of all pages and runs the tests in it. The heavy tests follow each page
-step by step, as a reader does, with the commands that fail and the servers. `pages.py` defines the
-form of a page.
+`make test` writes the code of all how-to pages and runs the tests in it. The heavy tests do so for
+the tutorial, and follow each page step by step, as a reader does, with the commands that fail and
+the servers. `pages.py` defines the form of a page.
 """
 
 import shutil
@@ -50,6 +50,7 @@ def run_with(tools: Path, service: Path, *command: str) -> None:
     run(tools / program, *arguments, cwd=service, env={"PYTHONPATH": "src"})
 
 
+@pytest.mark.heavy
 def test_the_tutorial_ends_with_the_example(project: Path, tools: Path, tmp_path: Path) -> None:
     service = bake(tmp_path, include_example=False)
     tests = write_pages(TUTORIAL, service)

@@ -117,6 +117,7 @@ def test_another_copy_of_the_template_is_refused(way: str, tmp_path: Path) -> No
     assert set(output.rglob("*.toml")) == before
 
 
+@pytest.mark.heavy
 def test_the_template_bakes_from_within_its_own_folder(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()

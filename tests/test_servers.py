@@ -26,7 +26,7 @@ ASGI = {
         "gunicorn --worker-class asgi --bind 127.0.0.1:{port} serving:asgi",
     ),
 }
-USUAL = {"uvicorn", "gunicorn"}  # the others are heavy
+USUAL = {"uvicorn"}  # the others are heavy
 WSGI = {
     "gunicorn-gthread": (
         "gunicorn>=25",

@@ -37,6 +37,7 @@ def test_the_example_waits_for_its_prices_at_the_same_time(project: Path) -> Non
     assert server.returncode == 0
 
 
+@pytest.mark.heavy
 def test_a_service_without_the_example_answers(tmp_path: Path) -> None:
     project = bake(tmp_path, project_name="Plain", include_example=False)
     env = install(project)
