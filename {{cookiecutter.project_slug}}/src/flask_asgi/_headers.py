@@ -27,7 +27,7 @@ def init_headers(
         readiness: whether the process drains.
     """
     always = [(name, name.lower(), value) for name, value in headers.items()]
-    secure = [(name, name.lower(), value) for name, value in over_tls.items()]
+    secure = [*always, *((name, name.lower(), value) for name, value in over_tls.items())]
 
     # One function for all headers: each function of `after_request` costs time in every request.
     @app.after_request
@@ -35,7 +35,7 @@ def init_headers(
     def add(response: Response) -> Response:
         added = response.headers
         given = {name.lower() for name, _ in added}  # to ask `added` for each costs more
-        for name, key, value in [*always, *secure] if request.is_secure else always:
+        for name, key, value in secure if request.is_secure else always:
             if key not in given:
                 added.add(name, value)
         return readiness.end_connection(without_host(response))
