@@ -64,14 +64,14 @@ def _init_tokens(app: Flask, settings: Settings) -> None:
             "everybody can make tokens of the local issuer."
         )
         raise SettingsError(message)
-    auth.init_app(app, None if auth.is_local else _keys(app, auth), found=_log_caller)
+    auth.init_app(app, None if auth.is_local else _fetcher(app, auth), found=_log_caller)
 
 
 def _log_caller(caller: Caller) -> None:
     add_logged_ids(subject=caller.subject[:LONGEST_SUBJECT])
 
 
-def _keys(app: Flask, auth: AuthSettings) -> Callable[[], Awaitable[bytes]]:
+def _fetcher(app: Flask, auth: AuthSettings) -> Callable[[], Awaitable[bytes]]:
     upstream = Upstream("issuer", str(auth.jwks_url), timeout=KEYS_TIMEOUT_SECONDS)
 
     async def fetch() -> bytes:
