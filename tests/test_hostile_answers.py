@@ -19,7 +19,7 @@ from .baking import ROOT, on_command_line
 from .hostile import ACCEPTED, ACCEPTED_TEXTS, REFUSED, REFUSED_NAMES
 from .roundtrip import TAME, Service
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "75"))  # sets of answers; each needs a bake
+EXAMPLES = int(os.environ.get("EXAMPLES", "150"))  # sets of answers; each needs a bake
 
 # The questions that accept the same texts.
 FREE = ("project_name", "project_description", "full_name")

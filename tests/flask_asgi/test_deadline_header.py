@@ -21,7 +21,11 @@ def given(app: Flask, value: str | None, *, believed: str = "127.0.0.0/8") -> li
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("2500", 2.5), ("101", 0.101), ("1", SHORTEST_BUDGET), ("0", SHORTEST_BUDGET)],
+    [
+        ("2500", 2.5),
+        ("101", 0.101),
+        *((short, SHORTEST_BUDGET) for short in ("0", "1", "20", "0000000000")),
+    ],
 )
 def test_a_trusted_caller_gives_its_request_a_time(app: Flask, value: str, seconds: float) -> None:
     assert given(app, value) == [seconds, inf]
@@ -29,7 +33,10 @@ def test_a_trusted_caller_gives_its_request_a_time(app: Flask, value: str, secon
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "-1", "+1", "1.5", "1e3", " ", "soon", "\u0661", "1_000", "9" * 12, "9" * 5000],
+    [
+        *(None, "", "-1", "+1", "1.5", "1e3", "0x20", " ", "soon", "1_0", "20, 20"),
+        *("\u0661", "\u0663", "\u00b2", "9" * 12, "9" * 5000),
+    ],
 )
 def test_a_missing_or_invalid_header_gives_infinite_time(app: Flask, value: str | None) -> None:
     assert given(app, value) == [inf, inf]
