@@ -1,4 +1,4 @@
-"""`.env.example` of a bake equals the output of its own command."""
+"""A bake's command prints exactly the `.env.example` of the bake."""
 
 from pathlib import Path
 
